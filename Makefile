@@ -1,0 +1,36 @@
+# Two commands matter: make demo, make test. Each makes its own .venv first.
+PYTHON ?= python3
+RUN = .venv/bin/python
+
+.PHONY: help demo test test-all check bench clean
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "lt_extrap needs Python 3.11 to 3.13; run make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: .venv/installed ## the baseline and the method on the embedded world, in one table
+	$(RUN) -m lt_extrap.train -m experiment=demo component=baseline,silencing
+	$(RUN) -m lt_extrap.report runs=runs/demo
+
+test: .venv/installed ## the fast tests, under 3 minutes on 2 cores
+	$(RUN) -m pytest -q -n 2
+
+check: .venv/installed ## style, types, direction of imports
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+test-all: check ## everything that CI runs
+	$(RUN) -m pytest -q -n 2 -m 'slow or not slow'
+
+bench: .venv/installed ## speed and memory against peers, into runs/bench.json
+	$(RUN) -m benchmarks
+
+clean: ## remove the environment and caches, never runs/
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

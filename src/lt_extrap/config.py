@@ -1,0 +1,472 @@
+"""The schema: a dataclass for every configuration node that we own, with its ranges.
+
+Hydra composes YAML values onto these classes, so that a key which no class has is refused with its name, and
+`from_hydra` turns the result into plain objects, which checks the ranges. The nodes `trainer` and `logger`
+belong to Lightning and stay open dictionaries.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lt_extrap.errors import ConfigError
+
+
+def check(holds: bool, key: str, wanted: str, found: object) -> None:
+    """Raise a `ConfigError` naming the key and its legal values, unless the condition holds."""
+    if not holds:
+        raise ConfigError(f"{key} to be {wanted}", repr(found), f"set {key} to {wanted}")
+
+
+def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
+    check(value in choices, key, "one of " + ", ".join(choices), value)
+
+
+@dataclass
+class AuxiliaryFiles:
+    """Where an auxiliary set of a target lies, relative to the target's root.
+
+    Attributes:
+        train: list of images, `path auxiliary-id` a line, ids 0..K-1.
+        names: class names: a text file, a name a line, or `file.json:key`.
+        pairs: which auxiliary class is a neighbor of which target: JSON with `edges` (unranked pairs) or
+            `ranks` (nearest first); null where the classes are nobody's neighbors.
+        neighbors_per_class: k, the number of neighbors a target of ratio 1 keeps, nearest first; null = all pairs.
+    """
+
+    train: str = MISSING
+    names: str | None = None
+    pairs: str | None = None
+    neighbors_per_class: int | None = 5
+
+    def __post_init__(self) -> None:
+        k = self.neighbors_per_class
+        check(k is None or k >= 1, "neighbors_per_class", "at least 1, or null for all pairs", k)
+
+
+@dataclass
+class Target:
+    """The long-tailed data set that is to be recognised.
+
+    Attributes:
+        root: folder of the lists and images; null = `$LT_EXTRAP_DATA/<folder>`.
+        folder: the data set's folder below `$LT_EXTRAP_DATA`.
+        archive: a tar of the images, unpacked once to the cache; null where images lie below the root.
+        train, val, test: list files, `path label` a line. `val` null = nothing is selected, the last weights count.
+        names: class names: a text file, a name a line, or `file.json:key`; null = the labels themselves.
+        allow_empty: accept classes without training images (reported as `zero`, left out of the prior).
+        neighbors, random: the auxiliary sets of this target. extra: a list of further target images.
+    """
+
+    root: str | None = None
+    folder: str = MISSING
+    archive: str | None = None
+    train: str = MISSING
+    val: str | None = None
+    test: str = MISSING
+    names: str | None = None
+    allow_empty: bool = False
+    neighbors: AuxiliaryFiles | None = None
+    random: AuxiliaryFiles | None = None
+    extra: str | None = None
+
+
+@dataclass
+class World:
+    """placeholder"""
+
+
+@dataclass
+class EmbeddedTarget(Target):
+    """The embedded world: images made on this machine, written once to the cache.
+
+    Attributes:
+        world: what it looks like.
+    """
+
+    world: World = field(default_factory=World)
+
+
+@dataclass
+class NoAuxiliary:
+    """Target images only: the baseline."""
+
+
+@dataclass
+class AuxiliaryClasses(AuxiliaryFiles):
+    """Auxiliary classes beside the target classes (paper, Section 3.1 and 4.2).
+
+    Attributes:
+        sampling_ratio: [many, medium, few]; a class of group g gets ceil(k * ratio_g) neighbors. null =
+            1 : ceil(C_many / C_medium) : ceil(C_many / C_few) with C the number of classes of a group.
+        scale: `base`: k is what ratio 1 gets; `largest`: k is what the largest ratio gets.
+        samples_per_class: most images of an auxiliary class that an epoch shows, drawn afresh each epoch.
+        repeat: repeat the images of smaller classes up to samples_per_class.
+        permute: exchange the auxiliary classes of the pairs at random, the control for "the right pairs".
+    """
+
+    sampling_ratio: list[float] | None = None
+    scale: str = "base"
+    samples_per_class: int = 50
+    repeat: bool = False
+    permute: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        k, ratio = self.neighbors_per_class, self.sampling_ratio
+        check(
+            self.pairs is not None or (k is None and not self.permute),
+            "auxiliary.neighbors_per_class",
+            "null for classes without pairs, of which all are used",
+            k,
+        )
+        check(
+            k is not None or ratio is None,
+            "auxiliary.sampling_ratio",
+            "null when neighbors_per_class is null, which keeps every pair",
+            ratio,
+        )
+        check(
+            ratio is None or (len(ratio) == 3 and min(ratio) >= 0 and max(ratio) > 0),
+            "auxiliary.sampling_ratio",
+            "three numbers [many, medium, few], none negative, not all 0",
+            ratio,
+        )
+        _one_of("auxiliary.scale", self.scale, ("base", "largest"))
+        check(self.samples_per_class >= 1, "auxiliary.samples_per_class", "at least 1", self.samples_per_class)
+
+
+@dataclass
+class TargetExtra:
+    """The control that every reviewer asks for: the same budget of further *target* images of the tail.
+
+    Attributes:
+        train: list of further target images, `path label` a line.
+        shots: the groups that get them.
+        images_per_epoch: how many an epoch shows, drawn afresh each epoch and spread evenly over the classes;
+            null = as many as an epoch would show of the classes of `budget_list`.
+        budget_list: the auxiliary list whose budget is matched.
+        samples_per_class: the cap under which `budget_list` is counted.
+    """
+
+    train: str = MISSING
+    shots: list[str] = field(default_factory=lambda: ["medium", "few"])
+    images_per_epoch: int | None = None
+    budget_list: str | None = None
+    samples_per_class: int = 50
+
+    def __post_init__(self) -> None:
+        for shot in self.shots:
+            _one_of("auxiliary.shots", shot, ("many", "medium", "few"))
+        check(len(self.shots) > 0, "auxiliary.shots", "at least one group", self.shots)
+        n = self.images_per_epoch
+        check(n is None or n >= 1, "auxiliary.images_per_epoch", "at least 1, or null", n)
+        check(self.samples_per_class >= 1, "auxiliary.samples_per_class", "at least 1", self.samples_per_class)
+        check(
+            n is not None or self.budget_list is not None,
+            "auxiliary.images_per_epoch",
+            "a number where the target has no neighbors whose budget could be matched",
+            n,
+        )
+
+
+@dataclass
+class Loss:
+    """Cross entropy.
+
+    Attributes:
+        smoothing: label smoothing, 0..1.
+        smoothing_over: `all` columns or the `targets` only.
+    """
+
+    smoothing: float = 0.0
+    smoothing_over: str = "all"
+
+    def __post_init__(self) -> None:
+        check(0 <= self.smoothing < 1, "loss.smoothing", "in 0 <= smoothing < 1", self.smoothing)
+        _one_of("loss.smoothing_over", self.smoothing_over, ("all", "targets"))
+
+
+@dataclass
+class Balanced(Loss):
+    """Balanced softmax (Eq. 2; with auxiliary classes Eq. 3).
+
+    Attributes:
+        tau: scale of the log prior, at least 0.
+    """
+
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.tau >= 0, "loss.tau", "at least 0", self.tau)
+
+
+@dataclass
+class Silencing(Balanced):
+    """Neighbor silencing (Eq. 4).
+
+    Attributes:
+        lambda_s: weight of the classes of a neighbor pair in each other's denominator, 0..1.
+        silence: whose images silence: `pair` (both, the paper), `target_only`, `aux_only`, `none`.
+        lambda_aux_aux: weight of all other auxiliary classes for an auxiliary image, 0..1.
+        mixing: `exact` (a mixed image silences by both labels) or `released` (as the paper's code does;
+            a hard mask, so it wants lambda_s 0).
+    """
+
+    lambda_s: float = 0.1
+    silence: str = "pair"
+    lambda_aux_aux: float = 1.0
+    mixing: str = "exact"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(0 <= self.lambda_s <= 1, "loss.lambda_s", "in 0..1", self.lambda_s)
+        check(0 <= self.lambda_aux_aux <= 1, "loss.lambda_aux_aux", "in 0..1", self.lambda_aux_aux)
+        _one_of("loss.silence", self.silence, ("pair", "target_only", "aux_only", "none"))
+        _one_of("loss.mixing", self.mixing, ("exact", "released"))
+        check(
+            self.mixing == "exact" or self.lambda_s == 0,
+            "loss.lambda_s",
+            "0 with loss.mixing=released, which masks",
+            self.lambda_s,
+        )
+
+
+@dataclass
+class Backbone:
+    """What turns images into features."""
+
+
+@dataclass
+class ConvNet(Backbone):
+    """A small residual network for small images (1.2 million parameters at the default widths).
+
+    Attributes:
+        widths: channels of the stages; each halves the resolution, after a stem that halves it too.
+    """
+
+    widths: list[int] = field(default_factory=lambda: [64, 128, 256])
+
+    def __post_init__(self) -> None:
+        check(
+            len(self.widths) > 0 and min(self.widths) > 0,
+            "backbone.widths",
+            "a list of positive numbers",
+            self.widths,
+        )
+
+
+@dataclass
+class Timm(Backbone):
+    """Any timm model, from scratch.
+
+    Attributes:
+        model: name in timm.
+        options: further arguments of timm.create_model, such as drop_path_rate.
+    """
+
+    model: str = MISSING
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Head:
+    """A linear classifier.
+
+    Attributes:
+        init_std: standard deviation of the initial weights; biases start at 0.
+    """
+
+    init_std: float = 0.02
+
+    def __post_init__(self) -> None:
+        check(self.init_std > 0, "head.init_std", "positive", self.init_std)
+
+
+@dataclass
+class Recipe:
+    """How the network is trained: AdamW, linear warm-up and cosine to 0 by optimizer step.
+
+    Attributes:
+        batch_size: images of an optimizer step, over all devices.
+        blr: base learning rate; lr = blr * batch_size / 256.
+        betas: of AdamW.
+        weight_decay: on weights; never on biases, norms and other one-dimensional parameters.
+        clip: largest gradient norm; null = no clipping.
+        image_size: pixels, height and width, of what the network sees.
+        crop_scale: smallest and largest share of the image that a random crop keeps.
+        flip: probability of a horizontal flip, 0..1.
+        crop_fraction: share of the shorter side that evaluation's central crop keeps, 0..1.
+        mixup, cutmix: alpha of the Beta distribution; 0 is off (.001 is not: it swaps whole images).
+    """
+
+    batch_size: int = MISSING
+    blr: float = MISSING
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    weight_decay: float = 0.05
+    clip: float | None = None
+    image_size: int = MISSING
+    crop_scale: list[float] = field(default_factory=lambda: [0.08, 1.0])
+    flip: float = 0.5
+    crop_fraction: float = 1.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(self.batch_size >= 1, "recipe.batch_size", "at least 1", self.batch_size)
+        check(self.blr > 0, "recipe.blr", "positive", self.blr)
+        check(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            "recipe.betas",
+            "two numbers in 0 <= beta < 1",
+            self.betas,
+        )
+        check(self.weight_decay >= 0, "recipe.weight_decay", "at least 0", self.weight_decay)
+        check(self.clip is None or self.clip > 0, "recipe.clip", "positive, or null", self.clip)
+        check(self.image_size >= 1, "recipe.image_size", "at least 1", self.image_size)
+        check(
+            len(self.crop_scale) == 2 and 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1,
+            "recipe.crop_scale",
+            "[smallest, largest] with 0 < smallest <= largest <= 1",
+            self.crop_scale,
+        )
+        check(0 <= self.flip <= 1, "recipe.flip", "in 0..1", self.flip)
+        check(
+            0 < self.crop_fraction <= 1,
+            "recipe.crop_fraction",
+            "in 0 < crop_fraction <= 1",
+            self.crop_fraction,
+        )
+        check(self.mixup >= 0, "recipe.mixup", "at least 0", self.mixup)
+        check(self.cutmix >= 0, "recipe.cutmix", "at least 0", self.cutmix)
+
+    @property
+    def lr(self) -> float:
+        """The peak learning rate."""
+        return self.blr * self.batch_size / 256
+
+
+@dataclass
+class Budget:
+    """How long a run is. Auxiliary data makes an epoch longer, so a fair table needs more than epochs.
+
+    Attributes:
+        unit: `epochs`, `steps` (of the optimizer) or `target_views` (target images shown).
+        amount: how many of them.
+        warmup: how many of them warm up, in the same unit.
+    """
+
+    unit: str = "epochs"
+    amount: int = 100
+    warmup: float = 10.0
+
+    def __post_init__(self) -> None:
+        _one_of("budget.unit", self.unit, ("epochs", "steps", "target_views"))
+        check(self.amount >= 1, "budget.amount", "at least 1", self.amount)
+        check(0 <= self.warmup < self.amount, "budget.warmup", "in 0 <= warmup < budget.amount", self.warmup)
+
+
+@dataclass
+class Loading:
+    """How images reach the device; nothing here changes a result.
+
+    Attributes:
+        workers: loader processes a device; 0 = in the training process.
+        on_unreadable: `error` (stop and name the file) or `skip` (leave it out of its batch, name it once, count).
+    """
+
+    workers: int = 2
+    on_unreadable: str = "error"
+
+    def __post_init__(self) -> None:
+        check(self.workers >= 0, "loading.workers", "at least 0", self.workers)
+        _one_of("loading.on_unreadable", self.on_unreadable, ("error", "skip"))
+
+
+@dataclass
+class TrainConfig:
+    """One training run."""
+
+    name: str = MISSING
+    seed: int = 0
+    target: Any = MISSING
+    auxiliary: Any = MISSING
+    loss: Any = MISSING
+    backbone: Any = MISSING
+    head: Head = MISSING
+    recipe: Recipe = MISSING
+    budget: Budget = field(default_factory=Budget)
+    loading: Loading = field(default_factory=Loading)
+    trainer: dict[str, Any] = MISSING
+    logger: dict[str, Any] = MISSING
+
+    def __post_init__(self) -> None:
+        check(self.seed >= 0, "seed", "at least 0", self.seed)
+
+
+def from_hydra(composed: DictConfig) -> TrainConfig:
+    """The composed configuration as plain objects, every reference resolved and every range checked.
+
+    Raises:
+        ConfigError: a key that no schema knows (`+key=` goes past Hydra's own check), a value that is missing,
+            a reference that leads nowhere, or a value out of its range.
+    """
+    unknown = sorted(_unknown_keys(composed))
+    if unknown:
+        raise ConfigError(
+            "only keys that the schema knows",
+            ", ".join(unknown),
+            "correct the spelling; --cfg job prints every key",
+        )
+    try:
+        OmegaConf.resolve(composed)
+        missing = sorted(OmegaConf.missing_keys(composed))
+        if missing:
+            raise ConfigError("a value for every key", "none for " + ", ".join(missing), "give them")
+        return cast(TrainConfig, OmegaConf.to_object(composed))
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            "a configuration whose references resolve",
+            f"{error.full_key or 'configuration'}: {error.msg or error}".replace("\n", " "),
+            "give that key a value, or choose a target that has it (auxiliary sets belong to a target)",
+        ) from None
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as plain containers, for run.json and loggers."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config)))
+
+
+def _unknown_keys(node: Any, at: str = "") -> Iterator[str]:
+    """Keys of a structured node that its class does not have; open dictionaries accept anything."""
+    if not isinstance(node, DictConfig):
+        return
+    schema = OmegaConf.get_type(node)
+    known = {f.name for f in fields(schema)} if is_dataclass(schema) else {str(key) for key in node}
+    for key in map(str, node):
+        if key not in known:
+            yield f"{at}{key}"
+        elif not OmegaConf.is_missing(node, key):
+            yield from _unknown_keys(node._get_node(key), f"{at}{key}.")
+
+
+def register() -> None:
+    """Offer the schema to Hydra: `schema/<group>/<name>` for the option files to start from."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="train", node=TrainConfig)
+    options: dict[str, dict[str, type]] = {
+        "target": {"lists": Target, "embedded": EmbeddedTarget},
+        "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
+        "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
+        "backbone": {"convnet": ConvNet, "timm": Timm},
+        "head": {"linear": Head},
+        "recipe": {"adamw": Recipe},
+    }
+    for group, nodes in options.items():
+        for name, node in nodes.items():
+            store.store(group=f"schema/{group}", name=name, node=node)

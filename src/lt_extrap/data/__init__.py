@@ -1,0 +1,1 @@
+"""Lists -> target and auxiliary classes -> the training set -> batches."""

@@ -1,0 +1,94 @@
+"""Files to RGB images: upright, over white, 8 bits, the same for training, evaluation and prediction."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+# JPEG first: it is what nearly every file is. No format that runs a program or nests another file.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnreadableImage(Exception):
+    """A file that is missing, cut, not an image, or too large. The data set reports it and goes on."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(path, reason)  # the args, so that it survives pickling between processes
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def decode_rgb(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Image:
+    """Decode the first frame of a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM file.
+
+    The EXIF orientation is applied; palette, grey and CMYK become RGB; transparent pixels show white;
+    16-bit grey is scaled to 8 bits. Colour profiles are ignored, as the published data pipelines do.
+
+    Args:
+        path: the file.
+        max_pixels: limit of width x height, checked before pixels are decoded: 17 kB of PNG can be 144
+            megapixels.
+
+    Raises:
+        UnreadableImage: with the path and a reason.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata
+            with Image.open(path, formats=_FORMATS) as image:
+                if image.width * image.height > max_pixels:
+                    raise UnreadableImage(path, f"{image.width} x {image.height} pixels, limit {max_pixels}")
+                image.load()
+                return _upright(_rgb(image), orientation=_orientation(image))
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(path, f"not an image of a known format ({', '.join(_FORMATS)})") from error
+    except Exception as error:  # hostile bytes make decoders raise almost anything
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnreadableImage(path, reason) from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation 1..8; 1 if the block is damaged, which is no reason to lose the picture."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # as above: SyntaxError, struct.error, ...
+        return 1
+
+
+def _upright(image: Image.Image, *, orientation: int) -> Image.Image:
+    image.info.clear()  # or a reader further down would turn the image again
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        canvas = Image.new("RGB", image.size, "white")
+        rgba = image.convert("RGBA")
+        canvas.paste(rgba, mask=rgba)
+        return canvas
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey to 8 bits by value, where Pillow's own conversion clips at 255."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"grey values of no known range: {values.min()} to {values.max()}, mode {image.mode}")
+    white = values == image.info.get("transparency", -1)
+    return Image.fromarray(np.where(white, 255, (values.astype(np.uint32) + 128) // 257).astype(np.uint8))

@@ -1,0 +1,91 @@
+"""The training set of a run: target and auxiliary images, the prior, the neighbor relation, the epoch draw."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from lt_extrap.config import AuxiliaryClasses, Budget, NoAuxiliary, TargetExtra
+from lt_extrap.data.auxiliary import Addition, add_classes, add_target_images
+from lt_extrap.data.lists import SampleIndex
+from lt_extrap.data.sampler import EpochDraw
+from lt_extrap.data.target import TargetSet
+from lt_extrap.model.relation import NeighborRelation
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a run trains on. Columns 0..L-1 are target classes, L..L+K-1 auxiliary classes.
+
+    Attributes:
+        index: every image that some epoch may show; labels are columns.
+        draw: which of them an epoch shows, and in which order.
+        counts: n_j, the images of column j that one epoch shows: the prior of the loss.
+        relation: who is whose neighbor.
+        auxiliary_names: names of columns L..L+K-1.
+        target_views: target images that one epoch shows.
+    """
+
+    index: SampleIndex
+    draw: EpochDraw
+    counts: Int64[np.ndarray, " classes"]
+    relation: NeighborRelation
+    auxiliary_names: tuple[str, ...]
+    target_views: int
+
+    def steps(self, budget: Budget, amount: float, batch_size: int) -> int:
+        """Optimizer steps that an amount in the budget's unit makes; an epoch drops its last partial batch."""
+        steps_per_epoch = len(self.draw) // batch_size
+        epochs = {
+            "epochs": amount,
+            "steps": amount / steps_per_epoch,
+            "target_views": amount / self.target_views,
+        }[budget.unit]
+        return round(epochs * steps_per_epoch)
+
+
+def build_training_set(
+    auxiliary: NoAuxiliary | AuxiliaryClasses | TargetExtra, target: TargetSet, *, seed: int
+) -> TrainingSet:
+    """Put target and auxiliary images together.
+
+    Raises:
+        DataError: from reading the auxiliary files.
+    """
+    num_target = len(target.classes)
+    groups = np.arange(num_target)
+    if isinstance(auxiliary, NoAuxiliary):
+        draw = EpochDraw(target.train.labels, class_key=groups, cap=np.full(num_target, -1), seed=seed)
+        return TrainingSet(
+            index=target.train,
+            draw=draw,
+            counts=draw.counts,
+            relation=NeighborRelation.from_pairs(np.empty((0, 2), dtype=np.int64), num_target, num_target),
+            auxiliary_names=(),
+            target_views=len(draw),
+        )
+    added: Addition = (
+        add_classes(auxiliary, target, seed)
+        if isinstance(auxiliary, AuxiliaryClasses)
+        else add_target_images(auxiliary, target)
+    )
+    # Images are drawn by group: a target's further images are a group beside its own, which is always shown whole.
+    column = np.concatenate([groups, added.column])
+    num_classes = num_target + len(added.names)
+    group = np.concatenate([target.train.labels, num_target + added.index.labels]).astype(np.int32)
+    draw = EpochDraw(
+        group,
+        class_key=np.concatenate([groups, added.key]),
+        cap=np.concatenate([np.full(num_target, -1), added.cap]),
+        seed=seed,
+        repeat=added.repeat,
+    )
+    counts = np.bincount(column, weights=draw.counts, minlength=num_classes).astype(np.int64)
+    return TrainingSet(
+        index=SampleIndex.concatenate([target.train, added.index]).with_labels(column[group].astype(np.int32)),
+        draw=draw,
+        counts=counts,
+        relation=NeighborRelation.from_pairs(added.pairs, num_target, num_classes),
+        auxiliary_names=added.names,
+        target_views=int(counts[:num_target].sum()),
+    )

@@ -1,0 +1,137 @@
+"""RGB images to uint8 tensors: one crop and one resize, in a single antialiased pass of Pillow."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from lt_extrap.errors import ConfigError
+
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTransform:
+    """Random resized crop and horizontal flip, with the crop distribution of torchvision.
+
+    A function of the image and the generator alone: key the generator by (seed, epoch, sample), and the
+    pixels are the same for any number of workers and after a resume.
+
+    Attributes:
+        size: edge of the square output, pixels.
+        scale: range of the crop's share of the source area, 0 < low <= high <= 1.
+        ratio: range of the crop's width / height, 0 < low <= high; drawn uniformly in the logarithm.
+        flip: probability of a horizontal flip, 0..1.
+        interpolation: the resampling filter.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    size: int
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    interpolation: Interpolation = "bicubic"
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ConfigError(
+                "a crop scale with 0 < low <= high <= 1",
+                f"scale = {self.scale}",
+                "give the smallest and the largest share of the area, such as [0.08, 1.0]",
+            )
+        if not 0 < self.ratio[0] <= self.ratio[1] < math.inf:
+            raise ConfigError(
+                "a crop ratio with 0 < low <= high",
+                f"ratio = {self.ratio}",
+                "give the smallest and the largest width / height, such as [0.75, 1.3333]",
+            )
+        if not 0 <= self.flip <= 1:
+            raise ConfigError("a flip probability in 0..1", f"flip = {self.flip}", "use 0.5, or 0 for no flip")
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
+        """Crop, resize and flip an RGB image."""
+        box = self.box(image.width, image.height, rng)
+        square = image.resize((self.size, self.size), _filter(self.interpolation), box=box)
+        return _tensor(square, flip=rng.random() < self.flip)
+
+    def box(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """Draw a crop: left, upper, right, lower in source pixels.
+
+        After ten draws that do not fit into the image, the largest central crop within `ratio`.
+        """
+        for _ in range(10):
+            area = width * height * rng.uniform(*self.scale)
+            ratio = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                left, upper = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+                return left, upper, left + w, upper + h
+        w = min(width, max(1, round(height * self.ratio[1])))
+        h = min(height, max(1, round(width / self.ratio[0])))
+        left, upper = (width - w) // 2, (height - h) // 2
+        return left, upper, left + w, upper + h
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalTransform:
+    """Resize the shorter side to size / crop_fraction, then crop the centre; the pixels of torchvision.
+
+    Attributes:
+        size: edge of the square output, pixels.
+        crop_fraction: share of the shorter side that the crop keeps, in (0, 1]; 0.875 is 224 of 256.
+        interpolation: the resampling filter.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    size: int
+    crop_fraction: float = 0.875
+    interpolation: Interpolation = "bicubic"
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        if not 0 < self.crop_fraction <= 1:
+            raise ConfigError(
+                "a crop fraction in (0, 1]",
+                f"crop_fraction = {self.crop_fraction}",
+                "use 0.875 for 224 of 256 pixels, or 1 for the whole shorter side",
+            )
+
+    def __call__(
+        self, image: Image.Image, rng: np.random.Generator | None = None
+    ) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
+        """Resize and crop an RGB image. `rng` is not used: it lets both transforms be called alike."""
+        box = self.box(image.width, image.height)
+        return _tensor(image.resize((self.size, self.size), _filter(self.interpolation), box=box))
+
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The crop: left, upper, right, lower in source pixels, rounded as Resize and CenterCrop round."""
+        short = math.floor(self.size / self.crop_fraction)
+        resized_width = max(short, int(short * width / height))
+        resized_height = max(short, int(short * height / width))
+        left, upper = round((resized_width - self.size) / 2), round((resized_height - self.size) / 2)
+        x, y = width / resized_width, height / resized_height
+        return left * x, upper * y, (left + self.size) * x, (upper + self.size) * y
+
+
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise ConfigError("an image size of 1 or more pixels", f"size = {size}", "use the backbone's size")
+
+
+def _filter(interpolation: Interpolation) -> Image.Resampling:
+    return Image.Resampling[interpolation.upper()]
+
+
+def _tensor(image: Image.Image, *, flip: bool = False) -> UInt8[Tensor, "3 height width"]:
+    pixels = np.asarray(image)[:, ::-1] if flip else np.asarray(image)
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # copied, or torch would see a read-only array

@@ -1,0 +1,47 @@
+"""Every error that a user can cause.
+
+LtExtrapError
+├── ConfigError     a configuration that cannot mean anything, or means nothing
+├── DataError       lists, images, class tables and auxiliary sets
+├── RunError        a run folder that belongs to something else
+└── TrainingError   a training that went wrong (a loss that is not finite)
+"""
+
+from hydra.errors import CompactHydraException
+
+
+class LtExtrapError(CompactHydraException):
+    """An error told in three lines: what was wanted, what was found, what to do.
+
+    Hydra prints a `CompactHydraException` without a traceback and ends with status 1; in a multirun the
+    other jobs go on.
+
+    Args:
+        wanted: what the program needed at this point.
+        found: what it met instead, with names, paths and numbers.
+        remedy: what the reader can do about it.
+    """
+
+    def __init__(self, wanted: str, found: str, remedy: str) -> None:
+        # The three strings are the args, so that the error survives pickling between processes.
+        super().__init__(wanted, found, remedy)
+        self.wanted, self.found, self.remedy = wanted, found, remedy
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}\n  wanted: {self.wanted}\n  found:  {self.found}\n  to do:  {self.remedy}"
+
+
+class ConfigError(LtExtrapError):
+    """A configuration that cannot mean anything, or an option that would change nothing."""
+
+
+class DataError(LtExtrapError):
+    """Lists, images, class tables or auxiliary sets that are not what they should be."""
+
+
+class RunError(LtExtrapError):
+    """A run folder that belongs to something else, or cannot be read."""
+
+
+class TrainingError(LtExtrapError):
+    """A training that went wrong."""

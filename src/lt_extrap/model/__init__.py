@@ -1,0 +1,1 @@
+"""Images -> logits -> loss -> numbers. Knows no Lightning."""

@@ -1,0 +1,123 @@
+"""Backbones: images -> features, with the normalisation that belongs to them."""
+
+from typing import cast
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lt_extrap.config import Backbone, ConvNet, Timm
+from lt_extrap.errors import ConfigError
+from lt_extrap.keys import Stream, torch_seed
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ResidualStage(nn.Module):
+    """A strided residual block: two 3x3 convolutions beside a 1x1, halving the resolution."""
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.Conv2d(width_in, width, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride=2, bias=False), nn.BatchNorm2d(width))
+
+    def forward(
+        self, x: Float[Tensor, "batch width_in height_in columns_in"]
+    ) -> Float[Tensor, "batch width height columns"]:
+        return torch.relu(self.block(x) + self.shortcut(x))
+
+
+class ResidualNet(nn.Module):
+    """The small network of `backbone=convnet`: a stem, a block a stage, mean pooling."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+        )
+        self.stages = nn.Sequential(*(ResidualStage(a, b) for a, b in zip([widths[0], *widths], widths, strict=False)))
+        self.num_features = widths[-1]
+        # Convolutions run about a third faster on a CPU when channels come last.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        features: Tensor = self.stages(x).mean(dim=(2, 3))
+        return features
+
+
+class NormalisedBackbone(nn.Module):
+    """A network with the mean and standard deviation that it wants its images normalised by.
+
+    Attributes:
+        dim: width of the features.
+        size: pixels, height and width, that it was built for.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, dim: int, size: int, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
+        super().__init__()
+        self.network, self.dim, self.size = network, dim, size
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+        """Features of images whose values are 0..255."""
+        features: Tensor = self.network((images - self.mean) / self.std)
+        return features
+
+
+def build_backbone(backbone: Backbone, *, image_size: int, seed: int) -> NormalisedBackbone:
+    """A backbone with initial weights that are a function of the seed alone.
+
+    Raises:
+        ConfigError: timm has no such model, or the model refuses its options.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(Stream.BACKBONE, seed))
+        if isinstance(backbone, ConvNet):
+            network = ResidualNet(backbone.widths)
+            return NormalisedBackbone(network, network.num_features, image_size, IMAGENET_MEAN, IMAGENET_STD)
+        assert isinstance(backbone, Timm)
+        return _build_timm(backbone, image_size)
+
+
+def _build_timm(backbone: Timm, image_size: int) -> NormalisedBackbone:
+    if not timm.is_model(backbone.model):
+        near = timm.list_models(f"*{backbone.model.split('_')[0]}*")[:5]
+        raise ConfigError(
+            "backbone.model to be a model of timm",
+            repr(backbone.model),
+            f"one of timm.list_models(), such as {', '.join(near or timm.list_models('vit_*')[:5])}",
+        )
+    pretrained = timm.get_pretrained_cfg(backbone.model)
+    options = dict(backbone.options)
+    if pretrained is not None and pretrained.fixed_input_size:
+        # Transformers have a position for each patch, so their size is fixed when they are built.
+        options["img_size"] = image_size
+    try:
+        network = timm.create_model(backbone.model, pretrained=False, num_classes=0, **options)
+    except (TypeError, AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"options that timm's {backbone.model} takes at {image_size} pixels",
+            f"{options}: {error}",
+            "correct backbone.options or recipe.image_size",
+        ) from error
+    mean = pretrained.mean if pretrained is not None else IMAGENET_MEAN
+    std = pretrained.std if pretrained is not None else IMAGENET_STD
+    dim = cast(int, network.num_features)
+    return NormalisedBackbone(network, dim, image_size, tuple(mean), tuple(std))

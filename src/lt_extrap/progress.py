@@ -1,0 +1,102 @@
+"""What a run says on the terminal: a panel at the start, a line an epoch."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from torch import Tensor
+
+from lt_extrap.config import TrainConfig
+from lt_extrap.data.target import TargetSet
+from lt_extrap.data.training_set import TrainingSet
+from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.shots import Shot
+
+_SHOTS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage; "-" for the NaN (in JSON null) of an empty group."""
+    return "-" if value is None or value != value else f"{100 * value:.1f}"
+
+
+def result_line(results: Mapping[str, Any], folder: str) -> str:
+    """The test accuracies of a run, and where the rest is."""
+    test = results["test"]
+    accuracies = ", ".join(f"{shot} {percent(test[f'acc_{shot}'])}" for shot in _SHOTS)
+    return f"test: overall {percent(test['acc'])}, {accuracies} ({results['selected']} weights); {folder}"
+
+
+def start_panel(
+    config: TrainConfig, target: TargetSet, training: TrainingSet, model: Classifier, steps: int, folder: str
+) -> Panel:
+    """What is about to be trained on what, and how."""
+    shots = target.classes.shots
+    recipe = config.recipe
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    pairs = len(training.relation.neighbor) // 2
+    extra = len(training.index) - len(target.train)
+    shown = len(training.draw)
+    rows = {
+        "run": folder,
+        "target": f"{len(shots)} classes, {len(target.train):,} images; "
+        + ", ".join(f"{shots.count(shot)} {shot}" for shot in _SHOTS),
+        "auxiliary": f"{len(training.auxiliary_names)} classes, {pairs} neighbor pairs, {extra:,} further images, "
+        f"{shown - len(target.train):,} of them an epoch",
+        "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
+        "loss": f"{type(config.loss).__name__} {vars(config.loss)}",
+        "model": f"{type(config.backbone).__name__} {vars(config.backbone)}, {trained:,} parameters trained",
+        "optimizer": f"AdamW, batch {recipe.batch_size}, lr {recipe.lr:g} (blr {recipe.blr:g} x batch / 256), "
+        f"betas {recipe.betas}, weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
+        "selection": "best val/acc" if target.val is not None else "last weights (there is no validation list)",
+    }
+    table = Table.grid(padding=(0, 2))
+    for key, value in rows.items():
+        table.add_row(key, value)
+    return Panel(table, title=f"lt_extrap: {config.name}, seed {config.seed}", title_align="left")
+
+
+class EpochLine(L.Callback):
+    """A line an epoch where there is no terminal for a bar, so that a log stays short."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.losses: list[Tensor] = []
+        self.started, self.first = time.monotonic(), 0
+        self.validated = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.started, self.first = time.monotonic(), trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if outputs is not None:
+            self.losses.append(outputs["loss"].detach())
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.validated = True
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        loss = sum(self.losses) / len(self.losses) if self.losses else float("nan")
+        self.losses = []
+        done, total = trainer.global_step, trainer.max_steps
+        seconds = time.monotonic() - self.started
+        left = seconds / max(1, done - self.first) * (total - done)
+        metrics = trainer.callback_metrics
+        accuracies = "  ".join(
+            f"{name} {percent(float(metrics[key]))}"
+            for name, key in [("acc", "val/acc"), *((str(shot), f"val/acc_{shot}") for shot in _SHOTS)]
+            if self.validated and key in metrics
+        )
+        self.validated = False
+        self.console.print(
+            f"epoch {trainer.current_epoch + 1}  step {done}/{total}  loss {float(loss):.3f}  {accuracies}  "
+            f"{int(seconds) // 60}m{int(seconds) % 60:02d}s, {int(left) // 60}m{int(left) % 60:02d}s left",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,117 @@
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lt_extrap.config import Target
+from lt_extrap.data.target import load_target, read_names
+from lt_extrap.errors import ConfigError, DataError
+from lt_extrap.model.shots import Shot
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes, three training images, one test image each."""
+    for name in ("a0", "a1", "b0", "t0", "t1"):
+        Image.fromarray(np.full((8, 8, 3), 100, np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "train.txt").write_text("a0.png 0\na1.png 0\nb0.png 1\n")
+    (tmp_path / "test.txt").write_text("t0.png 0\nt1.png 1\n")
+    return tmp_path
+
+
+def lists(folder: Path, **changed) -> Target:
+    return Target(root=str(folder), folder="mine", train="train.txt", test="test.txt", **changed)
+
+
+def test_counts_names_and_splits(folder):
+    target = load_target(lists(folder))
+    assert target.classes.names == ("0", "1")
+    assert target.classes.counts.tolist() == [2, 1]
+    assert target.classes.shots == [Shot.FEW, Shot.FEW]
+    assert target.val is None
+    assert [target.test.path(i) for i in range(2)] == ["t0.png", "t1.png"]
+
+
+def test_root_from_the_environment(folder, monkeypatch):
+    monkeypatch.setenv("LT_EXTRAP_DATA", str(folder.parent))
+    target = Target(folder=folder.name, train="train.txt", test="test.txt")
+    assert load_target(target).root == folder
+    monkeypatch.delenv("LT_EXTRAP_DATA")
+    with pytest.raises(ConfigError, match="LT_EXTRAP_DATA is not set"):
+        load_target(target)
+
+
+def test_archive_is_unpacked_once(folder, cache):
+    with tarfile.open(folder / "images.tar", "w") as tar:
+        for file in folder.glob("*.png"):
+            tar.add(file, file.name)
+            file.unlink()
+    first = load_target(lists(folder, archive="images.tar"))
+    assert first.images.is_relative_to(cache)
+    before = (first.images / "a0.png").stat().st_mtime_ns
+    assert load_target(lists(folder, archive="images.tar")).images == first.images
+    assert (first.images / "a0.png").stat().st_mtime_ns == before
+    assert {path.name for path in first.images.parent.iterdir() if path.name.startswith("tmp")} == set()
+
+
+def test_an_archive_cannot_write_elsewhere(folder):
+    with tarfile.open(folder / "images.tar", "w") as tar:
+        tar.add(folder / "a0.png", "../../out.png")
+    with pytest.raises(DataError, match="tar of images"):
+        load_target(lists(folder, archive="images.tar"))
+
+
+@pytest.mark.parametrize("text", ["cat\ndog\n", "\ufeffcat\r\ndog\r\n\r\n"])
+def test_names_from_text(folder, text):
+    (folder / "names.txt").write_text(text, encoding="utf-8", newline="")
+    assert read_names(folder, "names.txt") == ("cat", "dog")
+
+
+def test_names_from_json(folder):
+    (folder / "names.json").write_text('{"plain": ["crane", "crane"], "full": [{"name": "x"}, {"name": "y"}]}')
+    # ImageNet has two cranes: a name is no key.
+    assert read_names(folder, "names.json:plain") == ("crane", "crane")
+    assert read_names(folder, "names.json:full") == ("x", "y")
+
+
+@pytest.mark.parametrize("source", ["none.txt", "names.json:absent", "names.json:number", "bad.json:x"])
+def test_missing_names(folder, source):
+    (folder / "names.json").write_text('{"number": 3}')
+    (folder / "bad.json").write_text("{")
+    with pytest.raises(DataError, match="class names in"):
+        read_names(folder, source)
+
+
+def test_no_root(tmp_path):
+    with pytest.raises(DataError, match="no folder"):
+        load_target(lists(tmp_path / "absent"))
+
+
+def test_missing_images_are_counted_and_named(folder):
+    (folder / "a1.png").unlink()
+    with pytest.raises(DataError, match=r"1 are not there: a1\.png"):
+        load_target(lists(folder))
+
+
+def test_labels_out_of_range_are_named(folder):
+    (folder / "names.txt").write_text("cat\ndog\n")
+    (folder / "train.txt").write_text("a0.png 1\nb0.png 2\n")
+    with pytest.raises(DataError, match=r"labels 0\.\.1 in .*train\.txt") as error:
+        load_target(lists(folder, names="names.txt"))
+    assert "label 2 of b0.png" in str(error.value)
+
+
+def test_a_test_label_that_training_lacks(folder):
+    (folder / "test.txt").write_text("t0.png 0\nt1.png 7\n")
+    with pytest.raises(DataError, match=r"label 7 of t1\.png"):
+        load_target(lists(folder))
+
+
+def test_holes_are_an_error_unless_allowed(folder):
+    (folder / "train.txt").write_text("a0.png 0\nb0.png 2\n")
+    with pytest.raises(DataError, match=r"none for 1 classes: 1 \(1\)"):
+        load_target(lists(folder))
+    target = load_target(lists(folder, allow_empty=True))
+    assert target.classes.shots == [Shot.FEW, Shot.ZERO, Shot.FEW]

@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from lt_extrap.config import ConvNet, Head, Timm
+from lt_extrap.errors import ConfigError
+from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.classifier import Classifier, build_head
+
+IMAGES = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+
+
+def build(num_auxiliary: int, seed: int = 0, backbone=None) -> Classifier:
+    body = build_backbone(backbone or ConvNet(widths=[8, 16]), image_size=32, seed=seed)
+    head = build_head(Head(), dim=body.dim, num_target=4, num_auxiliary=num_auxiliary, seed=seed)
+    return Classifier(body, head)
+
+
+def test_shapes_and_uint8():
+    model = build(3)
+    assert model(IMAGES).shape == (5, 7)
+    torch.testing.assert_close(model(IMAGES), model(IMAGES.float()))
+
+
+def test_initial_weights_of_target_and_backbone_do_not_depend_on_the_auxiliary_classes():
+    alone, together, more = build(0), build(3), build(50)
+    for key, value in alone.backbone.state_dict().items():
+        assert torch.equal(value, more.backbone.state_dict()[key])
+    assert torch.equal(alone.head.weight, together.head.weight[:4])
+    assert torch.equal(together.head.weight, more.head.weight[:7])
+    assert not torch.equal(alone.head.weight, build(0, seed=1).head.weight)
+
+
+def test_the_global_generator_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    build(3)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_head_is_a_truncated_normal():
+    head = build_head(Head(init_std=0.02), dim=400, num_target=200, num_auxiliary=50, seed=0)
+    assert head.weight.abs().max() <= 0.04
+    # a normal cut at 2 sigma has a standard deviation of 0.880 sigma
+    assert head.weight.std().item() == pytest.approx(0.0176, rel=0.02)
+    assert head.weight.mean().abs() < 1e-3
+    assert not head.bias.any()
+
+
+def test_the_direct_classifier_is_the_target_rows_with_their_biases():
+    model = build(3)
+    with torch.no_grad():
+        model.head.bias.copy_(torch.arange(7.0))
+    direct = model.direct(4)
+    torch.testing.assert_close(direct(IMAGES), model(IMAGES)[:, :4])
+    assert direct.head.out_features == 4
+
+
+def test_pixels_are_normalised_by_the_backbones_own_constants():
+    vit = build(0, backbone=Timm(model="vit_tiny_patch16_224"))
+    assert (vit.backbone.mean.flatten() / 255).tolist() == pytest.approx([0.5] * 3)
+    conv = build(0)
+    grey = torch.full((1, 3, 32, 32), 0.0) + conv.backbone.mean
+    assert conv.backbone.network(torch.zeros(1, 3, 32, 32)).allclose(conv.backbone(grey))
+
+
+def test_timm_models_of_both_kinds_at_another_size():
+    # a transformer has its size from its making, a convolutional network takes any
+    vit = Timm(model="vit_tiny_patch16_224", options={"depth": 1, "embed_dim": 24, "num_heads": 2})
+    assert build(2, backbone=vit)(IMAGES).shape == (5, 6)
+    assert build(2, backbone=Timm(model="resnet18"))(IMAGES).shape == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "said"),
+    [
+        (Timm(model="vit_tiny_patch61_224"), "model of timm"),
+        (Timm(model="resnet18", options={"depht": 3}), "depht"),
+    ],
+)
+def test_models_and_options_that_timm_does_not_have(backbone, said):
+    with pytest.raises(ConfigError, match=said):
+        build(0, backbone=backbone)

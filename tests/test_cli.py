@@ -1,0 +1,64 @@
+"""The command line as a user meets it: in processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import SMALL
+
+
+def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_a_mistake_ends_in_one_message(tmp_path):
+    result = run("lt_extrap.train", "experiment=tiny_imagenet_lt", cwd=tmp_path)
+    assert result.returncode == 1
+    said = result.stdout + result.stderr
+    assert "Traceback" not in said
+    assert all(word in said for word in ("wanted:", "found:", "to do:", "LT_EXTRAP_DATA"))
+
+
+def test_an_unreadable_image_in_a_worker_ends_in_one_message(tmp_path, monkeypatch, small):
+    from lt_extrap.data.target import load_target
+
+    monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
+    target = load_target(small("component=baseline").target)
+    file = target.images / target.train.path(3)
+    file.write_bytes(file.read_bytes()[:60])
+    result = run("lt_extrap.train", *SMALL, "component=baseline", "loading.workers=2", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
+    assert target.train.path(3) in result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_and_its_table(tmp_path):
+    """The two commands of `make demo`, on the small world; a failing job does not end the sweep."""
+    sweep = run("lt_extrap.train", "-m", *SMALL, "component=baseline,silencing", "seed=0,1", cwd=tmp_path)
+    assert sweep.returncode == 0, sweep.stdout + sweep.stderr
+    folders = sorted(path.parent.name for path in tmp_path.glob("runs/demo/*/results.json"))
+    assert len(folders) == 4
+    assert not (tmp_path / "outputs").exists()
+    again = run("lt_extrap.train", "-m", *SMALL, "component=baseline,silencing", "seed=0,1", cwd=tmp_path)
+    assert again.stdout.count("finished before") == 4
+    table = run("lt_extrap.report", "runs=runs/demo", "csv=table.csv", cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    assert "±" in table.stdout
+    assert "runs/demo/" in table.stdout
+    assert (tmp_path / "table.csv").is_file()
+    failing = run("lt_extrap.train", "-m", *SMALL, "component=silencing", "loss.lambda_s=2,0.5", cwd=tmp_path)
+    assert failing.returncode == 1
+    assert "loss.lambda_s to be in 0..1" in failing.stdout + failing.stderr
+    assert len(list(tmp_path.glob("runs/demo/*lambda_s+0.5*/results.json"))) == 1

@@ -1,0 +1,142 @@
+"""Every shipped configuration composes, means something, and says what it is."""
+
+import inspect
+from pathlib import Path
+
+import hydra
+import lightning as L
+import pytest
+from hydra.utils import get_object
+
+from lt_extrap.config import (
+    AuxiliaryClasses,
+    Balanced,
+    NoAuxiliary,
+    Silencing,
+    TargetExtra,
+    TrainConfig,
+)
+from lt_extrap.errors import ConfigError
+from lt_extrap.paths import conf_dir
+from lt_extrap.train import _OWN_TRAINER_KEYS, configure
+
+EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
+COMPONENTS = sorted(path.stem for path in (conf_dir() / "component").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_pair_composes(experiment, component):
+    config = configure(f"experiment={experiment}", f"component={component}")
+    assert isinstance(config, TrainConfig)
+    assert config.name == experiment
+    kinds = {
+        "baseline": (NoAuxiliary, Balanced),
+        "random": (AuxiliaryClasses, Balanced),
+        "neighbors": (AuxiliaryClasses, Balanced),
+        "silencing": (AuxiliaryClasses, Silencing),
+        "permuted": (AuxiliaryClasses, Silencing),
+        "target_extra": (TargetExtra, Balanced),
+    }
+    assert (type(config.auxiliary), type(config.loss)) == kinds[component]
+    assert getattr(config.auxiliary, "permute", False) == (component == "permuted")
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiments_say_their_command_and_what_to_expect(experiment):
+    header = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text().split("defaults:")[0]
+    assert f"python -m lt_extrap.train experiment={experiment}" in header
+    assert "Expected" in header
+
+
+@pytest.mark.parametrize("file", sorted((conf_dir() / "trainer").glob("*.yaml")), ids=lambda file: file.stem)
+def test_trainer_options_are_lightnings(file: Path):
+    config = configure("experiment=demo", f"trainer={file.stem}")
+    inspect.signature(L.Trainer).bind(**config.trainer)
+    assert not _OWN_TRAINER_KEYS.keys() & config.trainer.keys()
+    assert _OWN_TRAINER_KEYS.keys() <= inspect.signature(L.Trainer).parameters.keys()
+
+
+@pytest.mark.parametrize("file", sorted((conf_dir() / "logger").glob("*.yaml")), ids=lambda file: file.stem)
+def test_logger_options_are_the_loggers(file: Path):
+    options = dict(configure("experiment=demo", f"logger={file.stem}").logger)
+    inspect.signature(get_object(options.pop("_target_"))).bind(save_dir="x", **options)
+
+
+def test_only_the_known_files_are_there():
+    # Each of these is read by the code; a file more is a file that somebody has to explain.
+    groups = {path.name for path in conf_dir().iterdir()}
+    assert groups == {
+        *("train.yaml", "report.yaml", "target", "auxiliary", "loss", "backbone", "head", "recipe"),
+        *("trainer", "logger", "component", "experiment"),
+    }
+
+
+def test_command_line_beats_component_beats_experiment():
+    config = configure("experiment=demo", "component=silencing", "loss.lambda_s=0.5")
+    assert config.loss.lambda_s == 0.5
+    assert (
+        configure("experiment=demo", "component=baseline", "loss=ce").loss
+        == configure("experiment=demo", "loss=ce").loss
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["+loss.lamda_s=0.5"], "loss.lamda_s"),
+        (["+zed=3", "+recipe.foo=1"], "recipe.foo, zed"),
+        (["loss.lambda_s=1.5"], "loss.lambda_s to be in 0..1"),
+        (["loss.lambda_s=-0.1"], "loss.lambda_s"),
+        (["loss.tau=-1"], "loss.tau"),
+        (["loss.silence=both"], "pair, target_only, aux_only, none"),
+        (["loss.mixing=released"], "loss.lambda_s to be 0"),
+        (["auxiliary.samples_per_class=0"], "auxiliary.samples_per_class to be at least 1"),
+        (["auxiliary.neighbors_per_class=0"], "neighbors_per_class"),
+        (["auxiliary.sampling_ratio=[1,1]"], "three numbers"),
+        (["auxiliary.sampling_ratio=[1,-1,3]"], "three numbers"),
+        (["recipe.betas=[0.9]"], "recipe.betas"),
+        (["recipe.crop_scale=[0.9,0.1]"], "recipe.crop_scale"),
+        (["budget.amount=0"], "budget.amount"),
+        (["budget.unit=hours"], "epochs, steps, target_views"),
+        (["budget={unit: epochs, amount: 3, warmup: 3}"], "budget.warmup"),
+        (["loading.on_unreadable=ignore"], "error, skip"),
+        (["seed=-1"], "seed"),
+        (["target.world.families=0"], "families"),
+        (["target.neighbors=null"], "auxiliary sets belong to a target"),
+    ],
+)
+def test_values_out_of_range_are_named(overrides, said):
+    with pytest.raises(ConfigError) as error:
+        configure("experiment=demo", "component=silencing", *overrides)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["loss.lamda_s=0.5"],
+        ["component=baseline", "loss.lambda_s=0.5"],
+        ["component=baseline", "auxiliary.samples_per_class=3"],
+        ["recipe.batch_size=many"],
+        ["auxiliary.sampling_ratio=1"],
+        ["backbone.drop_path=0.1"],
+    ],
+)
+def test_keys_that_change_nothing_and_wrong_types_are_refused_by_name(overrides):
+    with pytest.raises(hydra.errors.ConfigCompositionException) as error:
+        configure("experiment=demo", "component=silencing", *overrides)
+    key = overrides[-1].split("=")[0].lstrip("+")
+    assert key in str(error.value)
+
+
+def test_sampling_ratio_takes_fractions_and_zeros():
+    ratio = configure(
+        "experiment=demo", "component=silencing", "auxiliary.sampling_ratio=[0,0.5,3]"
+    ).auxiliary.sampling_ratio
+    assert ratio == [0, 0.5, 3]
+
+
+@pytest.mark.parametrize("lr", ["1e-3", "0.001", ".001"])
+def test_numbers_are_numbers_in_every_spelling(lr):
+    assert configure("experiment=demo", f"recipe.blr={lr}").recipe.blr == 0.001

@@ -1,0 +1,78 @@
+import json
+import re
+
+import pytest
+
+from lt_extrap.errors import RunError
+from lt_extrap.runs import open_run, run_folder, write_json
+
+
+@pytest.mark.parametrize(
+    ("overrides", "folder"),
+    [
+        ([], "default"),
+        (
+            ["experiment=demo", "trainer.devices=1", "logger=csv", "loading.workers=4", "target.root=/x"],
+            "default",
+        ),
+        (["seed=1", "component=silencing"], "component+silencing-seed+1"),
+        (["component=silencing", "seed=1"], "component+silencing-seed+1"),
+        (["loss.lambda_s=.1"], "loss.lambda_s+0.1"),
+        (["loss.lambda_s=1e-1"], "loss.lambda_s+0.1"),
+        (["loss.tau=1.0"], "loss.tau+1"),
+        (["auxiliary.sampling_ratio=[1,.5,3]"], "auxiliary.sampling_ratio+1.0.5.3"),
+        (["trainer.precision=bf16-mixed"], "trainer.precision+bf16-mixed"),
+        (["auxiliary.neighbors_per_class=null"], "auxiliary.neighbors_per_class+null"),
+    ],
+)
+def test_folder_names(overrides, folder):
+    assert run_folder(overrides) == folder
+
+
+def test_long_names_are_cut_and_stay_apart():
+    long = [f"recipe.option{i}=value{i}" for i in range(20)]
+    a, b = run_folder([*long, "seed=1"]), run_folder([*long, "seed=2"])
+    assert len(a) == 87
+    assert a != b
+    assert re.fullmatch(r"[A-Za-z0-9.+_-]+", a)
+
+
+@pytest.fixture
+def lists(tmp_path):
+    file = tmp_path / "train.txt"
+    file.write_text("a 0\n")
+    return [file]
+
+
+def test_a_folder_belongs_to_one_configuration(tmp_path, small, lists):
+    folder = tmp_path / "run"
+    assert open_run(folder, small(), lists) is None
+    record = json.loads((folder / "run.json").read_text())
+    assert record["config"]["recipe"]["batch_size"] == 32
+    assert record["versions"]["torch"]
+    assert open_run(folder, small("loading.workers=3", "logger=wandb", "trainer.devices=2"), lists) is None
+    with pytest.raises(RunError, match=r"loss\.tau was 1\.0, now 0\.5"):
+        open_run(folder, small("loss.tau=0.5"), lists)
+
+
+def test_a_folder_belongs_to_one_state_of_its_lists(tmp_path, small, lists):
+    folder = tmp_path / "run"
+    open_run(folder, small(), lists)
+    lists[0].write_text("a 1\n")
+    with pytest.raises(RunError, match=r"content of train\.txt"):
+        open_run(folder, small(), lists)
+
+
+def test_a_finished_run_returns_its_results(tmp_path, small, lists):
+    folder = tmp_path / "run"
+    open_run(folder, small(), lists)
+    write_json(folder / "results.json", {"test": 1})
+    assert open_run(folder, small(), lists) == {"test": 1}
+
+
+def test_a_broken_record_is_named(tmp_path, small, lists):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text("{")
+    with pytest.raises(RunError, match="run.json"):
+        open_run(folder, small(), lists)

@@ -1,0 +1,224 @@
+"""Whole runs on the small embedded world."""
+
+import csv
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from lt_extrap.data.target import load_target
+from lt_extrap.data.training_set import build_training_set
+from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
+from lt_extrap.train import build_model, train
+
+COMPONENTS = ["baseline", "random", "neighbors", "silencing", "permuted", "target_extra"]
+
+
+def weights(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_every_component_trains_and_leaves_everything(small, tmp_path, component):
+    config = small(f"component={component}")
+    results = train(config, tmp_path / "run")
+    folder = tmp_path / "run"
+    assert results == json.loads((folder / "results.json").read_text())
+    assert results["steps"] == 12
+    assert results["views"] == 12 * 32
+    assert (results["auxiliary_classes"] > 0) == (component not in ("baseline", "target_extra"))
+    assert (results["pairs"] > 0) == (component in ("neighbors", "silencing", "permuted"))
+    assert (results["target_views"] < results["views"]) == (results["auxiliary_classes"] > 0)
+    assert (results["test"]["aux_mass"] > 0) == (results["auxiliary_classes"] > 0)
+    for key in ("acc", "acc_many", "acc_medium", "acc_few", "acc_micro", "ece"):
+        assert 0 <= results["test"][key] <= 1
+    with (folder / "per_class.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 9
+    mean = sum(float(row["accuracy"]) for row in rows) / 9
+    assert mean == pytest.approx(results["test"]["acc"], abs=1e-5)
+    exported = load_file(folder / "model.safetensors")
+    assert exported["head.weight"].shape == (9, 16)
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["classes"]) == [row["name"] for row in rows]
+
+
+def test_runs_of_one_key_are_equal_bit_for_bit(small, tmp_path):
+    config = small("component=silencing", "recipe.mixup=0.8", "recipe.cutmix=1.0")
+    train(config, tmp_path / "a")
+    torch.rand(7)  # the global generator plays no part
+    train(
+        small("component=silencing", "recipe.mixup=0.8", "recipe.cutmix=1.0", "loading.workers=2"),
+        tmp_path / "b",
+    )
+    a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_golden_curve(small, tmp_path):
+    """Losses of the first steps on CPU in float32: a change of any part of the method shows here."""
+    train(small("component=silencing", "trainer.log_every_n_steps=1"), tmp_path / "run")
+    with (tmp_path / "run" / "csv" / "metrics.csv").open() as file:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert losses == pytest.approx(GOLDEN, abs=2e-3)
+
+
+def test_a_finished_run_returns_at_once(small, tmp_path, capsys):
+    first = train(small("component=baseline"), tmp_path / "run")
+    stamp = (tmp_path / "run" / "results.json").stat().st_mtime_ns
+    assert train(small("component=baseline"), tmp_path / "run") == first
+    assert (tmp_path / "run" / "results.json").stat().st_mtime_ns == stamp
+    assert "finished before" in capsys.readouterr().out
+    with pytest.raises(RunError, match="recipe.blr"):
+        train(small("component=baseline", "recipe.blr=1e-3"), tmp_path / "run")
+
+
+def test_the_headline_is_the_selected_weights(small, tmp_path):
+    # Two validations; a rate that destroys the second half makes the first the better one.
+    config = small("component=baseline", "budget={unit: epochs, amount: 6, warmup: 1}")
+    results = train(config, tmp_path / "run")
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    if results["selected"] == "best":
+        assert best["global_step"] < results["steps"]
+        assert results["last"] != results["test"]
+    else:
+        assert results["last"] == results["test"]
+    exported = load_file(tmp_path / "run" / "model.safetensors")
+    chosen = best["state_dict"] if results["selected"] == "best" else weights(tmp_path / "run")
+    assert torch.equal(exported["head.weight"], chosen["model.head.weight"][:9])
+
+
+def test_without_a_validation_list_the_last_weights_count(small, tmp_path):
+    results = train(small("component=baseline", "target.val=null"), tmp_path / "run")
+    assert results["selected"] == "last"
+    assert "val" not in results
+    assert not (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+
+
+@pytest.mark.parametrize(("unit", "amount"), [("epochs", 2), ("steps", 12), ("target_views", 700)])
+def test_budgets(small, unit, amount):
+    config = small("component=silencing", f"budget={{unit: {unit}, amount: {amount}, warmup: 0}}")
+    target = load_target(config.target)
+    training = build_training_set(config.auxiliary, target, seed=0)
+    steps = training.steps(config.budget, amount, 32)
+    shown, per_epoch = len(training.draw), len(training.draw) // 32
+    expected = {
+        "epochs": 2 * per_epoch,
+        "steps": 12,
+        "target_views": round(700 / training.target_views * per_epoch),
+    }
+    assert steps == expected[unit]
+    assert training.target_views < shown
+
+
+def test_learning_rate_warms_up_and_ends_at_zero(small, tmp_path):
+    from lt_extrap.module import ExtrapolationModule
+
+    module = object.__new__(ExtrapolationModule)
+    module.__dict__ |= {"warmup": 10, "steps": 100}
+    rates = [module.lr_share(step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_decay_is_for_weights_only(small):
+    from lt_extrap.module import ExtrapolationModule
+
+    config = small("component=baseline")
+    target = load_target(config.target)
+    model = build_model(config, target, build_training_set(config.auxiliary, target, seed=0))
+    module = object.__new__(ExtrapolationModule)
+    torch.nn.Module.__init__(module)
+    module.model, module.recipe, module.warmup, module.steps = model, config.recipe, 1, 10
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    assert [group["weight_decay"] for group in groups] == [0.05, 0.0]
+    assert all(p.ndim > 1 for p in groups[0]["params"])
+    assert sum(p.numel() for group in groups for p in group["params"]) == sum(p.numel() for p in model.parameters())
+    assert groups[0]["initial_lr"] == pytest.approx(config.recipe.blr * 32 / 256)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_samples(small, tmp_path, monkeypatch):
+    from lt_extrap.model.losses import OffsetCrossEntropy
+
+    forward = OffsetCrossEntropy.forward
+    calls = []
+
+    def poisoned(self, logits, label, mixed=None):
+        calls.append(label)
+        return forward(self, logits, label, mixed) * (float("nan") if len(calls) == 5 else 1)
+
+    monkeypatch.setattr(OffsetCrossEntropy, "forward", poisoned)
+    with pytest.raises(TrainingError, match=r"nan at step 4, for the samples \[\d+"):
+        train(small("component=baseline"), tmp_path / "run")
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_rate_that_diverges_ends_in_our_message(small, tmp_path):
+    with pytest.raises(TrainingError, match=r"recipe\.blr"):
+        train(small("component=baseline", "recipe.blr=1e30", "recipe.clip=null"), tmp_path / "run")
+
+
+def corrupt(small, tmp_path, monkeypatch):
+    """The small world in a cache of its own, one training image cut short."""
+    monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
+    target = load_target(small("component=baseline").target)
+    file = target.images / target.train.path(3)
+    file.write_bytes(file.read_bytes()[:60])
+    return target.train.path(3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_image_stops_the_run_by_name(small, tmp_path, monkeypatch, workers):
+    path = corrupt(small, tmp_path, monkeypatch)
+    with pytest.raises(DataError) as error:
+        train(small("component=baseline", f"loading.workers={workers}"), tmp_path / "run")
+    assert path in str(error.value)
+    assert "Traceback" not in str(error.value)
+
+
+def test_an_unreadable_image_is_left_out_named_once_and_counted(small, tmp_path, monkeypatch, capsys):
+    path = corrupt(small, tmp_path, monkeypatch)
+    budget = "budget={unit: epochs, amount: 2, warmup: 0}"
+    results = train(small("component=baseline", "loading.on_unreadable=skip", budget), tmp_path / "run")
+    assert [path in line for line in results["unreadable"]] == [True]
+    assert capsys.readouterr().out.count("left out, unreadable") == 1
+
+
+def test_silencing_without_pairs_is_refused(small, tmp_path):
+    with pytest.raises(ConfigError, match="neighbor pairs for loss=silencing"):
+        train(small("component=baseline", "loss=silencing"), tmp_path / "run")
+
+
+def test_a_batch_larger_than_an_epoch_is_refused(small, tmp_path):
+    with pytest.raises(ConfigError, match=r"recipe\.batch_size to at most"):
+        train(small("component=baseline", "recipe.batch_size=5000"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+trainer.max_epochs=3", "trainer.max_epochs to be left alone"),
+        ("+trainer.gradient_clip=3", "gradient_clip"),
+        ("trainer.accelerator=abacus", "abacus"),
+    ],
+)
+def test_trainer_arguments(small, tmp_path, override, said):
+    with pytest.raises(ConfigError, match=said):
+        train(small("component=baseline", override), tmp_path / "run")
+
+
+def test_wandb_offline(small, tmp_path):
+    train(small("component=baseline", "logger=wandb", "budget.amount=3", "budget.warmup=0"), tmp_path / "run")
+    runs = list((tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(runs) == 1
+    content = runs[0].read_bytes()
+    assert b"test/acc_few" in content
+
+
+GOLDEN = [0.0] * 12
