@@ -97,12 +97,12 @@ def test_command_line_beats_component_beats_experiment():
         (["auxiliary.sampling_ratio=[1,-1,3]"], "three numbers"),
         (["recipe.betas=[0.9]"], "recipe.betas"),
         (["recipe.crop_scale=[0.9,0.1]"], "recipe.crop_scale"),
+        (["recipe.crop_ratio=[2,1]"], "recipe.crop_ratio"),
         (["budget.amount=0"], "budget.amount"),
         (["budget.unit=hours"], "epochs, steps, target_views"),
         (["budget={unit: epochs, amount: 3, warmup: 3}"], "budget.warmup"),
         (["loading.on_unreadable=ignore"], "error, skip"),
         (["seed=-1"], "seed"),
-        (["target.world.families=0"], "families"),
         (["target.neighbors=null"], "auxiliary sets belong to a target"),
     ],
 )

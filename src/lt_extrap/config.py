@@ -76,19 +76,14 @@ class Target:
 
 
 @dataclass
-class World:
-    """placeholder"""
-
-
-@dataclass
 class EmbeddedTarget(Target):
     """The embedded world: images made on this machine, written once to the cache.
 
     Attributes:
-        world: what it looks like.
+        world: fields of `lt_extrap.data.embedded.World`, which checks them.
     """
 
-    world: World = field(default_factory=World)
+    world: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -300,6 +295,7 @@ class Recipe:
         clip: largest gradient norm; null = no clipping.
         image_size: pixels, height and width, of what the network sees.
         crop_scale: smallest and largest share of the image that a random crop keeps.
+        crop_ratio: narrowest and widest width / height of that crop before it is made square.
         flip: probability of a horizontal flip, 0..1.
         crop_fraction: share of the shorter side that evaluation's central crop keeps, 0..1.
         mixup, cutmix: alpha of the Beta distribution; 0 is off (.001 is not: it swaps whole images).
@@ -312,6 +308,7 @@ class Recipe:
     clip: float | None = None
     image_size: int = MISSING
     crop_scale: list[float] = field(default_factory=lambda: [0.08, 1.0])
+    crop_ratio: list[float] = field(default_factory=lambda: [3 / 4, 4 / 3])
     flip: float = 0.5
     crop_fraction: float = 1.0
     mixup: float = 0.0
@@ -334,6 +331,12 @@ class Recipe:
             "recipe.crop_scale",
             "[smallest, largest] with 0 < smallest <= largest <= 1",
             self.crop_scale,
+        )
+        check(
+            len(self.crop_ratio) == 2 and 0 < self.crop_ratio[0] <= self.crop_ratio[1],
+            "recipe.crop_ratio",
+            "[narrowest, widest] with 0 < narrowest <= widest",
+            self.crop_ratio,
         )
         check(0 <= self.flip <= 1, "recipe.flip", "in 0..1", self.flip)
         check(

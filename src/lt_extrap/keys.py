@@ -16,7 +16,7 @@ class Stream(IntEnum):
     BACKBONE = 1  # (seed)
     HEAD_TARGET = 2  # (seed)
     HEAD_AUXILIARY = 3  # (seed)
-    DRAW = 4  # (seed, epoch, class, place in the class): which images of a capped class an epoch shows
+    DRAW = 4  # (seed, epoch, class, how many are drawn so far): which images of a capped class an epoch shows
     ORDER = 5  # (seed, epoch, class, place in the class): where in the epoch an image stands
     AUGMENT = 6  # (seed, epoch, sample)
     MIX = 7  # (seed, step, rank)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lt_extrap.config import Target
+from lt_extrap.config import EmbeddedTarget, Target
 from lt_extrap.data.target import load_target, read_names
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model.shots import Shot
@@ -82,6 +82,12 @@ def test_missing_names(folder, source):
     (folder / "bad.json").write_text("{")
     with pytest.raises(DataError, match="class names in"):
         read_names(folder, source)
+
+
+@pytest.mark.parametrize("world", [{"families": 0}, {"family": 3}])
+def test_an_embedded_world_checks_its_fields(world):
+    with pytest.raises(ConfigError, match="famil"):
+        load_target(EmbeddedTarget(train="x", test="x", world=world))
 
 
 def test_no_root(tmp_path):

@@ -86,7 +86,10 @@ class ImageDataModule(L.LightningDataModule):
     def train_dataloader(self) -> "DataLoader[Item]":
         recipe = self.recipe
         transform = TrainTransform(
-            size=recipe.image_size, scale=(recipe.crop_scale[0], recipe.crop_scale[1]), flip=recipe.flip
+            size=recipe.image_size,
+            scale=(recipe.crop_scale[0], recipe.crop_scale[1]),
+            ratio=(recipe.crop_ratio[0], recipe.crop_ratio[1]),
+            flip=recipe.flip,
         )
         world, rank = self._world()
         sampler = EpochSampler(self.training.draw, batch_size=recipe.batch_size // world, num_replicas=world, rank=rank)

@@ -1,86 +1,69 @@
 """The embedded world: labelled pictures of invented creatures, drawn from a seed. No file is shipped.
 
-A *family* has a body plan, a palette and a motif. Half of its traits are marks, by which its *members* differ;
-the other half are moods, which vary from image to image. Which traits are which is the family's own: hue may
-tell one badax from another and mean nothing among the defep. A few images of one member cannot tell marks from moods; images
-of its relatives can. Pose, light, background, clutter and occlusion vary everywhere in the same way.
+A *family* has a body plan, a palette and a motif. Half of its traits are marks, by which its *members* differ; the
+other half are moods, which vary from image to image. Which traits are which is the family's own: hue may tell one
+badax from another and mean nothing among the defep. A few images of one member cannot tell marks from moods; images
+of its relatives can. Pose, light, background, clutter and occlusion vary in the same way everywhere.
 
-The target classes are members of some families, with a long tail of training images. Further members of the
-same families are the neighbor classes, so that "neighbor" is literally true; members of other families are the
-random classes. How many families the target classes span is the granularity.
+The target classes are members of some families, with a long tail of training images. Further members of the same
+families are the neighbor classes, so that "neighbor" is literally true; members of other families are the random
+classes. How many families the target classes span is the granularity.
 """
 
 import dataclasses
+import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
-from lt_extrap.errors import ConfigError, DataError
+from lt_extrap.errors import ConfigError
 from lt_extrap.keys import Stream, generator
 
-FORMAT = 1  # of the written folder; raise it when the pictures or the files change
-
-TRAITS = ("hue", "marking hue", "head hue", "spacing", "angle", "width") + (
-    "motif", "weave", "outline", "girth", "tail", "spines"
-)  # fmt: skip
-LEVELS = 8  # so many consecutive members cover the range of each trait evenly
-WAVES = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2), (2, 1), (1, 2), (2, -1), (1, -2))
-HARMONICS = (1, 2, 3, 4, 5)
-JITTER = 0.15  # how much of a mood's variation a mark has
-GOLDEN = 0.618034  # steps of this part of a turn never come close to each other soon
-UNIFORMS = 96  # random numbers of an image
+FORMAT = 1  # of the written folder: raise it when the pictures or the files change
 
 # Coprime counts: the n-th name takes the n-th word of each list, cyclically, and no name comes twice.
 ONSETS = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru", "sa", "te", "vi", "zo")
 CODAS = ("dax", "fep", "gul", "kin", "lop", "mur", "pim", "vex", "zil")
 RANKS = ("common", "dwarf", "eastern", "greater", "lesser", "northern", "royal", "southern")
 PLACES = ("cave", "cliff", "dune", "fern", "frost", "marsh", "moss", "reed", "river")
+FAMILIES = len(ONSETS) * len(CODAS) // 2  # the other half is for random classes
+MEMBERS = len(RANKS) * len(PLACES)  # of a family
 
-Plane = Float32[np.ndarray, "images height width"]  # a lone value an image has height = width = 1
-Planes = Float32[np.ndarray, "images 3 height width"]
+TRAITS = ("hue", "marking", "face", "spacing", "angle", "width", "motif", "weave", "outline", "girth", "tail", "spines")
+LEVELS = 8  # so many members in a row cover the range of each trait evenly
+JITTER = 0.15  # what a mark varies from image to image, as a part of what a mood does
+WAVES = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2), (2, 1), (1, 2), (2, -1), (1, -2))
+HARMONICS = (1, 2, 3, 4, 5)
+GOLDEN = 0.618034  # steps of this part of a turn stay apart, however many there are
+UNIFORMS = 96  # random numbers of an image, its noise aside
+CHUNK = 32  # images drawn together: they fit the processor's cache
 
-
-@dataclass(frozen=True)
-class Creature:
-    """A class of the world: member `member` of family `family`, both from 0."""
-
-    family: int
-    member: int
-
-    @property
-    def family_name(self) -> str:
-        return ONSETS[self.family % len(ONSETS)] + CODAS[self.family % len(CODAS)]
-
-    @property
-    def name(self) -> str:
-        # Shifted by family, so that equal words never mean equal traits.
-        word = self.member + 5 * self.family
-        return f"{RANKS[word % len(RANKS)]} {PLACES[word % len(PLACES)]} {self.family_name}"
+Traits = Float32[np.ndarray, " traits"]
+Plane = Float32[np.ndarray, "#images #height #width"]  # a value an image has height = width = 1
+Planes = Float32[np.ndarray, "#images 3 #height #width"]
 
 
 @dataclass(frozen=True)
 class World:
-    """What the embedded world holds. Everything in it is a function of these fields.
+    """What the embedded world holds. All of it is a function of these fields.
 
-    Args:
-        families: families that the target classes span, 1 (all alike) to 63; the granularity.
-        classes: target classes, spread evenly over the families in an order drawn from the seed.
-        neighbors_per_family: auxiliary members added to each of these families.
-        random_classes: auxiliary classes from as many other families.
-        largest: training images of the first target class.
-        smallest: training images of the last target class; exponential profile between.
-        val_per_class: validation images of a target class.
-        test_per_class: test images of a target class.
+    Attributes:
+        families: families that the target classes span, 1 (all alike) to 63: the granularity.
+        classes: target classes, spread evenly over the families.
+        neighbors_per_family: auxiliary members of each of these families.
+        random_classes: auxiliary classes, spread evenly over as many other families.
+        largest, smallest: training images of the first and of the last target class; exponential profile between.
+        val_per_class, test_per_class: of each target class.
         auxiliary_images: images of an auxiliary class.
-        extra_images: further training images of a target class, for the `target_extra` control.
+        extra_images: further training images of each target class, for the `target_extra` control.
         image_size: height and width in pixels.
         seed: of everything.
 
@@ -102,58 +85,78 @@ class World:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        members = len(RANKS) * len(PLACES)
-        ranges = {
-            "families": (1, len(ONSETS) * len(CODAS) // 2),
-            "classes": (max(2, self.families), members * self.families),
-            "neighbors_per_family": (0, members - self._members),
-            "random_classes": (0, members * self.families),
-            "largest": (1, 10_000),
-            "smallest": (1, self.largest),
-            "val_per_class": (0, 10_000),
-            "test_per_class": (1, 10_000),
-            "auxiliary_images": (1, 10_000),
-            "extra_images": (0, 10_000),
-            "image_size": (16, 256),
-            "seed": (0, 2**63 - 1),
-        }
-        for field, (low, high) in ranges.items():
-            value = getattr(self, field)
+        for name, low, high in self._ranges():
+            value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(
-                    f"an embedded world with {field} in {low}..{high}",
-                    f"{field} = {value}",
-                    f"choose {field} in that range (its end may depend on the fields before it)",
+                    f"target.world.{name} in {low}..{high}",
+                    str(value),
+                    f"set target.world.{name} in that range (its ends may depend on the fields before it)",
                 )
 
-    @property
-    def _members(self) -> int:
-        return -(-self.classes // self.families)
+    def _ranges(self) -> Iterator[tuple[str, int, int]]:
+        """Field, lowest and highest value; each may use the fields that were checked before it."""
+        yield "families", 1, FAMILIES
+        yield "classes", max(2, self.families), MEMBERS * self.families
+        yield "neighbors_per_family", 0, MEMBERS - -(-self.classes // self.families)
+        yield "random_classes", 0, MEMBERS * self.families
+        yield "largest", 1, 10_000
+        yield "smallest", 1, self.largest
+        yield "val_per_class", 0, 10_000
+        yield "test_per_class", 1, 10_000
+        yield "auxiliary_images", 1, 10_000
+        yield "extra_images", 0, 10_000
+        yield "image_size", 16, 256
+        yield "seed", 0, 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Creature:
+    """A class: the `member` of a `family`, both counted from 0."""
+
+    family: int
+    member: int
 
     @property
-    def targets(self) -> list[Creature]:
-        """The target classes, by label."""
-        places = generator(Stream.WORLD, self.seed, 0).permutation(self.classes).tolist()
-        return [Creature(place % self.families, place // self.families) for place in places]
+    def family_name(self) -> str:
+        """Such as "badax"; no two of the first 126 families share one."""
+        return ONSETS[self.family % len(ONSETS)] + CODAS[self.family % len(CODAS)]
 
     @property
-    def neighbors(self) -> list[Creature]:
-        """The neighbor classes, by auxiliary id."""
-        ids = range(self.families * self.neighbors_per_family)
-        return [Creature(i % self.families, self._members + i // self.families) for i in ids]
+    def name(self) -> str:
+        """Such as "lesser dune badax"; no two of the first 72 members share one."""
+        word = self.member + 5 * self.family  # shifted, so that the same words in two families mean nothing
+        return f"{RANKS[word % len(RANKS)]} {PLACES[word % len(PLACES)]} {self.family_name}"
 
-    @property
-    def randoms(self) -> list[Creature]:
-        """The random classes, by auxiliary id."""
-        return [
-            Creature(self.families + i % self.families, i // self.families) for i in range(self.random_classes)
-        ]
 
-    @property
-    def counts(self) -> list[int]:
-        """Training images of each target class, largest first."""
-        ratio = self.smallest / self.largest
-        return [round(self.largest * ratio ** (k / (self.classes - 1))) for k in range(self.classes)]
+def target_classes(world: World) -> list[Creature]:
+    """The target classes by label, in an order drawn from the seed: shots are spread over families by chance."""
+    places = generator(Stream.WORLD, world.seed, 0).permutation(world.classes).tolist()
+    return [Creature(place % world.families, place // world.families) for place in places]
+
+
+def neighbor_classes(world: World) -> list[Creature]:
+    """The further members of the target classes' families, by auxiliary id."""
+    first = -(-world.classes // world.families)
+    ids = range(world.families * world.neighbors_per_family)
+    return [Creature(i % world.families, first + i // world.families) for i in ids]
+
+
+def random_classes(world: World) -> list[Creature]:
+    """Members of as many families without a target class, by auxiliary id."""
+    return [Creature(world.families + i % world.families, i // world.families) for i in range(world.random_classes)]
+
+
+def training_counts(world: World) -> list[int]:
+    """Training images of each target class, largest first."""
+    ratio = world.smallest / world.largest
+    return [round(world.largest * ratio ** (label / (world.classes - 1))) for label in range(world.classes)]
+
+
+def similarity(world: World, one: Creature, other: Creature) -> float:
+    """How alike the marks of two members of a family are: 1 minus their root mean square difference, in 0..1."""
+    difference = _marks(world.seed, one) - _marks(world.seed, other)
+    return 1 - float(np.sqrt(np.square(difference).sum() / _plan(world.seed, one.family).marks.sum()))
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ class _Plan:
     """What the members of a family share. Lengths are in units of half a picture, angles in radians."""
 
     hue: float
-    palette: tuple[float, float]  # hue of the markings and of the head, relative to `hue`
+    palette: tuple[float, float]  # hue of the markings and of the head, beyond `hue`
     body: tuple[float, float]  # half axes
     head: tuple[float, float]  # radius, height
     tail: tuple[float, float, float]  # length, spread, fork
@@ -169,19 +172,17 @@ class _Plan:
     spacing: float
     angle: float
     motif: Float32[np.ndarray, "3 waves"]  # amplitudes, and how the traits "motif" and "weave" change them
-    outline: Float32[np.ndarray, "2 cos_sin harmonics"]  # of the body, and how the trait "outline" changes it
-    marks: Bool[np.ndarray, " traits"]
+    outline: Float32[np.ndarray, "2 2 harmonics"]  # cosines and sines, and how the trait "outline" changes them
+    marks: Bool[np.ndarray, " traits"]  # the other traits are moods
 
 
 def _plan(seed: int, family: int) -> _Plan:
     first_hue = float(generator(Stream.WORLD, seed, 1).random())
     rng = generator(Stream.WORLD, seed, 2, family)
-    u = rng.random(15).tolist()
+    u = rng.random(14).tolist()
     motif = rng.standard_normal((3, len(WAVES))) / np.hypot(*np.transpose(WAVES))
-    motif *= np.where(rng.random(len(WAVES)) < 0.5, 1.0, 0.1)
+    motif *= np.where(rng.random(len(WAVES)) < 0.5, 1, 0.1)
     outline = rng.standard_normal((2, 2, len(HARMONICS))) / HARMONICS
-    motif /= np.sqrt((motif**2).sum(-1, keepdims=True) / 2)
-    outline /= np.sqrt((outline**2).sum((-2, -1), keepdims=True) / 2)
     return _Plan(
         hue=first_hue + GOLDEN * family,
         palette=(0.3 + 0.4 * u[0], 0.3 + 0.4 * u[1]),
@@ -191,66 +192,51 @@ def _plan(seed: int, family: int) -> _Plan:
         spines=(5 + 5 * u[9], 0.2 + 0.32 * u[10], 2 * np.pi * u[11]),
         spacing=0.55 + 0.2 * u[12],
         angle=np.pi * u[13],
-        motif=motif.astype(np.float32),
-        outline=outline.astype(np.float32),
+        motif=(motif / np.sqrt(np.square(motif).sum(-1, keepdims=True) / 2)).astype(np.float32),
+        outline=(outline / np.sqrt(np.square(outline).sum((-2, -1), keepdims=True) / 2)).astype(np.float32),
         marks=rng.permutation(len(TRAITS)) < len(TRAITS) // 2,
     )
 
 
-def _marks(seed: int, creature: Creature) -> Float32[np.ndarray, " traits"]:
+def _marks(seed: int, creature: Creature) -> Traits:
     """The member's own value of each trait, -0.5..0.5; 0 for a mood."""
     block, place = divmod(creature.member, LEVELS)
     rng = generator(Stream.WORLD, seed, 3, creature.family, block)
-    levels = rng.permuted(np.tile(np.arange(LEVELS), (len(TRAITS), 1)), axis=1)[:, place]
-    values = (levels + rng.random((len(TRAITS), LEVELS))[:, place]) / LEVELS - 0.5
+    levels = rng.permuted(np.tile(np.arange(LEVELS), (len(TRAITS), 1)), axis=1)
+    values = ((levels + rng.random(levels.shape)) / LEVELS - 0.5)[:, place]
     return np.where(_plan(seed, creature.family).marks, values, 0).astype(np.float32)
 
 
 class _Draws:
-    """The random numbers of some images of a creature, handed out in order: a row an image."""
+    """The random numbers of some images of a creature, handed out in order, a row an image."""
 
-    def __init__(self, world: World, creature: Creature, images: Sequence[int]) -> None:
-        key = (world.seed, 4, creature.family, creature.member)
-        rngs = [generator(Stream.WORLD, *key, image) for image in images]
-        self._uniform = np.stack([rng.random(UNIFORMS, dtype=np.float32) for rng in rngs])
-        self._rngs = rngs
-        self._used = 0
+    def __init__(self, seed: int, creature: Creature, images: Sequence[int]) -> None:
+        key = (seed, 4, creature.family, creature.member)
+        self._generators = [generator(Stream.WORLD, *key, image) for image in images]
+        self._uniforms = iter(np.stack([rng.random(UNIFORMS, dtype=np.float32) for rng in self._generators], axis=1))
 
-    def uniform(self, low: float, high: float) -> Plane:
-        self._used += 1
-        return (low + (high - low) * self._uniform[:, self._used - 1])[:, None, None]
+    def uniform(self, low: float | int, high: float | int) -> Plane:
+        values: Plane = low + (high - low) * next(self._uniforms)[:, None, None]
+        return values
 
-    def noise(self, channels: int, cells: int) -> Planes:
+    def noise(self, channels: int, cells: int) -> Float32[np.ndarray, "images channels cells cells"]:
         shape = (channels, cells, cells)
-        return np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in self._rngs])
-
-
-def _colour(hue: Plane, saturation: Plane, value: Plane) -> Planes:
-    """Red, green and blue of a hue (in turns), each a raised cosine of it: the same way from every hue."""
-    shift = np.arange(3, dtype=np.float32)[:, None, None] / 3
-    wave = 0.5 + 0.5 * np.cos(2 * np.pi * (hue[:, None] - shift))
-    return value[:, None] * (1 - saturation[:, None] * (1 - wave))
-
-
-def _cover(canvas: Planes, cover: Plane, colour: "Planes | np.float32") -> None:
-    """Lay a colour over the canvas, in place, where `cover` is 1."""
-    canvas += cover[:, None] * (colour - canvas)
-
-
-def _enlarged(noise: Planes, size: int) -> Planes:
-    """Noise on few cells, interpolated to the size of a picture."""
-    cells = noise.shape[-1]
-    at = np.linspace(0, cells - 1, size, dtype=np.float32)[:, None]
-    weights = np.maximum(0, 1 - np.abs(at - np.arange(cells, dtype=np.float32)))
-    return weights @ noise @ weights.T
+        return np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in self._generators])
 
 
 def render(world: World, creature: Creature, images: Sequence[int]) -> UInt8[np.ndarray, "images size size 3"]:
-    """Draw images of a creature: each a function of (seed, creature, its number in `images`) and of the size."""
-    axis = (np.arange(world.image_size, dtype=np.float32) + 0.5) / world.image_size * 2 - 1
+    """Draw images of a creature. Each is a function of the world's seed and image size, the creature and its number.
+
+    Args:
+        world: its seed and image size count.
+        creature: the class.
+        images: numbers of at least one image, from 0.
+    """
+    size = world.image_size
+    draws = _Draws(world.seed, creature, images)
+    axis = ((np.arange(size) + 0.5) / size * 2 - 1).astype(np.float32)
     across, up = axis[None, None, :], -axis[None, :, None]
-    draws = _Draws(world, creature, images)
-    canvas = _background(draws, world.image_size)
+    canvas = _background(draws, size)
     for _ in range(4):
         _clutter(canvas, across, up, draws)
     _creature(canvas, across, up, draws, _plan(world.seed, creature.family), _marks(world.seed, creature))
@@ -258,88 +244,212 @@ def render(world: World, creature: Creature, images: Sequence[int]) -> UInt8[np.
     turn = draws.uniform(0, 2 * np.pi)
     light = draws.uniform(0.7, 1.15) * (1 + draws.uniform(0, 0.3) * (across * np.cos(turn) + up * np.sin(turn)))
     cast = np.stack([draws.uniform(0.85, 1.12) for _ in range(3)], axis=1)
-    grain = draws.uniform(0.01, 0.05)[:, None] * draws.noise(1, world.image_size)
+    grain = draws.uniform(0.01, 0.04)[:, None] * draws.noise(1, size)
     canvas = canvas * light[:, None] * cast + grain
-    return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    pixels: UInt8[np.ndarray, "images 3 size size"] = (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return pixels.transpose(0, 2, 3, 1)
+
+
+def _colour(hue: Plane, saturation: Plane, value: Plane) -> Planes:
+    """Red, green and blue, each a raised cosine of the hue (in turns): all hues are equally far from the next."""
+    shift = np.arange(3, dtype=np.float32)[:, None, None] / 3
+    wave = 0.5 + 0.5 * np.cos(2 * np.pi * (hue[:, None] - shift))
+    colour: Planes = value[:, None] * (1 - saturation[:, None] * (1 - wave))
+    return colour
+
+
+def _cover(canvas: Planes, where: Plane, colour: Planes) -> None:
+    """Lay a colour over the canvas, in place; `where` is 1 inside, 0 outside, between on the edge."""
+    canvas += where[:, None] * (colour - canvas)
 
 
 def _background(draws: _Draws, size: int) -> Planes:
-    colour = _colour(draws.uniform(0, 1), draws.uniform(0.05, 0.6), draws.uniform(0.25, 0.9))
-    coarse = draws.uniform(0.03, 0.16)[:, None] * _enlarged(draws.noise(3, 4), size)
-    return colour + coarse + draws.uniform(0, 0.12)[:, None] * _enlarged(draws.noise(3, 9), size)
+    """A colour with coarse and fine clouds."""
+    background = _colour(draws.uniform(0, 1), draws.uniform(0.05, 0.6), draws.uniform(0.25, 0.9))
+    for cells, low, high in ((4, 0.03, 0.16), (9, 0.0, 0.12)):
+        at = np.linspace(0, cells - 1, size)[:, None]
+        weights = np.maximum(0, 1 - np.abs(at - np.arange(cells))).astype(np.float32)
+        clouds = weights @ draws.noise(3, cells) @ weights.T
+        background = background + draws.uniform(low, high)[:, None] * clouds
+    return background
 
 
 def _clutter(canvas: Planes, across: Plane, up: Plane, draws: _Draws) -> None:
     """An ellipse of any colour, anywhere."""
     x, y = across - draws.uniform(-1, 1), up - draws.uniform(-1, 1)
-    turn, width, height = draws.uniform(0, np.pi), draws.uniform(0.1, 0.45), draws.uniform(0.05, 0.3)
+    turn, width, height = draws.uniform(0, np.pi), draws.uniform(0.1, 0.4), draws.uniform(0.05, 0.25)
     x, y = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
     distance = (np.hypot(x / width, y / height) - 1) * height
     colour = _colour(draws.uniform(0, 1), draws.uniform(0.2, 0.8), draws.uniform(0.3, 1))
     _cover(canvas, (0.5 - distance * canvas.shape[-1] / 2).clip(0, 1), colour)
 
 
-def _creature(
-    canvas: Planes,
-    across: Plane,
-    up: Plane,
-    draws: _Draws,
-    plan: _Plan,
-    marks: Float32[np.ndarray, " traits"],
-) -> None:
-    """A creature that looks along +x or, mirrored, -x: tail, spines, body, markings, head, eye."""
+def _creature(canvas: Planes, across: Plane, up: Plane, draws: _Draws, plan: _Plan, marks: Traits) -> None:
+    """A creature that looks along x or, mirrored, along -x: tail, spines, body, markings, head, eye."""
     trait = {
-        name: marks[i] + draws.uniform(-0.5, 0.5) * (JITTER if plan.marks[i] else 1)
-        for i, name in enumerate(TRAITS)
+        name: mark + draws.uniform(-0.5, 0.5) * (JITTER if is_mark else 1)
+        for name, mark, is_mark in zip(TRAITS, marks, plan.marks, strict=True)
     }
-    mirror, scale, stretch = np.sign(draws.uniform(-1, 1)), draws.uniform(0.62, 0.95), draws.uniform(0.88, 1.14)
-    x, y = (across - draws.uniform(-0.22, 0.22)) * mirror / scale, (up - draws.uniform(-0.22, 0.22)) / scale
-    turn = draws.uniform(-0.6, 0.6)
+    mirror, scale, stretch = np.copysign(1, draws.uniform(-1, 1)), draws.uniform(0.75, 1), draws.uniform(0.9, 1.12)
+    x, y = (across - draws.uniform(-0.16, 0.16)) * mirror / scale, (up - draws.uniform(-0.16, 0.16)) / scale
+    turn = draws.uniform(-0.5, 0.5)
     x, y = (x * np.cos(turn) + y * np.sin(turn)) * stretch, (y * np.cos(turn) - x * np.sin(turn)) / stretch
-    pixel = 2 / canvas.shape[-1] / scale  # an edge is a pixel wide
+    pixel = 2 / canvas.shape[-1] / scale
 
-    def inside(distance: Plane) -> Plane:
-        return (0.5 - distance / pixel).clip(0, 1)
+    def inside(distance: Plane) -> Plane:  # the edge is a pixel wide, which saves drawing at a higher resolution
+        where: Plane = (0.5 - distance / pixel).clip(0, 1)
+        return where
 
     saturation, value = draws.uniform(0.5, 0.9), draws.uniform(0.65, 1)
-    hues = [0.2 * trait["hue"], *(h + 0.25 * trait[t] for h, t in zip(plan.palette, TRAITS[1:3], strict=True))]
-    hues = [plan.hue + hue + draws.uniform(-0.03, 0.03) for hue in hues]
-    skin, marking, face = (_colour(hue, saturation, value * v) for hue, v in zip(hues, (1, 0.75, 1), strict=True))
+
+    def paint(hue: Plane, shade: float) -> Planes:
+        return _colour(plan.hue + hue + draws.uniform(-0.03, 0.03), saturation, value * shade)
+
+    skin = paint(0.2 * trait["hue"], 1.0)
+    marking = paint(plan.palette[0] + 0.25 * trait["marking"], 0.75)
+    face = paint(plan.palette[1] + 0.25 * trait["face"], 1.0)
 
     length, height = plan.body[0], plan.body[1] * np.exp(0.4 * trait["girth"])
     tail, spread, fork = plan.tail
-    tail = tail + 0.3 * trait["tail"]
-    along = -(x + 0.8 * length) / tail
+    reach = tail + 0.3 * trait["tail"]
+    along = -(x + 0.8 * length) / reach  # 0 at the body, 1 at the tip
     half = 0.08 + spread * along.clip(0, 1)
-    notch = 1 - fork * (1 - np.abs(y) / half).clip(0, 1)
-    _cover(canvas, inside(np.maximum(np.abs(y) - half, np.maximum(-along, along - notch) * tail)), marking)
+    tip = 1 - fork * (1 - np.abs(y) / half).clip(0, 1)
+    _cover(canvas, inside(np.maximum(np.abs(y) - half, np.maximum(-along, along - tip) * reach)), marking)
 
-    phase, radius = np.arctan2(y / height, x / length), np.hypot(x / length, y / height)
-    cos, sin = (0.13 * base + 0.2 * trait["outline"][..., None] * change for base, change in zip(*plan.outline))
-    reach = 1 + sum(
-        cos[..., i] * np.cos(k * phase) + sin[..., i] * np.sin(k * phase) for i, k in enumerate(HARMONICS)
+    angle, radius = np.arctan2(y / height, x / length), np.hypot(x / length, y / height)
+    base, change = plan.outline
+    cosines, sines = (0.13 * b + 0.2 * trait["outline"][..., None] * c for b, c in zip(base, change, strict=True))
+    edge = 1 + sum(
+        cosines[..., i] * np.cos(k * angle) + sines[..., i] * np.sin(k * angle) for i, k in enumerate(HARMONICS)
     )
-    number, spine, direction = plan.spines
-    turns = (phase - direction) / (2 * np.pi) * np.round(number + 4 * trait["spines"])
-    saw = 2 * np.abs(turns % 1 - 0.5) - 0.3
-    where = (0.5 + 2 * np.cos(phase - direction)).clip(0, 1)
-    _cover(canvas, inside((radius - reach - spine * where * saw) * height), 0.55 * skin)
-    body = inside((radius - reach) * height)
+    number, size, direction = plan.spines
+    saw = np.abs((angle - direction) / (2 * np.pi) * np.round(number + 4 * trait["spines"]) % 1 - 0.5)
+    spines = size * (0.5 + 2 * np.cos(angle - direction)).clip(0, 1) * (2 * saw - 0.3)
+    _cover(canvas, inside((radius - edge - spines) * height), 0.55 * skin)
+    body = inside((radius - edge) * height)
     _cover(canvas, body, skin)
 
     frequency = 2 * np.pi / plan.spacing * np.exp(-0.7 * trait["spacing"])
-    angle = plan.angle + trait["angle"]
-    g = frequency * (x * np.cos(angle) + y * np.sin(angle)) + draws.uniform(0, 2 * np.pi)
-    h = frequency * (y * np.cos(angle) - x * np.sin(angle)) + draws.uniform(0, 2 * np.pi)
-    amplitudes = [a + 1.4 * (trait["motif"] * b + trait["weave"] * c) for a, b, c in plan.motif.T]
-    norm = np.sqrt(sum(a**2 for a in amplitudes) / 2)
-    motif = sum(
-        a / norm * np.cos(i * g + j * h + 2.4 * k)
-        for k, (a, (i, j)) in enumerate(zip(amplitudes, WAVES, strict=True))
-    )
+    turn = plan.angle + trait["angle"]
+    g = frequency * (x * np.cos(turn) + y * np.sin(turn)) + draws.uniform(0, 2 * np.pi)
+    h = frequency * (y * np.cos(turn) - x * np.sin(turn)) + draws.uniform(0, 2 * np.pi)
+    waves = [a + 1.4 * (trait["motif"] * b + trait["weave"] * c) for a, b, c in plan.motif.T]
+    motif = sum(a * np.cos(i * g + j * h + 2.4 * k) for k, (a, (i, j)) in enumerate(zip(waves, WAVES, strict=True)))
+    motif = motif / np.sqrt(sum(a**2 for a in waves) / 2)
     _cover(canvas, body * (0.5 + (motif + trait["width"]) / (1.3 * frequency * pixel)).clip(0, 1), marking)
 
     size, lift = plan.head
-    x, y = x - 0.9 * length * (1 + cos.sum(-1)), y - lift
+    x, y = x - 0.9 * length * (1 + cosines.sum(-1)), y - lift
     _cover(canvas, inside(np.hypot(x, y) - size), face)
-    _cover(canvas, inside(np.hypot(x - 0.3 * size, y - 0.25 * size) - 0.07), np.float32(0.05))
+    eye = np.full((1, 3, 1, 1), 0.05, dtype=np.float32)
+    _cover(canvas, inside(np.hypot(x - 0.3 * size, y - 0.25 * size) - 0.07), eye)
+
+
+def write_world(world: World, parent: Path) -> Path:
+    """Write images, lists and class tables into a folder below `parent` that is named after the world's fields.
+
+    Images are numbered test, validation, training, extra, so that the test set does not move with the long tail.
+
+        images/<class>/<number>.png
+        lists/target_{train,val,test}.txt, target_extra_train.txt    `path label`, label = target class
+        lists/aux_{neighbor,random}_train.txt                        `path label`, label = auxiliary id
+        classes.json           names and taxonomy of "target", "aux_neighbor" and "aux_random"
+        neighbors.json         "edges": every [target, auxiliary] of one family
+        neighbor_ranks.json    "ranks": for each target its [auxiliary, similarity], nearest first
+        world.json             the fields of `World`, and the format
+
+    A list without images is not written.
+
+    Returns:
+        The folder: complete, as it gets its name last. If it is there it is left as it is. Two processes may write
+        at once: one wins, the other takes the winner's.
+    """
+    identity = {"format": FORMAT, **dataclasses.asdict(world)}
+    folder = parent / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    if folder.is_dir():
+        return folder
+    temporary = parent / f"{folder.name}.{uuid.uuid4().hex}"
+    temporary.mkdir(parents=True)
+    try:
+        _write_images(world, temporary)
+        for name, table in {**_tables(world), "world": identity}.items():
+            (temporary / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        temporary.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was faster, and that is as good
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _write_images(world: World, folder: Path) -> None:
+    lists: dict[str, list[str]] = {}
+    for label, (creature, count) in enumerate(zip(target_classes(world), training_counts(world), strict=True)):
+        parts = {
+            "target_test": world.test_per_class,
+            "target_val": world.val_per_class,
+            "target_train": count,
+            "target_extra_train": world.extra_images,
+        }
+        paths = iter(_write_class(world, creature, sum(parts.values()), folder))
+        for name, size in parts.items():
+            lists.setdefault(name, []).extend(f"{path} {label}\n" for path in islice(paths, size))
+    for name, creatures in (
+        ("aux_neighbor_train", neighbor_classes(world)),
+        ("aux_random_train", random_classes(world)),
+    ):
+        lists[name] = [
+            f"{path} {auxiliary}\n"
+            for auxiliary, creature in enumerate(creatures)
+            for path in _write_class(world, creature, world.auxiliary_images, folder)
+        ]
+    (folder / "lists").mkdir()
+    for name, lines in lists.items():
+        if lines:
+            (folder / "lists" / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
+
+
+def _write_class(world: World, creature: Creature, count: int, folder: Path) -> list[str]:
+    """Write images 0..count-1 of a creature; return their paths relative to the folder."""
+    directory = f"images/{creature.name.replace(' ', '_')}"
+    (folder / directory).mkdir(parents=True)
+    paths = [f"{directory}/{image:04d}.png" for image in range(count)]
+    for first in range(0, count, CHUNK):
+        numbers = range(first, min(first + CHUNK, count))
+        for image, picture in zip(numbers, render(world, creature, numbers), strict=True):
+            Image.fromarray(picture).save(folder / paths[image], compress_level=1)
+    return paths
+
+
+def _tables(world: World) -> dict[str, dict[str, object]]:
+    """The content of classes.json, neighbors.json and neighbor_ranks.json."""
+    targets, neighbors = target_classes(world), neighbor_classes(world)
+    ranks = [
+        [
+            (i, round(similarity(world, target, other), 4))
+            for i, other in enumerate(neighbors)
+            if other.family == target.family
+        ]
+        for target in targets
+    ]
+    for pairs in ranks:
+        pairs.sort(key=lambda pair: -pair[1])
+    edges = sorted((target, auxiliary) for target, pairs in enumerate(ranks) for auxiliary, _ in pairs)
+    groups = {"target": targets, "aux_neighbor": neighbors, "aux_random": random_classes(world)}
+    return {
+        "classes": {group: [_entry(creature) for creature in creatures] for group, creatures in groups.items()},
+        "neighbors": {"k": "every target class and neighbor class of one family", "edges": edges},
+        "neighbor_ranks": {
+            "auxiliary": [{"index": i, "wnid": None, "name": creature.name} for i, creature in enumerate(neighbors)],
+            "target": [{"index": i, "wnid": None, "name": creature.name} for i, creature in enumerate(targets)],
+            "ranks": ranks,
+        },
+    }
+
+
+def _entry(creature: Creature) -> dict[str, object]:
+    """A class as in a WordNet-based class table: there is no wnid, and two hypernyms are all there are."""
+    hypernyms = [{"wnid": None, "name": name} for name in ("creature", creature.family_name)]
+    return {"wnid": None, "name": creature.name, "synonyms": [creature.name], "hypernyms": hypernyms}

@@ -67,9 +67,7 @@ class SampleIndex:
         """Positions of the samples whose path occurs before them, whatever their label."""
         text, first = self.text.tobytes(), dict[bytes, int]()
         paths = (text[begin:end] for begin, end in pairwise(self.offsets.tolist()))
-        repeats = [
-            position for position, path in enumerate(paths) if first.setdefault(path, position) < position
-        ]
+        repeats = [position for position, path in enumerate(paths) if first.setdefault(path, position) < position]
         return np.array(repeats, np.int64)
 
     @staticmethod

@@ -1,5 +1,6 @@
 """The target data set: lists, class names, and how many training images each class has."""
 
+import hashlib
 import json
 import os
 import tarfile
@@ -12,8 +13,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from lt_extrap.config import EmbeddedTarget, Target
+from lt_extrap.data.embedded import FORMAT, World, write_world
 from lt_extrap.data.lists import SampleIndex, read_list
-from lt_extrap.errors import DataError
+from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model.shots import Shot, shot_of
 from lt_extrap.paths import cache_dir, data_root
 
@@ -65,8 +67,7 @@ def load_target(target: Target) -> TargetSet:
             image and `target.allow_empty` is off; a listed image is not there.
     """
     if isinstance(target, EmbeddedTarget):
-        from lt_extrap.data.embedded import write_world
-        root = write_world(target.world, cache_dir() / "embedded")
+        root = _embedded(target.world)
     else:
         root = Path(target.root).expanduser().resolve() if target.root else data_root(target.folder)
     if not root.is_dir():
@@ -149,6 +150,18 @@ def check_images(index: SampleIndex, images: Path, file: Path) -> None:
             f"{len(missing)} are not there: {_some([index.path(i) for i in missing])}",
             "check target.root and the layout of the image folder (the first path shows what the list expects)",
         )
+
+
+def _embedded(fields: dict[str, int]) -> Path:
+    """The folder of an embedded world in the cache, written if it is not there."""
+    try:
+        world = World(**fields)
+    except TypeError as error:
+        raise ConfigError("fields of an embedded world", str(error), "correct target.world.<field>") from None
+    key = hashlib.sha256(json.dumps([FORMAT, sorted(fields.items())]).encode()).hexdigest()[:12]
+    folder = cache_dir() / "embedded" / key
+    write_world(world, folder)
+    return folder
 
 
 def _some(items: Sequence[str], most: int = 5) -> str:
