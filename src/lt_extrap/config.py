@@ -365,12 +365,12 @@ class Budget:
     """
 
     unit: str = "epochs"
-    amount: int = 100
+    amount: float = 100.0
     warmup: float = 10.0
 
     def __post_init__(self) -> None:
         _one_of("budget.unit", self.unit, ("epochs", "steps", "target_views"))
-        check(self.amount >= 1, "budget.amount", "at least 1", self.amount)
+        check(self.amount > 0, "budget.amount", "positive", self.amount)
         check(0 <= self.warmup < self.amount, "budget.warmup", "in 0 <= warmup < budget.amount", self.warmup)
 
 

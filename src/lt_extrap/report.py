@@ -72,7 +72,7 @@ def read_rows(folder: Path) -> tuple[list[Row], list[Path]]:
         )
     for run in found:
         results = read_json(run / RESULTS)
-        name = re.sub(r"(^|-)seed\+\d+(?=-|$)", "", run.name).strip("-") or "default"
+        name = re.sub(r"(^|-)seed\+\d+$", "", run.name) or "default"
         if run.parent != folder:
             name = f"{run.parent.relative_to(folder)}/{name}"
         rows.setdefault(name, {})[int(results["seed"])] = results

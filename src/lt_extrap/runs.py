@@ -41,14 +41,18 @@ def run_folder(overrides: Iterable[str]) -> str:
     Args:
         overrides: Hydra's task overrides, `key=value`.
     """
-    parts = []
+    parts, seed = [], ""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        if not _SILENT.fullmatch(override.key_or_group):
-            parts.append(_UNSAFE.sub(".", f"{override.key_or_group}+{_canonical(override.value())}"))
-    name = "-".join(sorted(parts)) or "default"
-    if len(name) <= _LONGEST:
-        return name
-    return f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+        part = _UNSAFE.sub(".", f"{override.key_or_group}+{_canonical(override.value())}")
+        if override.key_or_group == "seed":
+            seed = f"-{part}"
+        elif not _SILENT.fullmatch(override.key_or_group):
+            parts.append(part)
+    # The component is what a reader looks for first; the seed stands last, so that a row is what stands before it.
+    name = "-".join(sorted(parts, key=lambda part: (not part.startswith("component+"), part)))
+    if len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"{name}{seed}".lstrip("-") or "default"
 
 
 def register() -> None:

@@ -50,6 +50,8 @@ _OWN_TRAINER_KEYS = {
     "default_root_dir": "hydra.run.dir",
     "use_distributed_sampler": "nothing: the samplers are ours",
     "num_sanity_val_steps": "nothing: it would feed the metrics",
+    "limit_val_batches": "nothing: a share of the classes is no measure of all",
+    "enable_checkpointing": "nothing: the last weights are always kept",
 }
 
 
@@ -107,6 +109,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         monitor="val/acc" if target.val is not None else None,
         mode="max",
         save_weights_only=True,
+        save_on_train_epoch_end=False,  # after validations only: a short budget may end before the first
         enable_version_counter=False,
     )
     with _logger(config, folder) as logger, _quiet():
@@ -235,6 +238,7 @@ def _trainer(
             default_root_dir=folder,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
+            limit_val_batches=None if best is not None else 0,
             enable_checkpointing=best is not None,
             enable_progress_bar=console.is_terminal,
             enable_model_summary=False,
@@ -268,12 +272,18 @@ def _logger(config: TrainConfig, folder: Path) -> Iterator[Logger | bool]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what Lightning warns of and what is decided here."""
+    """Silence Lightning's hints, and its warnings of what is decided here; errors and other warnings stay."""
+    lightning = logging.getLogger("lightning.pytorch")
+    level = lightning.level
+    lightning.setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # loading.workers says how many
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # short epochs are no mistake
         warnings.filterwarnings("ignore", ".*treespec.*", FutureWarning)  # Lightning 2.6 on torch 2.14
-        yield
+        try:
+            yield
+        finally:
+            lightning.setLevel(level)
 
 
 def _check_batches(config: TrainConfig, training: TrainingSet) -> None:
@@ -315,7 +325,6 @@ def _save_direct(folder: Path, config: TrainConfig, target: TargetSet, module: E
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def main(composed: DictConfig) -> float:
     """Hydra's entry: returns test accuracy, so that any sweeper can maximise it."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # the panel says what its hints would
     config = schema.from_hydra(composed)
     results = train(config, Path(HydraConfig.get().runtime.output_dir))
     return float(results["test"]["acc"])

@@ -171,7 +171,7 @@ def spread(total: int, available: Int64[np.ndarray, " groups"]) -> Int64[np.ndar
 
 
 def read_pairs(file: Path) -> Pairs:
-    """Read pairs from JSON: `ranks` (for each target [[auxiliary, similarity], ...], nearest first) or unranked `edges`.
+    """Read pairs from JSON: `ranks`, for each target [[auxiliary, similarity], ...] nearest first, or unranked `edges`.
 
     Raises:
         DataError: the file is missing or has neither.

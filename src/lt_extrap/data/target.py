@@ -1,6 +1,5 @@
 """The target data set: lists, class names, and how many training images each class has."""
 
-import hashlib
 import json
 import os
 import tarfile
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from lt_extrap.config import EmbeddedTarget, Target
-from lt_extrap.data.embedded import FORMAT, World, write_world
+from lt_extrap.data.embedded import World, write_world
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model.shots import Shot, shot_of
@@ -158,10 +157,7 @@ def _embedded(fields: dict[str, int]) -> Path:
         world = World(**fields)
     except TypeError as error:
         raise ConfigError("fields of an embedded world", str(error), "correct target.world.<field>") from None
-    key = hashlib.sha256(json.dumps([FORMAT, sorted(fields.items())]).encode()).hexdigest()[:12]
-    folder = cache_dir() / "embedded" / key
-    write_world(world, folder)
-    return folder
+    return write_world(world, cache_dir() / "embedded")
 
 
 def _some(items: Sequence[str], most: int = 5) -> str:
