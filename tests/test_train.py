@@ -66,6 +66,13 @@ def test_golden_curve(small, tmp_path):
     assert losses == pytest.approx(GOLDEN, abs=2e-3)
 
 
+def test_a_log_gets_a_line_an_epoch(small, tmp_path, capsys):
+    train(small("component=baseline", "budget={unit: epochs, amount: 3, warmup: 0}"), tmp_path / "run")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
+    assert all("acc " in line and "few " in line for line in lines)
+
+
 def test_a_finished_run_returns_at_once(small, tmp_path, capsys):
     first = train(small("component=baseline"), tmp_path / "run")
     stamp = (tmp_path / "run" / "results.json").stat().st_mtime_ns

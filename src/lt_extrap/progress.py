@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
-from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from torch import Tensor
@@ -41,10 +40,12 @@ def start_panel(
     pairs = len(training.relation.neighbor) // 2
     extra = len(training.index) - len(target.train)
     shown = len(training.draw)
+    repeated = len(target.train.duplicates())
     rows = {
         "run": folder,
         "target": f"{len(shots)} classes, {len(target.train):,} images; "
-        + ", ".join(f"{shots.count(shot)} {shot}" for shot in _SHOTS),
+        + ", ".join(f"{shots.count(shot)} {shot}" for shot in _SHOTS)
+        + (f"; {repeated} rows repeat an image, and count" if repeated else ""),
         "auxiliary": f"{len(training.auxiliary_names)} classes, {pairs} neighbor pairs, {extra:,} further images, "
         f"{shown - len(target.train):,} of them an epoch",
         "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
@@ -61,10 +62,9 @@ def start_panel(
 
 
 class EpochLine(L.Callback):
-    """A line an epoch where there is no terminal for a bar, so that a log stays short."""
+    """A line an epoch: all that a log gets, and what stays above the bar on a terminal."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self) -> None:
         self.losses: list[Tensor] = []
         self.started, self.first = time.monotonic(), 0
         self.validated = False
@@ -94,9 +94,11 @@ class EpochLine(L.Callback):
             if self.validated and key in metrics
         )
         self.validated = False
-        self.console.print(
-            f"epoch {trainer.current_epoch + 1}  step {done}/{total}  loss {float(loss):.3f}  {accuracies}  "
-            f"{int(seconds) // 60}m{int(seconds) % 60:02d}s, {int(left) // 60}m{int(left) % 60:02d}s left",
-            highlight=False,
-            soft_wrap=True,
+        pl_module.print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  step {done}/{total}  "
+            f"loss {float(loss):.3f}  {accuracies}  {_minutes(seconds)}, {_minutes(left)} left"
         )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}m{int(seconds) % 60:02d}s"

@@ -5,6 +5,7 @@
 
 import json
 import logging
+import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -89,6 +90,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     training = build_training_set(config.auxiliary, target, seed=config.seed)
     _check_batches(config, training)
     steps = training.steps(config.budget, config.budget.amount, config.recipe.batch_size)
+    epochs = math.ceil(steps / (len(training.draw) // config.recipe.batch_size))  # begun, not all ended
     model = build_model(config, target, training)
     module = ExtrapolationModule(
         model=model,
@@ -113,7 +115,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         enable_version_counter=False,
     )
     with _logger(config, folder) as logger, _quiet():
-        trainer = _trainer(config, folder, steps, logger, best if target.val is not None else None, console)
+        trainer = _trainer(config, folder, steps, epochs, logger, best if target.val is not None else None, console)
         began = time.monotonic()
         trainer.fit(module, data)
         seconds = time.monotonic() - began
@@ -220,18 +222,22 @@ def _trainer(
     config: TrainConfig,
     folder: Path,
     steps: int,
+    epochs: int,
     logger: Logger | bool,
     best: ModelCheckpoint | None,
     console: Console,
 ) -> L.Trainer:
     for key in _OWN_TRAINER_KEYS.keys() & config.trainer.keys():
         raise ConfigError(f"trainer.{key} to be left alone", repr(config.trainer[key]), f"use {_OWN_TRAINER_KEYS[key]}")
-    callbacks: list[L.Callback] = [best] if best is not None else []
-    callbacks.append(RichProgressBar() if console.is_terminal else EpochLine(console))
+    callbacks: list[L.Callback] = [EpochLine()]
+    if best is not None:
+        callbacks.append(best)
+    if console.is_terminal:
+        callbacks.append(RichProgressBar())
     try:
         return L.Trainer(
             max_steps=steps,
-            max_epochs=-1,
+            max_epochs=epochs,
             gradient_clip_val=config.recipe.clip,
             logger=logger,
             callbacks=callbacks,
