@@ -53,6 +53,7 @@ _OWN_TRAINER_KEYS = {
     "num_sanity_val_steps": "nothing: it would feed the metrics",
     "limit_val_batches": "nothing: a share of the classes is no measure of all",
     "enable_checkpointing": "nothing: the last weights are always kept",
+    "accumulate_grad_batches": "recipe.batch_size",
 }
 
 
@@ -235,7 +236,7 @@ def _trainer(
     if console.is_terminal:
         callbacks.append(RichProgressBar())
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             max_steps=steps,
             max_epochs=epochs,
             gradient_clip_val=config.recipe.clip,
@@ -254,6 +255,9 @@ def _trainer(
         raise ConfigError(
             "arguments that lightning.Trainer takes", f"{config.trainer}: {error}", "correct trainer.<key>"
         ) from error
+    if trainer.world_size > 1:
+        raise ConfigError("one device", f"{trainer.world_size}", "set trainer.devices=1 and trainer.num_nodes=1")
+    return trainer
 
 
 @contextmanager

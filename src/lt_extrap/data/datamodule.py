@@ -91,10 +91,9 @@ class ImageDataModule(L.LightningDataModule):
             ratio=(recipe.crop_ratio[0], recipe.crop_ratio[1]),
             flip=recipe.flip,
         )
-        world, rank = self._world()
-        sampler = EpochSampler(self.training.draw, batch_size=recipe.batch_size // world, num_replicas=world, rank=rank)
+        sampler = EpochSampler(self.training.draw, batch_size=recipe.batch_size)
         dataset = ImageDataset(self.training.index, self.target.images, transform, self.seed)
-        return self._loader(dataset, sampler, recipe.batch_size // world, drop_last=True)
+        return self._loader(dataset, sampler, drop_last=True)
 
     def val_dataloader(self) -> "list[DataLoader[Item]]":
         return [self._evaluation_loader(self.target.val)] if self.target.val is not None else []
@@ -103,24 +102,21 @@ class ImageDataModule(L.LightningDataModule):
         return self._evaluation_loader(self.target.test)
 
     def _evaluation_loader(self, index: SampleIndex) -> "DataLoader[Item]":
-        world, rank = self._world()
         transform = EvalTransform(size=self.recipe.image_size, crop_fraction=self.recipe.crop_fraction)
         dataset = ImageDataset(index, self.target.images, transform, self.seed)
-        sampler = EvaluationSampler(len(index), num_replicas=world, rank=rank)
-        return self._loader(dataset, sampler, self.recipe.batch_size // world, drop_last=False)
+        return self._loader(dataset, EvaluationSampler(len(index)), drop_last=False)
 
     def _loader(
         self,
         dataset: ImageDataset,
         sampler: EpochSampler | EvaluationSampler,
-        batch_size: int,
         *,
         drop_last: bool,
     ) -> "DataLoader[Item]":
         workers = self.loading.workers
         return DataLoader(
             dataset,
-            batch_size=batch_size,
+            batch_size=self.recipe.batch_size,
             sampler=sampler,
             num_workers=workers,
             collate_fn=collate,
@@ -128,6 +124,3 @@ class ImageDataModule(L.LightningDataModule):
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-
-    def _world(self) -> tuple[int, int]:
-        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
