@@ -103,7 +103,13 @@ def test_command_line_beats_component_beats_experiment():
         (["budget={unit: epochs, amount: 3, warmup: 3}"], "budget.warmup"),
         (["loading.on_unreadable=ignore"], "error, skip"),
         (["seed=-1"], "seed"),
-        (["target.neighbors=null"], "auxiliary sets belong to a target"),
+        (["target.neighbors.train=null"], "auxiliary.train to be a list"),
+        (["auxiliary.sampling_ratio=[inf,1,1]"], "three numbers"),
+        (["auxiliary.neighbors_per_class=null", "auxiliary.scale=largest"], "auxiliary.scale"),
+        (["budget.amount=inf"], "budget.amount"),
+        (["seed=9223372036854775808"], "seed"),
+        (["recipe.blr=inf"], "recipe.blr"),
+        (["target.root=/tmp"], "target.root to be null"),
     ],
 )
 def test_values_out_of_range_are_named(overrides, said):

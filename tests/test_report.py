@@ -4,7 +4,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from lt_extrap.errors import RunError
+from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.report import ReportConfig, main, markdown, read_rows, tabulate
 
 
@@ -19,9 +19,9 @@ def put(folder, name, seed, overall, few, steps=10):
 
 @pytest.fixture
 def runs(tmp_path):
-    put(tmp_path, "component+baseline", 0, 0.40, 0.20)
+    put(tmp_path, "component+baseline-seed+0", 0, 0.40, 0.20)
     put(tmp_path, "component+baseline-seed+1", 1, 0.44, 0.10)
-    put(tmp_path, "component+silencing", 0, 0.45, 0.30)
+    put(tmp_path, "component+silencing-seed+0", 0, 0.45, 0.30)
     put(tmp_path, "component+silencing-seed+1", 1, 0.47, 0.24)
     put(tmp_path, "component+random-seed+2", 2, 0.30, 0.10, steps=11)
     (tmp_path / "component+unfinished").mkdir()
@@ -66,6 +66,23 @@ def test_markdown_lines_up(runs):
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_a_baseline_that_is_not_there(runs):
+    with pytest.raises(RunError, match="component\\+random"):
+        tabulate(read_rows(runs)[0], ReportConfig(baseline="component+basline"))
+    assert len(tabulate(read_rows(runs)[0], ReportConfig(baseline=None))) == 4
+
+
+def test_two_runs_of_a_seed_in_a_row(runs):
+    put(runs, "component+silencing", 0, 0.5, 0.5)
+    with pytest.raises(RunError, match="one run a seed"):
+        read_rows(runs)
+
+
+def test_weights_are_test_or_last():
+    with pytest.raises(ConfigError, match="test or last"):
+        ReportConfig(weights="best")
+
+
 def test_no_runs_is_said(tmp_path):
     with pytest.raises(RunError, match="train first"):
         read_rows(tmp_path)
@@ -76,6 +93,6 @@ def test_the_command_prints_the_table_and_writes_it(runs, tmp_path, capsys):
     main.__wrapped__(options)
     printed = capsys.readouterr().out
     assert "component+silencing - component+baseline" in printed
-    assert str(runs / "component+baseline") in printed
+    assert str(runs / "component+baseline-seed+0") in printed
     with (tmp_path / "table.csv").open() as file:
         assert next(csv.reader(file))[:3] == ["row", "runs", "overall"]

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
+from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.train import build_model, train
 
 COMPONENTS = ["baseline", "random", "neighbors", "silencing", "permuted", "target_extra"]
@@ -83,19 +84,34 @@ def test_a_finished_run_returns_at_once(small, tmp_path, capsys):
         train(small("component=baseline", "recipe.blr=1e-3"), tmp_path / "run")
 
 
-def test_the_headline_is_the_selected_weights(small, tmp_path):
-    # Two validations; a rate that destroys the second half makes the first the better one.
-    config = small("component=baseline", "budget={unit: epochs, amount: 6, warmup: 1}")
+# validations after epochs 1 and 2, and once more at the end of training
+@pytest.mark.parametrize(
+    ("accuracies", "selected"), [((0.9, 0.1, 0.1), "best"), ((0.1, 0.9, 0.9), "last"), ((0.5, 0.5, 0.5), "last")]
+)
+def test_the_headline_is_the_selected_weights(small, tmp_path, monkeypatch, accuracies, selected):
+    scripted = iter(accuracies)
+    compute = LongTailMetrics.compute
+
+    def scripted_on_validation(self):
+        values = compute(self)
+        if int(self.support.sum()) == 9 * 5 and (accuracy := next(scripted, None)) is not None:
+            values["acc"] = torch.tensor(accuracy)
+        return values
+
+    monkeypatch.setattr(LongTailMetrics, "compute", scripted_on_validation)
+    config = small("component=baseline", "budget={unit: epochs, amount: 2, warmup: 1}", "target.world.test_per_class=6")
     results = train(config, tmp_path / "run")
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
-    if results["selected"] == "best":
-        assert best["global_step"] < results["steps"]
+    last, exported = weights(tmp_path / "run"), load_file(tmp_path / "run" / "model.safetensors")
+    assert results["selected"] == selected
+    chosen, other = (best["state_dict"], last) if selected == "best" else (last, best["state_dict"])
+    assert torch.equal(exported["head.weight"], chosen["model.head.weight"][:9])
+    if selected == "best":
+        assert best["global_step"] == 10
+        assert not torch.equal(exported["head.weight"], other["model.head.weight"][:9])
         assert results["last"] != results["test"]
     else:
         assert results["last"] == results["test"]
-    exported = load_file(tmp_path / "run" / "model.safetensors")
-    chosen = best["state_dict"] if results["selected"] == "best" else weights(tmp_path / "run")
-    assert torch.equal(exported["head.weight"], chosen["model.head.weight"][:9])
 
 
 def test_without_a_validation_list_the_last_weights_count(small, tmp_path):
@@ -110,15 +126,14 @@ def test_budgets(small, unit, amount):
     config = small("component=silencing", f"budget={{unit: {unit}, amount: {amount}, warmup: 0}}")
     target = load_target(config.target)
     training = build_training_set(config.auxiliary, target, seed=0)
-    steps = training.steps(config.budget, config.budget.amount, 32)
-    shown, per_epoch = len(training.draw), len(training.draw) // 32
-    expected = {
-        "epochs": 2 * per_epoch,
-        "steps": 12,
-        "target_views": round(700 / training.target_views * per_epoch),
-    }
-    assert steps == expected[unit]
-    assert training.target_views < shown
+    steps = training.steps(unit, config.budget.amount, 32)
+    if unit == "target_views":
+        # counted over the batches of that many steps, epoch after epoch
+        labels = [label for epoch in range(9) for label in training.index.labels[training.draw.draw(epoch)][:-1]]
+        shown = sum(label < 9 for label in labels[: steps * 32])
+        assert abs(shown - 700) <= 32
+    else:
+        assert steps == {"epochs": 2 * (len(training.draw) // 32), "steps": 12}[unit]
 
 
 def test_learning_rate_warms_up_and_ends_at_zero(small, tmp_path):
@@ -197,6 +212,27 @@ def test_an_unreadable_image_is_left_out_named_once_and_counted(small, tmp_path,
     assert capsys.readouterr().out.count("left out, unreadable") == 1
 
 
+def test_an_unreadable_test_image_is_never_skipped(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
+    target = load_target(small("component=baseline").target)
+    (target.images / target.test.path(3)).write_bytes(b"")
+    with pytest.raises(DataError) as error:
+        train(small("component=baseline", "loading.on_unreadable=skip"), tmp_path / "run")
+    assert target.test.path(3) in str(error.value)
+
+
+def test_a_budget_of_no_step_is_refused(small, tmp_path):
+    with pytest.raises(ConfigError, match="at least one step"):
+        train(small("component=baseline", "budget.amount=0.4", "budget.warmup=0"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("key", ["auxiliary.train", "auxiliary.pairs", "target.val", "target.names"])
+def test_a_file_that_is_not_there_is_named_and_leaves_no_trace(small, tmp_path, key):
+    with pytest.raises(DataError, match=r"nope\.txt"):
+        train(small("component=silencing", f"{key}=nope.txt"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_silencing_without_pairs_is_refused(small, tmp_path):
     with pytest.raises(ConfigError, match="neighbor pairs for loss=silencing"):
         train(small("component=baseline", "loss=silencing"), tmp_path / "run")
@@ -213,6 +249,9 @@ def test_a_batch_larger_than_an_epoch_is_refused(small, tmp_path):
         ("+trainer.max_epochs=3", "trainer.max_epochs to be left alone"),
         ("+trainer.gradient_clip=3", "gradient_clip"),
         ("trainer.accelerator=abacus", "abacus"),
+        ("+trainer.fast_dev_run=true", "fast_dev_run to be left alone"),
+        ("+trainer.limit_train_batches=3", "limit_train_batches to be left alone"),
+        ("trainer.devices=2", "one device"),
     ],
 )
 def test_trainer_arguments(small, tmp_path, override, said):

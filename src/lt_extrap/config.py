@@ -5,6 +5,7 @@ Hydra composes YAML values onto these classes, so that a key which no class has 
 belong to Lightning and stay open dictionaries.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, cast
@@ -31,14 +32,14 @@ class AuxiliaryFiles:
     """Where an auxiliary set of a target lies, relative to the target's root.
 
     Attributes:
-        train: list of images, `path auxiliary-id` a line, ids 0..K-1.
+        train: list of images, `path auxiliary-id` a line, ids 0..K-1; null = there is no such set.
         names: class names: a text file, a name a line, or `file.json:key`.
         pairs: which auxiliary class is a neighbor of which target: JSON with `edges` (unranked pairs) or
             `ranks` (nearest first); null where the classes are nobody's neighbors.
         neighbors_per_class: k, the number of neighbors a target of ratio 1 keeps, nearest first; null = all pairs.
     """
 
-    train: str = MISSING
+    train: str | None = None
     names: str | None = None
     pairs: str | None = None
     neighbors_per_class: int | None = 5
@@ -70,20 +71,23 @@ class Target:
     test: str = MISSING
     names: str | None = None
     allow_empty: bool = False
-    neighbors: AuxiliaryFiles | None = None
-    random: AuxiliaryFiles | None = None
+    neighbors: AuxiliaryFiles = field(default_factory=AuxiliaryFiles)
+    random: AuxiliaryFiles = field(default_factory=AuxiliaryFiles)
     extra: str | None = None
 
 
 @dataclass
 class EmbeddedTarget(Target):
-    """The embedded world: images made on this machine, written once to the cache.
+    """The embedded world: images made on this machine, written once to the cache; it has no root.
 
     Attributes:
         world: fields of `lt_extrap.data.embedded.World`, which checks them.
     """
 
     world: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self.root is None, "target.root", "null: the embedded world is written to LT_EXTRAP_CACHE", self.root)
 
 
 @dataclass
@@ -100,7 +104,7 @@ class AuxiliaryClasses(AuxiliaryFiles):
             1 : ceil(C_many / C_medium) : ceil(C_many / C_few) with C the number of classes of a group.
         scale: `base`: k is what ratio 1 gets; `largest`: k is what the largest ratio gets.
         samples_per_class: most images of an auxiliary class that an epoch shows, drawn afresh each epoch.
-        repeat: repeat the images of smaller classes up to samples_per_class.
+        repeat: repeat the images of smaller classes up to samples_per_class; the copies of one epoch are alike.
         permute: exchange the auxiliary classes of the pairs at random, the control for "the right pairs".
     """
 
@@ -112,6 +116,12 @@ class AuxiliaryClasses(AuxiliaryFiles):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check(
+            self.train is not None,
+            "auxiliary.train",
+            "a list: this target comes without one (target.neighbors.train, target.random.train)",
+            self.train,
+        )
         k, ratio = self.neighbors_per_class, self.sampling_ratio
         check(
             self.pairs is not None or (k is None and not self.permute),
@@ -120,13 +130,13 @@ class AuxiliaryClasses(AuxiliaryFiles):
             k,
         )
         check(
-            k is not None or ratio is None,
-            "auxiliary.sampling_ratio",
-            "null when neighbors_per_class is null, which keeps every pair",
-            ratio,
+            k is not None or (ratio is None and self.scale == "base"),
+            "auxiliary.sampling_ratio and auxiliary.scale",
+            "left alone when neighbors_per_class is null, which keeps every pair",
+            (ratio, self.scale),
         )
         check(
-            ratio is None or (len(ratio) == 3 and min(ratio) >= 0 and max(ratio) > 0),
+            ratio is None or (len(ratio) == 3 and min(ratio) >= 0 and 0 < max(ratio) < math.inf),
             "auxiliary.sampling_ratio",
             "three numbers [many, medium, few], none negative, not all 0",
             ratio,
@@ -148,13 +158,14 @@ class TargetExtra:
         samples_per_class: the cap under which `budget_list` is counted.
     """
 
-    train: str = MISSING
+    train: str | None = None
     shots: list[str] = field(default_factory=lambda: ["medium", "few"])
     images_per_epoch: int | None = None
     budget_list: str | None = None
     samples_per_class: int = 50
 
     def __post_init__(self) -> None:
+        check(self.train is not None, "auxiliary.train", "a list: this target comes without target.extra", self.train)
         for shot in self.shots:
             _one_of("auxiliary.shots", shot, ("many", "medium", "few"))
         check(len(self.shots) > 0, "auxiliary.shots", "at least one group", self.shots)
@@ -280,7 +291,7 @@ class Head:
     init_std: float = 0.02
 
     def __post_init__(self) -> None:
-        check(self.init_std > 0, "head.init_std", "positive", self.init_std)
+        check(0 < self.init_std < math.inf, "head.init_std", "positive", self.init_std)
 
 
 @dataclass
@@ -316,7 +327,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self.batch_size >= 1, "recipe.batch_size", "at least 1", self.batch_size)
-        check(self.blr > 0, "recipe.blr", "positive", self.blr)
+        check(0 < self.blr < math.inf, "recipe.blr", "positive", self.blr)
         check(
             len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
             "recipe.betas",
@@ -370,17 +381,18 @@ class Budget:
 
     def __post_init__(self) -> None:
         _one_of("budget.unit", self.unit, ("epochs", "steps", "target_views"))
-        check(self.amount > 0, "budget.amount", "positive", self.amount)
+        check(0 < self.amount < math.inf, "budget.amount", "positive", self.amount)
         check(0 <= self.warmup < self.amount, "budget.warmup", "in 0 <= warmup < budget.amount", self.warmup)
 
 
 @dataclass
 class Loading:
-    """How images reach the device; nothing here changes a result.
+    """How images reach the device.
 
     Attributes:
-        workers: loader processes a device; 0 = in the training process.
-        on_unreadable: `error` (stop and name the file) or `skip` (leave it out of its batch, name it once, count).
+        workers: loader processes; 0 = in the training process. They change no result.
+        on_unreadable: `error` (stop and name the file) or `skip` (leave a training image out of its batch, name it
+            once, count it). Validation and test images are never skipped.
     """
 
     workers: int = 2
@@ -409,7 +421,7 @@ class TrainConfig:
     logger: dict[str, Any] = MISSING
 
     def __post_init__(self) -> None:
-        check(self.seed >= 0, "seed", "at least 0", self.seed)
+        check(0 <= self.seed < 2**63, "seed", "in 0..2**63-1", self.seed)
 
 
 def from_hydra(composed: DictConfig) -> TrainConfig:

@@ -21,7 +21,7 @@ class Stream(IntEnum):
     AUGMENT = 6  # (seed, epoch, sample)
     MIX = 7  # (seed, step, rank)
     FORWARD = 8  # (seed, step, rank): dropout and drop path
-    PERMUTE = 9  # (seed): which wrong pairs the permuted control has
+    PERMUTE = 9  # (seed, attempt): which wrong pairs the permuted control has
     WORLD = 10  # (seed, ...): the embedded world
 
 

@@ -57,7 +57,7 @@ class ExtrapolationModule(L.LightningModule):
         self.unreadable: dict[str, None] = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        self._account(batch)
+        self._account(batch, skip=self.skip_unreadable)
         if len(batch.label) == 0:
             return None
         # Dropout and drop path are a function of (seed, step, rank), like everything else.
@@ -71,8 +71,8 @@ class ExtrapolationModule(L.LightningModule):
             raise TrainingError(
                 "a finite loss",
                 f"{loss.item()} at step {self.global_step}, for the samples {batch.sample.tolist()}",
-                "the weights before this step are unharmed; lower recipe.blr, set recipe.clip=1, "
-                "or look at those images (rows of the training list, auxiliary rows after them)",
+                "lower recipe.blr, set recipe.clip=1, or look at those images (rows of the training list, "
+                "auxiliary rows after them)",
             )
         self.log("train/loss", loss, batch_size=len(batch.label))
         return loss
@@ -117,24 +117,24 @@ class ExtrapolationModule(L.LightningModule):
         }
 
     def _measure(self, batch: Batch) -> None:
-        self._account(batch)
-        if len(batch.label):
-            logits: Float[Tensor, "batch classes"] = self.model(batch.images)
-            self.metrics.update(logits, batch.label)
+        # Never skipped: an accuracy over fewer images would be another number under the same name.
+        self._account(batch, skip=False)
+        logits: Float[Tensor, "batch classes"] = self.model(batch.images)
+        self.metrics.update(logits, batch.label)
 
     def _report(self, split: str) -> None:
         values = self.metrics.compute()
         self.metrics.reset()
         self.log_dict({f"{split}/{name}": value for name, value in values.items()}, sync_dist=False)
 
-    def _account(self, batch: Batch) -> None:
+    def _account(self, batch: Batch, *, skip: bool) -> None:
         """Stop at an unreadable image, or name it once and go on without it."""
         for image in batch.unreadable:
-            if not self.skip_unreadable:
+            if not skip:
                 raise DataError(
                     "images that can be read",
                     image,
-                    "replace the file, take it off its list, or set loading.on_unreadable=skip",
+                    "replace the file or take it off its list (loading.on_unreadable=skip leaves out training images)",
                 )
             if image not in self.unreadable:
                 self.unreadable[image] = None

@@ -37,7 +37,6 @@ def start_panel(
     shots = target.classes.shots
     recipe = config.recipe
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    pairs = len(training.relation.neighbor) // 2
     extra = len(training.index) - len(target.train)
     shown = len(training.draw)
     repeated = len(target.train.duplicates())
@@ -46,7 +45,9 @@ def start_panel(
         "target": f"{len(shots)} classes, {len(target.train):,} images; "
         + ", ".join(f"{shots.count(shot)} {shot}" for shot in _SHOTS)
         + (f"; {repeated} rows repeat an image, and count" if repeated else ""),
-        "auxiliary": f"{len(training.auxiliary_names)} classes, {pairs} neighbor pairs, {extra:,} further images, "
+        "auxiliary": f"{len(training.auxiliary_names)} classes, {training.pairs} neighbor pairs"
+        + (f" ({training.right_pairs} of them right)" if training.right_pairs < training.pairs else "")
+        + f", {extra:,} further images, "
         f"{shown - len(target.train):,} of them an epoch",
         "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
         "loss": f"{type(config.loss).__name__} {vars(config.loss)}",

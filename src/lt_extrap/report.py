@@ -15,6 +15,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
+from lt_extrap.config import check
 from lt_extrap.errors import RunError
 from lt_extrap.paths import conf_dir
 from lt_extrap.runs import RESULTS, RUN, read_json
@@ -28,15 +29,18 @@ class ReportConfig:
 
     Attributes:
         runs: folder that holds run folders, at any depth.
-        baseline: the row that all others are compared with, by seed.
+        baseline: the row that all others are compared with, by seed; null = none.
         weights: `test`: the selected weights, the headline; `last`: the last ones.
         csv: also write the table to this file; null = do not.
     """
 
     runs: str = "runs"
-    baseline: str = "component+baseline"
+    baseline: str | None = "component+baseline"
     weights: str = "test"
     csv: str | None = None
+
+    def __post_init__(self) -> None:
+        check(self.weights in ("test", "last"), "weights", "test or last", self.weights)
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,21 @@ def read_rows(folder: Path) -> tuple[list[Row], list[Path]]:
         name = re.sub(r"(^|-)seed\+\d+$", "", run.name) or "default"
         if run.parent != folder:
             name = f"{run.parent.relative_to(folder)}/{name}"
-        rows.setdefault(name, {})[int(results["seed"])] = results
+        if results["seed"] in rows.setdefault(name, {}):
+            raise RunError(f"one run a seed in the row {name}", f"another in {run}", "move one of them away")
+        rows[name][results["seed"]] = results
     return [Row(name, dict(sorted(results.items()))) for name, results in sorted(rows.items())], found
 
 
 def tabulate(rows: Sequence[Row], config: ReportConfig) -> list[list[str]]:
     """The table, header first: accuracies in percent, mean ± standard deviation over seeds, then differences."""
     baseline = next((row for row in rows if row.name.split("/")[-1] == config.baseline), None)
+    if config.baseline and baseline is None:
+        raise RunError(
+            f"a row {config.baseline} to compare with",
+            "only " + ", ".join(row.name for row in rows),
+            "set baseline=<one of these>, or baseline=null",
+        )
     others = sorted(
         (row for row in rows if row is not baseline),
         key=lambda row: statistics.fmean(row.values(config.weights, "acc")),

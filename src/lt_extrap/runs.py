@@ -22,37 +22,37 @@ from lt_extrap.model.metrics import PerClass
 
 RESULTS, RUN, PER_CLASS, WEIGHTS = "results.json", "run.json", "per_class.csv", "model.safetensors"
 
-# Overrides that change no result, or that stand in the folder above.
-_SILENT = re.compile(
-    r"(experiment|sweep|name|hydra\b.*|logger\b.*|loading\b.*|target\.root|trainer(?!\.precision)\b.*)"
+# What changes no result, and so may differ between two starts of one run. Every other key counts.
+_FREE = re.compile(
+    r"(logger\b.*|loading\.workers|target\.root"
+    r"|trainer\.(accelerator|devices|num_nodes|log_every_n_steps|profiler|detect_anomaly))"
 )
-# Configuration that may differ between two starts of one run.
-_FREE = re.compile(r"(logger|loading|trainer\.(?!precision)|target\.root)")
+# And what stands in the folder above.
+_ABOVE = re.compile(r"(experiment|sweep|name|hydra\b.*)")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
 _LONGEST = 80
 
 
-def run_folder(overrides: Iterable[str]) -> str:
+def run_folder(overrides: Iterable[str], seed: int) -> str:
     """The folder name of a run: the overrides that change its result, in an order and spelling of their own.
 
     `component=silencing loss.lambda_s=.5` and `loss.lambda_s=5e-1 component=silencing` are one run:
-    `component+silencing-loss.lambda_s+0.5`. The name can be pasted behind `run=`.
+    `component+silencing-loss.lambda_s+0.5-seed+0`. The name can be pasted behind `run=`.
 
     Args:
         overrides: Hydra's task overrides, `key=value`.
+        seed: of the run; always in the name, and last, so that a row of a table is what stands before it.
     """
-    parts, seed = [], ""
+    parts = []
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        part = _UNSAFE.sub(".", f"{override.key_or_group}+{_canonical(override.value())}")
-        if override.key_or_group == "seed":
-            seed = f"-{part}"
-        elif not _SILENT.fullmatch(override.key_or_group):
-            parts.append(part)
-    # The component is what a reader looks for first; the seed stands last, so that a row is what stands before it.
+        key = override.key_or_group
+        if key != "seed" and not _FREE.fullmatch(key) and not _ABOVE.fullmatch(key):
+            parts.append(_UNSAFE.sub(".", f"{key}+{_canonical(override.value())}"))
+    # The component is what a reader looks for first.
     name = "-".join(sorted(parts, key=lambda part: (not part.startswith("component+"), part)))
     if len(name) > _LONGEST:
         name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-    return f"{name}{seed}".lstrip("-") or "default"
+    return f"{name or 'default'}-seed+{seed}"
 
 
 def register() -> None:
@@ -60,36 +60,34 @@ def register() -> None:
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 
 
-def open_run(folder: Path, config: TrainConfig, lists: Iterable[Path]) -> dict[str, Any] | None:
-    """Claim a run folder, or find that its run has ended.
+def open_run(folder: Path, config: TrainConfig, files: Mapping[str, Path]) -> dict[str, Any] | None:
+    """Claim a run folder, or find that its run has ended. A run that did not end is begun anew.
 
     Args:
         folder: made if it is not there.
         config: what the run is about to do.
-        lists: files whose content the result depends on; their hashes are kept in run.json.
+        files: text files that the result depends on, by configuration key; their hashes are kept in run.json.
 
     Returns:
         The results of the finished run, or None if there is something to do.
 
     Raises:
-        RunError: the folder belongs to a run with another configuration or other lists, or cannot be read.
+        RunError: the folder holds the results of another configuration or of other files, or cannot be read.
     """
     identity = {
         "config": to_dict(config),
-        "lists": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in lists},
+        "files": {key: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for key, path in files.items()},
     }
     record = folder / RUN
-    if record.is_file():
-        before = read_json(record)
-        changed = sorted(_differences(before, identity))
+    if (folder / RESULTS).is_file():
+        changed = sorted(_differences(read_json(record), identity))
         if changed:
             raise RunError(
                 f"the same run as before in {folder}",
                 "; ".join(changed),
                 "give the new run its own name=..., or remove that folder",
             )
-        if (folder / RESULTS).is_file():
-            return read_json(folder / RESULTS)
+        return read_json(folder / RESULTS)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(record, {**identity, "commit": _commit(), "versions": _versions()})
     return None
@@ -102,10 +100,13 @@ def read_json(path: Path) -> dict[str, Any]:
         RunError: it is not there or is not one.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+        found = type(content).__name__
     except (OSError, ValueError) as error:
-        raise RunError(f"a JSON file at {path}", str(error), "remove the run folder and run again") from None
+        found = str(error)
+    raise RunError(f"a JSON object in {path}", found, "remove the run folder and run again")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -153,13 +154,14 @@ def _canonical(value: Any) -> str:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
-    old, new = dict(_leaves(before["config"])), dict(_leaves(now["config"]))
+    old, new = dict(_leaves(before.get("config", {}))), dict(_leaves(now["config"]))
     for key in old.keys() | new.keys():
-        if old.get(key) != new.get(key) and not _FREE.match(key):
+        if old.get(key) != new.get(key) and not _FREE.fullmatch(key):
             yield f"{key} was {old.get(key)}, now {new.get(key)}"
-    for file in before["lists"].keys() | now["lists"].keys():
-        if before["lists"].get(file) != now["lists"].get(file):
-            yield f"the content of {file} is another"
+    old, new = before.get("files", {}), now["files"]
+    for key in old.keys() | new.keys():
+        if old.get(key) != new.get(key):
+            yield f"the content of {key} is another"
 
 
 def _leaves(node: Any, at: str = "") -> Iterable[tuple[str, Any]]:

@@ -30,7 +30,7 @@ from lt_extrap.config import Balanced, Loss, Silencing, TrainConfig
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.target import TargetSet, load_target
 from lt_extrap.data.training_set import TrainingSet, build_training_set
-from lt_extrap.errors import ConfigError
+from lt_extrap.errors import ConfigError, TrainingError
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier, build_head
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
@@ -54,6 +54,8 @@ _OWN_TRAINER_KEYS = {
     "limit_val_batches": "nothing: a share of the classes is no measure of all",
     "enable_checkpointing": "nothing: the last weights are always kept",
     "accumulate_grad_batches": "recipe.batch_size",
+    **dict.fromkeys(("fast_dev_run", "overfit_batches", "max_time", "min_steps", "min_epochs"), "budget"),
+    **dict.fromkeys(("limit_train_batches", "limit_test_batches"), "budget, or shorter lists"),
 }
 
 
@@ -83,22 +85,26 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     """
     console = Console()
     target = load_target(config.target)
-    finished = runs.open_run(folder, config, _list_files(config, target.root))
+    training = build_training_set(config.auxiliary, target, seed=config.seed)
+    batch, budget = config.recipe.batch_size, config.budget
+    _check_batches(config, training)
+    steps = training.steps(budget.unit, budget.amount, batch)
+    schema.check(steps >= 1, "budget", "at least one step", budget)
+    epochs = math.ceil(steps / (len(training.draw) // batch))  # begun, not all ended
+    model = build_model(config, target, training)
+    loss = build_loss(config.loss, training, len(target.classes))
+    # Claimed only now: what was refused until here leaves no trace in the folder.
+    finished = runs.open_run(folder, config, _files(config, target.root))
     if finished is not None:
         console.print(f"finished before: {folder}")
         return finished
 
-    training = build_training_set(config.auxiliary, target, seed=config.seed)
-    _check_batches(config, training)
-    steps = training.steps(config.budget, config.budget.amount, config.recipe.batch_size)
-    epochs = math.ceil(steps / (len(training.draw) // config.recipe.batch_size))  # begun, not all ended
-    model = build_model(config, target, training)
     module = ExtrapolationModule(
         model=model,
-        loss=build_loss(config.loss, training, len(target.classes)),
+        loss=loss,
         recipe=config.recipe,
         steps=steps,
-        warmup=training.steps(config.budget, config.budget.warmup, config.recipe.batch_size),
+        warmup=training.steps(budget.unit, budget.warmup, batch),
         shots=target.classes.shots,
         seed=config.seed,
         skip_unreadable=config.loading.on_unreadable == "skip",
@@ -120,17 +126,20 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         began = time.monotonic()
         trainer.fit(module, data)
         seconds = time.monotonic() - began
+        if trainer.global_step != steps:
+            raise TrainingError(
+                f"{steps} steps", f"an end after {trainer.global_step}", "run again, without trainer.<key>"
+            )
         trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt", weights_only=True)
         results = _measure(trainer, module, data, best) | {
             "seed": config.seed,
-            "steps": trainer.global_step,
-            "views": trainer.global_step * config.recipe.batch_size,
-            "target_views": round(
-                trainer.global_step * config.recipe.batch_size * training.target_views / len(training.draw)
-            ),
+            "steps": steps,
+            "views": steps * batch,
+            "target_views": round(steps * batch * training.target_views / len(training.draw)),  # expected
             "target_classes": len(target.classes),
             "auxiliary_classes": len(training.auxiliary_names),
-            "pairs": len(training.relation.neighbor) // 2,
+            "pairs": training.pairs,
+            "right_pairs": training.right_pairs,
             "seconds": round(seconds, 1),
             "unreadable": list(module.unreadable),
         }
@@ -306,11 +315,13 @@ def _check_batches(config: TrainConfig, training: TrainingSet) -> None:
         )
 
 
-def _list_files(config: TrainConfig, root: Path) -> list[Path]:
-    """The text files that decide what this run trains and tests on."""
-    names = [config.target.train, config.target.val, config.target.test]
-    names += [getattr(config.auxiliary, key, None) for key in ("train", "pairs")]
-    return [root / name for name in names if name]
+def _files(config: TrainConfig, root: Path) -> dict[str, Path]:
+    """The text files that decide what this run trains and tests on, by configuration key."""
+    keys = {"target": ("train", "val", "test", "names"), "auxiliary": ("train", "names", "pairs", "budget_list")}
+    files = {
+        f"{node}.{key}": getattr(getattr(config, node), key, None) for node, names in keys.items() for key in names
+    }
+    return {key: root / file.partition(":")[0] for key, file in files.items() if file}
 
 
 def _save_direct(folder: Path, config: TrainConfig, target: TargetSet, module: ExtrapolationModule) -> None:

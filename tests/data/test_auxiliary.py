@@ -105,6 +105,20 @@ def test_permuted_pairs_are_wrong_and_keep_their_numbers(target, seed):
         assert sorted(wrong.pairs[:, side]) == sorted(right.pairs[:, side])
 
 
+def test_a_permutation_that_stays_right_is_refused(target):
+    (target.root / "all.json").write_text(json.dumps({"edges": [[t, a] for t in range(5) for a in range(6)]}))
+    everyone = classes(pairs="all.json", neighbors_per_class=None, sampling_ratio=None, permute=True)
+    with pytest.raises(DataError, match="30 of 30 pairs"):
+        add_classes(everyone, target, seed=0)
+
+
+def test_right_pairs_are_counted(target):
+    some = classes(neighbors_per_class=2, permute=False)
+    assert add_classes(some, target, seed=0).right_pairs == 10
+    alone = classes(neighbors_per_class=1, permute=True)
+    assert add_classes(alone, target, seed=0).right_pairs == 0
+
+
 def test_the_prior_is_what_an_epoch_shows(target):
     training = build_training_set(classes(), target, seed=0)
     assert training.counts.tolist() == [*COUNTS, 1, 2, 3, 3, 3]
@@ -140,6 +154,11 @@ def test_further_target_images_count_for_the_prior_and_not_for_the_shots(target)
     shown = training.index.labels[training.draw.draw(0)]
     assert np.bincount(shown).tolist() == training.counts.tolist()
     assert training.target_views == len(shown)
+
+
+def test_a_budget_beyond_the_images_is_refused(target):
+    with pytest.raises(DataError, match="74 further images"):
+        add_target_images(TargetExtra(train="extra.txt", images_per_epoch=74), target)
 
 
 def test_the_budget_of_further_images_is_that_of_the_auxiliary_classes(target):
@@ -188,6 +207,10 @@ def test_scale_and_ceiling():
         ("pairs.json", '{"edges": [[-1, 0]]}', r"target ids 0\.\.4"),
         ("pairs.json", '{"pairs": []}', "KeyError"),
         ("pairs.json", "{", "JSONDecodeError"),
+        ("pairs.json", '{"edges": [[0, 1, 1], [1, 2, 0]]}', "2 whole numbers"),
+        ("pairs.json", '{"edges": [[0, 1.7]]}', "2 whole numbers"),
+        ("pairs.json", '{"edges": [[0, 1180591620717411303424]]}', "OverflowError"),
+        ("pairs.json", '{"ranks": [[[0, 0.5]]]}', "ranks of 1 targets"),
     ],
 )
 def test_bad_pairs(target, file, content, said):
@@ -222,4 +245,4 @@ def test_no_images_for_the_shots(target):
 
 def test_pairs_file_is_missing(tmp_path):
     with pytest.raises(DataError, match="FileNotFoundError"):
-        read_pairs(tmp_path / "none.json")
+        read_pairs(tmp_path / "none.json", 5)

@@ -76,10 +76,11 @@ def test_names_from_json(folder):
     assert read_names(folder, "names.json:full") == ("x", "y")
 
 
-@pytest.mark.parametrize("source", ["none.txt", "names.json:absent", "names.json:number", "bad.json:x"])
+@pytest.mark.parametrize("source", ["none.txt", "names.json:absent", "names.json:number", "bad.json:x", "gap.txt"])
 def test_missing_names(folder, source):
     (folder / "names.json").write_text('{"number": 3}')
     (folder / "bad.json").write_text("{")
+    (folder / "gap.txt").write_text("cat\n\ndog\n")
     with pytest.raises(DataError, match="class names in"):
         read_names(folder, source)
 

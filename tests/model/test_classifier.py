@@ -68,7 +68,9 @@ def test_timm_models_of_both_kinds_at_another_size():
     # a transformer has its size from its making, a convolutional network takes any
     vit = Timm(model="vit_tiny_patch16_224", options={"depth": 1, "embed_dim": 24, "num_heads": 2})
     assert build(2, backbone=vit)(IMAGES).shape == (5, 6)
-    assert build(2, backbone=Timm(model="resnet18"))(IMAGES).shape == (5, 6)
+    assert build(2, backbone=Timm(model="resnet10t"))(IMAGES).shape == (5, 6)
+    # and some put out more features than num_features says
+    assert build(2, backbone=Timm(model="mobilenetv3_small_050"))(IMAGES).shape == (5, 6)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,7 @@ def test_timm_models_of_both_kinds_at_another_size():
     [
         (Timm(model="vit_tiny_patch61_224"), "model of timm"),
         (Timm(model="resnet18", options={"depht": 3}), "depht"),
+        (Timm(model="vit_tiny_patch16_224", options={"patch_size": 64}), "at 32 pixels"),
     ],
 )
 def test_models_and_options_that_timm_does_not_have(backbone, said):

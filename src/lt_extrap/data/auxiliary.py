@@ -31,6 +31,7 @@ class Addition:
         repeat: whether smaller groups repeat their images up to the cap.
         names: of the auxiliary columns, in order.
         pairs: (target column, auxiliary column) of the neighbors.
+        right_pairs: how many of them were proposed as neighbors: all, but for the permuted control.
     """
 
     index: SampleIndex
@@ -40,6 +41,7 @@ class Addition:
     repeat: bool
     names: tuple[str, ...]
     pairs: Int64[np.ndarray, "pairs 2"]
+    right_pairs: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int) -> Ad
         DataError: a list, name or pair file is missing or malformed, a pair names a class that is not there, an
             auxiliary class has a target's name, or nothing is left.
     """
+    assert auxiliary.train is not None  # the schema refuses a set without a list
     file = target.root / auxiliary.train
     index = read_list(file)
     names = (
@@ -80,11 +83,12 @@ def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int) -> Ad
         pairs = _kept_pairs(auxiliary, target, len(names))
         pairs = pairs[available[pairs[:, 1]] > 0]
         ids = np.unique(pairs[:, 1])
+        right_pairs = len(pairs)
         if auxiliary.permute:
-            pairs = _wrong_pairs(pairs, ids, seed)
+            pairs, right_pairs = _wrong_pairs(pairs, ids, seed)
     else:
         pairs = np.empty((0, 2), dtype=np.int64)
-        ids = np.flatnonzero(available)
+        ids, right_pairs = np.flatnonzero(available), 0
     if len(ids) == 0:
         raise DataError(
             f"auxiliary classes from {file}",
@@ -103,6 +107,7 @@ def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int) -> Ad
         repeat=auxiliary.repeat,
         names=tuple(names[i] for i in ids),
         pairs=np.stack([pairs[:, 0], first + group[pairs[:, 1]]], axis=1),
+        right_pairs=right_pairs,
     )
 
 
@@ -114,6 +119,7 @@ def add_target_images(extra: TargetExtra, target: TargetSet) -> Addition:
     Raises:
         DataError: a list is missing or malformed, or no class of the shots has further images.
     """
+    assert extra.train is not None  # the schema refuses a set without a list
     file = target.root / extra.train
     index = read_list(file)
     check_labels(index, len(target.classes), file, "target classes")
@@ -127,14 +133,22 @@ def add_target_images(extra: TargetExtra, target: TargetSet) -> Addition:
             "choose other auxiliary.shots",
         )
     ids, group = np.unique(index.labels[rows], return_inverse=True)
+    budget = _budget(extra, target)
+    if budget > len(rows):
+        raise DataError(
+            f"{budget} further images an epoch of the {' and '.join(extra.shots)} classes, the budget to match",
+            f"{len(rows)} in {file}",
+            "lower auxiliary.images_per_epoch, add images, or take in more auxiliary.shots",
+        )
     return Addition(
         index=index.select(rows).with_labels(group.astype(np.int32)),
         column=ids.astype(np.int64),
         key=2 * len(target.classes) + ids.astype(np.int64),
-        cap=spread(_budget(extra, target), np.bincount(group)),
+        cap=spread(budget, np.bincount(group)),
         repeat=False,
         names=(),
         pairs=np.empty((0, 2), dtype=np.int64),
+        right_pairs=0,
     )
 
 
@@ -170,7 +184,7 @@ def spread(total: int, available: Int64[np.ndarray, " groups"]) -> Int64[np.ndar
     return shares
 
 
-def read_pairs(file: Path) -> Pairs:
+def read_pairs(file: Path, num_target: int) -> Pairs:
     """Read pairs from JSON: `ranks`, for each target [[auxiliary, similarity], ...] nearest first, or unranked `edges`.
 
     Raises:
@@ -179,15 +193,17 @@ def read_pairs(file: Path) -> Pairs:
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if "ranks" in content:
+            if len(content["ranks"]) != num_target:
+                raise ValueError(f"ranks of {len(content['ranks'])} targets, where there are {num_target}")
             rows = [
-                (target, int(entry[0]), rank)
+                (target, entry[0], rank)
                 for target, entries in enumerate(content["ranks"])
                 for rank, entry in enumerate(entries, start=1)
             ]
-            table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+            table = _whole_numbers(rows, 3)
             return Pairs(table[:, :2], table[:, 2])
-        return Pairs(np.array(content["edges"], dtype=np.int64).reshape(-1, 2), None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        return Pairs(_whole_numbers(content["edges"], 2), None)
+    except (OSError, OverflowError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DataError(
             f'pairs in {file}, {{"ranks": [[[auxiliary, similarity], ...], ...]}} or '
             '{"edges": [[target, auxiliary], ...]}',
@@ -196,10 +212,17 @@ def read_pairs(file: Path) -> Pairs:
         ) from None
 
 
+def _whole_numbers(rows: list[Any], width: int) -> Int64[np.ndarray, "rows width"]:
+    for row in rows:
+        if len(row) != width or not all(type(value) is int for value in row):
+            raise ValueError(f"{row} where {width} whole numbers were wanted")
+    return np.array(rows, dtype=np.int64).reshape(-1, width)
+
+
 def _kept_pairs(auxiliary: AuxiliaryClasses, target: TargetSet, num_auxiliary: int) -> Int64[np.ndarray, "pairs 2"]:
     assert auxiliary.pairs is not None
     file = target.root / auxiliary.pairs
-    found = read_pairs(file)
+    found = read_pairs(file, len(target.classes))
     for side, limit, of in ((0, len(target.classes), "target"), (1, num_auxiliary, "auxiliary")):
         wrong = np.flatnonzero((found.pairs[:, side] < 0) | (found.pairs[:, side] >= limit))
         if len(wrong):
@@ -225,10 +248,14 @@ def _kept_pairs(auxiliary: AuxiliaryClasses, target: TargetSet, num_auxiliary: i
 
 def _wrong_pairs(
     pairs: Int64[np.ndarray, "pairs 2"], ids: Int64[np.ndarray, " auxiliary"], seed: int
-) -> Int64[np.ndarray, "pairs 2"]:
+) -> tuple[Int64[np.ndarray, "pairs 2"], int]:
     """Exchange the auxiliary classes of the pairs, no class keeping its own; of 20 draws the one furthest from right.
 
-    The number of pairs of each target stays, and every auxiliary class stays in some pair.
+    The number of pairs of each target stays, and every auxiliary class stays in some pair. Also how many pairs are
+    right all the same: a neighbor of one target may well be exchanged for another of its neighbors.
+
+    Raises:
+        DataError: more than a quarter of them, so that the control would control nothing.
     """
     right = {tuple(pair) for pair in pairs.tolist()}
     best, fewest = pairs, len(right) + 1
@@ -240,7 +267,13 @@ def _wrong_pairs(
         still_right = sum(tuple(pair) in right for pair in wrong.tolist())
         if still_right < fewest:
             best, fewest = wrong, still_right
-    return best
+    if fewest > len(right) / 4:
+        raise DataError(
+            "wrong pairs for the permuted control",
+            f"{fewest} of {len(right)} pairs that are right in each of 20 exchanges",
+            "use an auxiliary set with more classes a target is no neighbor of, or leave this control out",
+        )
+    return best, fewest
 
 
 def _budget(extra: TargetExtra, target: TargetSet) -> int:

@@ -54,7 +54,7 @@ class World:
     val_per_class: int = 20
     test_per_class: int = 50
     auxiliary_images: int = 60
-    extra_images: int = 30
+    extra_images: int = 75
     image_size: int = 32
     seed: int = 0
 

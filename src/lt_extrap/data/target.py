@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -116,10 +117,13 @@ def read_names(root: Path, source: str) -> tuple[str, ...]:
     try:
         text = (root / file).read_text(encoding="utf-8-sig")
         if not key:
-            names = [line.strip() for line in text.splitlines() if line.strip()]
+            names = [line.strip() for line in text.rstrip().splitlines()]
         else:
             names = [entry if isinstance(entry, str) else entry["name"] for entry in json.loads(text)[key]]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        for number, name in enumerate(names):
+            if not isinstance(name, str) or not name:
+                raise ValueError(f"no name for class {number}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"class names in {root / file}" + (f" under the key {key!r}" if key else ", one a line"),
             f"{type(error).__name__}: {error}",
@@ -157,7 +161,12 @@ def _embedded(fields: dict[str, int]) -> Path:
         world = World(**fields)
     except TypeError as error:
         raise ConfigError("fields of an embedded world", str(error), "correct target.world.<field>") from None
-    return write_world(world, cache_dir() / "embedded")
+    try:
+        return write_world(world, cache_dir() / "embedded")
+    except OSError as error:
+        raise DataError(
+            f"room to write the embedded world in {cache_dir()}", str(error), "free disk, or set LT_EXTRAP_CACHE"
+        ) from error
 
 
 def _some(items: Sequence[str], most: int = 5) -> str:
@@ -177,16 +186,20 @@ def _unpack(archive: Path) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Unpacked beside its final place and then renamed: a kill leaves no half of it behind.
+    # Unpacked beside its final place and then renamed: a kill leaves no half of it under that name.
     unpacked = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(unpacked, filter="data")
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(f"a readable tar of images at {archive}", str(error), "make it again") from error
-    try:
+        unpacked.chmod(0o755)
         unpacked.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # another process was faster, and that is as good
-            raise
+    except tarfile.TarError as error:
+        raise DataError(f"a readable tar of images at {archive}", str(error), "make it again") from error
+    except OSError as error:
+        if not folder.is_dir():  # else another process was faster, and that is as good
+            raise DataError(
+                f"room to unpack {archive} in {folder.parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
+            ) from error
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
     return folder

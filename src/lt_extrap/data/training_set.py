@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from lt_extrap.config import AuxiliaryClasses, Budget, NoAuxiliary, TargetExtra
+from lt_extrap.config import AuxiliaryClasses, NoAuxiliary, TargetExtra
 from lt_extrap.data.auxiliary import Addition, add_classes, add_target_images
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.sampler import EpochDraw
@@ -24,6 +24,7 @@ class TrainingSet:
         relation: who is whose neighbor.
         auxiliary_names: names of columns L..L+K-1.
         target_views: target images that one epoch shows.
+        right_pairs: neighbor pairs that were proposed as such: all of them, but for the permuted control.
     """
 
     index: SampleIndex
@@ -32,16 +33,21 @@ class TrainingSet:
     relation: NeighborRelation
     auxiliary_names: tuple[str, ...]
     target_views: int
+    right_pairs: int
 
-    def steps(self, budget: Budget, amount: float, batch_size: int) -> int:
-        """Optimizer steps that an amount in the budget's unit makes; an epoch drops its last partial batch."""
-        steps_per_epoch = len(self.draw) // batch_size
-        epochs = {
-            "epochs": amount,
-            "steps": amount / steps_per_epoch,
-            "target_views": amount / self.target_views,
-        }[budget.unit]
-        return round(epochs * steps_per_epoch)
+    @property
+    def pairs(self) -> int:
+        """Neighbor pairs of the relation."""
+        return len(self.relation.neighbor) // 2
+
+    def steps(self, unit: str, amount: float, batch_size: int) -> int:
+        """Optimizer steps that an amount makes, in a unit of `Budget`; an epoch drops its last partial batch."""
+        steps_a_unit = {
+            "epochs": len(self.draw) // batch_size,
+            "steps": 1,
+            "target_views": len(self.draw) / (self.target_views * batch_size),
+        }[unit]
+        return round(amount * steps_a_unit)
 
 
 def build_training_set(
@@ -63,6 +69,7 @@ def build_training_set(
             relation=NeighborRelation.from_pairs(np.empty((0, 2), dtype=np.int64), num_target, num_target),
             auxiliary_names=(),
             target_views=len(draw),
+            right_pairs=0,
         )
     added: Addition = (
         add_classes(auxiliary, target, seed)
@@ -88,4 +95,5 @@ def build_training_set(
         relation=NeighborRelation.from_pairs(added.pairs, num_target, num_classes),
         auxiliary_names=added.names,
         target_views=int(counts[:num_target].sum()),
+        right_pairs=added.right_pairs,
     )

@@ -1,7 +1,5 @@
 """Backbones: images -> features, with the normalisation that belongs to them."""
 
-from typing import cast
-
 import timm
 import torch
 from jaxtyping import Float
@@ -111,7 +109,11 @@ def _build_timm(backbone: Timm, image_size: int) -> NormalisedBackbone:
         options["img_size"] = image_size
     try:
         network = timm.create_model(backbone.model, pretrained=False, num_classes=0, **options)
-    except (TypeError, AssertionError, ValueError) as error:
+        # Asked of the network itself: num_features is not always the width of what comes out.
+        with torch.no_grad():
+            dim = network.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1]
+        network.train()
+    except (TypeError, AssertionError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"options that timm's {backbone.model} takes at {image_size} pixels",
             f"{options}: {error}",
@@ -119,5 +121,4 @@ def _build_timm(backbone: Timm, image_size: int) -> NormalisedBackbone:
         ) from error
     mean = pretrained.mean if pretrained is not None else IMAGENET_MEAN
     std = pretrained.std if pretrained is not None else IMAGENET_STD
-    dim = cast(int, network.num_features)
     return NormalisedBackbone(network, dim, image_size, tuple(mean), tuple(std))
