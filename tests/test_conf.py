@@ -146,3 +146,17 @@ def test_sampling_ratio_takes_fractions_and_zeros():
 @pytest.mark.parametrize("lr", ["1e-3", "0.001", ".001"])
 def test_numbers_are_numbers_in_every_spelling(lr):
     assert configure("experiment=demo", f"recipe.blr={lr}").recipe.blr == 0.001
+
+
+def test_a_target_of_ones_own_needs_no_experiment():
+    """The commands of the README for lists of one's own."""
+    mine = ("name=mine", "target=lists", "target.root=/data", "target.train=a.txt", "target.test=b.txt")
+    assert isinstance(configure(*mine, "component=baseline").auxiliary, NoAuxiliary)
+    neighbors = ("target.neighbors.train=aux.txt", "target.neighbors.names=n.txt", "target.neighbors.pairs=p.json")
+    auxiliary = configure(*mine, *neighbors, "component=silencing").auxiliary
+    assert (auxiliary.train, auxiliary.names, auxiliary.pairs) == ("aux.txt", "n.txt", "p.json")
+
+
+def test_no_target_is_said():
+    with pytest.raises(ConfigError, match="target"):
+        configure()

@@ -405,9 +405,15 @@ class Loading:
 
 @dataclass
 class TrainConfig:
-    """One training run."""
+    """One training run.
 
-    name: str = MISSING
+    Attributes:
+        name: of the folder below runs/ that holds the runs of this experiment.
+        seed: of everything random, 0..2**63-1.
+        trainer: arguments of lightning.Trainer. logger: `_target_` and arguments of a Lightning logger.
+    """
+
+    name: str = "default"
     seed: int = 0
     target: Any = MISSING
     auxiliary: Any = MISSING
@@ -442,7 +448,11 @@ def from_hydra(composed: DictConfig) -> TrainConfig:
         OmegaConf.resolve(composed)
         missing = sorted(OmegaConf.missing_keys(composed))
         if missing:
-            raise ConfigError("a value for every key", "none for " + ", ".join(missing), "give them")
+            raise ConfigError(
+                "a value for every key",
+                "none for " + ", ".join(missing),
+                "choose an experiment (experiment=demo), or give these keys (target=lists target.root=...)",
+            )
         return cast(TrainConfig, OmegaConf.to_object(composed))
     except OmegaConfBaseException as error:
         raise ConfigError(
