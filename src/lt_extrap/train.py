@@ -94,10 +94,13 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     model = build_model(config, target, training)
     loss = build_loss(config.loss, training, len(target.classes))
     # Claimed only now: what was refused until here leaves no trace in the folder.
+    interrupted = (folder / runs.RUN).exists()
     finished = runs.open_run(folder, config, _files(config, target.root))
     if finished is not None:
         console.print(f"finished before: {folder}")
         return finished
+    if interrupted:
+        console.print(f"begun anew: the run before in {folder} did not end")
 
     module = ExtrapolationModule(
         model=model,
@@ -298,6 +301,7 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # loading.workers says how many
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # short epochs are no mistake
+        warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run begun anew, which train() says
         warnings.filterwarnings("ignore", ".*treespec.*", FutureWarning)  # Lightning 2.6 on torch 2.14
         try:
             yield
