@@ -29,13 +29,14 @@ class ReportConfig:
 
     Attributes:
         runs: folder that holds run folders, at any depth.
-        baseline: the row that all others are compared with, by seed; null = none.
+        baseline: the row that all others are compared with, by seed; null = the shortest of component+baseline...,
+            if there is one.
         weights: `test`: the selected weights, the headline; `last`: the last ones.
         csv: also write the table to this file; null = do not.
     """
 
     runs: str = "runs"
-    baseline: str | None = "component+baseline"
+    baseline: str | None = None
     weights: str = "test"
     csv: str | None = None
 
@@ -87,12 +88,13 @@ def read_rows(folder: Path) -> tuple[list[Row], list[Path]]:
 
 def tabulate(rows: Sequence[Row], config: ReportConfig) -> list[list[str]]:
     """The table, header first: accuracies in percent, mean ± standard deviation over seeds, then differences."""
-    baseline = next((row for row in rows if row.name.split("/")[-1] == config.baseline), None)
+    rows = sorted(rows, key=lambda row: len(row.name))
+    baseline = next((row for row in rows if _is_baseline(row.name, config.baseline)), None)
     if config.baseline and baseline is None:
         raise RunError(
             f"a row {config.baseline} to compare with",
             "only " + ", ".join(row.name for row in rows),
-            "set baseline=<one of these>, or baseline=null",
+            "set baseline=<one of these>",
         )
     others = sorted(
         (row for row in rows if row is not baseline),
@@ -129,6 +131,10 @@ def tabulate(rows: Sequence[Row], config: ReportConfig) -> list[list[str]]:
                 ]
             )
     return table
+
+
+def _is_baseline(name: str, wanted: str | None) -> bool:
+    return name == wanted if wanted else name.split("/")[-1].startswith("component+baseline")
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
