@@ -59,17 +59,14 @@ class NormalisedBackbone(nn.Module):
 
     Attributes:
         dim: width of the features.
-        size: pixels, height and width, that it was built for.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, network: nn.Module, dim: int, size: int, mean: tuple[float, ...], std: tuple[float, ...]
-    ) -> None:
+    def __init__(self, network: nn.Module, dim: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.network, self.dim, self.size = network, dim, size
+        self.network, self.dim = network, dim
         self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -89,7 +86,7 @@ def build_backbone(backbone: Backbone, *, image_size: int, seed: int) -> Normali
         torch.manual_seed(torch_seed(Stream.BACKBONE, seed))
         if isinstance(backbone, ConvNet):
             network = ResidualNet(backbone.widths)
-            return NormalisedBackbone(network, network.num_features, image_size, IMAGENET_MEAN, IMAGENET_STD)
+            return NormalisedBackbone(network, network.num_features, IMAGENET_MEAN, IMAGENET_STD)
         assert isinstance(backbone, Timm)
         return _build_timm(backbone, image_size)
 
@@ -121,4 +118,4 @@ def _build_timm(backbone: Timm, image_size: int) -> NormalisedBackbone:
         ) from error
     mean = pretrained.mean if pretrained is not None else IMAGENET_MEAN
     std = pretrained.std if pretrained is not None else IMAGENET_STD
-    return NormalisedBackbone(network, dim, image_size, tuple(mean), tuple(std))
+    return NormalisedBackbone(network, dim, tuple(mean), tuple(std))
