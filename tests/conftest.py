@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lt_extrap.compose import configure
 from lt_extrap.config import TrainConfig
-from lt_extrap.train import configure
 
 SMALL = (
     "experiment=demo",
@@ -27,7 +27,7 @@ SMALL = (
     "recipe.batch_size=32",
     "backbone.widths=[8,16]",
     "budget={unit: steps, amount: 12, warmup: 2}",
-    "loading.workers=0",
+    "data.workers=0",
     "logger=csv",
 )
 

@@ -8,6 +8,7 @@ import lightning as L
 import pytest
 from hydra.utils import get_object
 
+from lt_extrap.compose import configure
 from lt_extrap.config import (
     AuxiliaryClasses,
     Balanced,
@@ -18,7 +19,7 @@ from lt_extrap.config import (
 )
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
-from lt_extrap.train import _OWN_TRAINER_KEYS, configure
+from lt_extrap.trainer import OWN_TRAINER_KEYS
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 COMPONENTS = sorted(path.stem for path in (conf_dir() / "component").glob("*.yaml"))
@@ -53,8 +54,8 @@ def test_experiments_say_their_command_and_what_to_expect(experiment):
 def test_trainer_options_are_lightnings(file: Path):
     config = configure("experiment=demo", f"trainer={file.stem}")
     inspect.signature(L.Trainer).bind(**config.trainer)
-    assert not _OWN_TRAINER_KEYS.keys() & config.trainer.keys()
-    assert _OWN_TRAINER_KEYS.keys() <= inspect.signature(L.Trainer).parameters.keys()
+    assert not OWN_TRAINER_KEYS.keys() & config.trainer.keys()
+    assert OWN_TRAINER_KEYS.keys() <= inspect.signature(L.Trainer).parameters.keys()
 
 
 @pytest.mark.parametrize("file", sorted((conf_dir() / "logger").glob("*.yaml")), ids=lambda file: file.stem)
@@ -101,7 +102,7 @@ def test_command_line_beats_component_beats_experiment():
         (["budget.amount=0"], "budget.amount"),
         (["budget.unit=hours"], "epochs, steps, target_views"),
         (["budget={unit: epochs, amount: 3, warmup: 3}"], "budget.warmup"),
-        (["loading.on_unreadable=ignore"], "error, skip"),
+        (["data.on_unreadable=ignore"], "error, skip"),
         (["seed=-1"], "seed"),
         (["target.neighbors.train=null"], "auxiliary.train to be a list"),
         (["auxiliary.sampling_ratio=[inf,1,1]"], "three numbers"),

@@ -1,10 +1,12 @@
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 from lt_extrap.errors import RunError
-from lt_extrap.runs import open_run, run_folder, write_json
+from lt_extrap.runs import claim, load, locked, run_folder, write_json
 
 
 @pytest.mark.parametrize(
@@ -12,7 +14,7 @@ from lt_extrap.runs import open_run, run_folder, write_json
     [
         ([], "default-seed+0"),
         (
-            ["experiment=demo", "trainer.devices=1", "logger=csv", "loading.workers=4", "target.root=/x"],
+            ["experiment=demo", "trainer.devices=1", "logger=csv", "data.workers=4", "target.root=/x"],
             "default-seed+0",
         ),
         (["recipe.clip=2", "component=silencing"], "component+silencing-recipe.clip+2-seed+0"),
@@ -46,34 +48,62 @@ def lists(tmp_path):
 
 def test_a_finished_run_returns_its_results_to_its_own_configuration(tmp_path, small, lists):
     folder = tmp_path / "run"
-    assert open_run(folder, small(), lists) is None
+    first = claim(folder, small(), lists, begun=False)
+    assert first.results is None
     record = json.loads((folder / "run.json").read_text())
     assert record["config"]["recipe"]["batch_size"] == 32
-    assert record["versions"]["torch"]
+    assert record["starts"][0]["versions"]["torch"]
     write_json(folder / "results.json", {"test": 1})
-    assert open_run(folder, small("loading.workers=3", "logger=wandb", "trainer.devices=2"), lists) == {"test": 1}
-    with pytest.raises(RunError, match=r"loss\.tau was 1\.0, now 0\.5"):
-        open_run(folder, small("loss.tau=0.5"), lists)
-    with pytest.raises(RunError, match=r"on_unreadable was error, now skip"):
-        open_run(folder, small("loading.on_unreadable=skip"), lists)
-    with pytest.raises(RunError, match=r"trainer\.precision"):
-        open_run(folder, small("trainer.precision=bf16-mixed"), lists)
+    again = claim(folder, small("data.workers=3", "logger=wandb", "trainer.devices=2"), lists, begun=True)
+    assert again.results == {"test": 1}
+    assert again.id == first.id
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("loss.tau=0.5", r"loss\.tau was 1\.0, now 0\.5"),
+        ("data.on_unreadable=skip", r"on_unreadable was error, now skip"),
+        ("trainer.precision=bf16-mixed", r"trainer\.precision"),
+        ("loss=ce", "loss was Balanced, now Loss"),
+        ("recipe.ema=0.9", "recipe.ema was None, now 0.9"),
+    ],
+)
+def test_another_run_is_refused_and_named(tmp_path, small, lists, ended, override, said):
+    folder = tmp_path / "run"
+    claim(folder, small(), lists, begun=False)
+    if ended:
+        write_json(folder / "results.json", {"test": 1})
+    with pytest.raises(RunError, match=said):
+        claim(folder, small(override), lists, begun=not ended)
 
 
 def test_a_folder_belongs_to_one_state_of_its_lists(tmp_path, small, lists):
     folder = tmp_path / "run"
-    open_run(folder, small(), lists)
-    write_json(folder / "results.json", {"test": 1})
+    claim(folder, small(), lists, begun=False)
     lists["target.train"].write_text("a 1\n")
     with pytest.raises(RunError, match=r"content of target\.train"):
-        open_run(folder, small(), lists)
+        claim(folder, small(), lists, begun=True)
 
 
-def test_a_run_that_did_not_end_is_begun_anew(tmp_path, small, lists):
+def test_a_run_that_trained_nothing_is_taken_over(tmp_path, small, lists):
     folder = tmp_path / "run"
-    open_run(folder, small(), lists)
-    assert open_run(folder, small("loss.tau=0.5"), lists) is None
+    claim(folder, small(), lists, begun=False)
+    assert claim(folder, small("loss.tau=0.5"), lists, begun=False).results is None
     assert json.loads((folder / "run.json").read_text())["config"]["loss"]["tau"] == 0.5
+
+
+def test_other_versions_are_told_and_kept(tmp_path, small, lists):
+    folder = tmp_path / "run"
+    claim(folder, small(), lists, begun=False)
+    record = json.loads((folder / "run.json").read_text())
+    assert claim(folder, small(), lists, begun=True).notes == ()
+    record["starts"][0]["versions"]["torch"] = "1.0"
+    write_json(folder / "run.json", record)
+    (note,) = claim(folder, small(), lists, begun=True).notes
+    assert note.startswith("torch was 1.0, now ")
+    assert len(json.loads((folder / "run.json").read_text())["starts"]) == 2
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])
@@ -83,4 +113,40 @@ def test_a_broken_record_is_named(tmp_path, small, lists, content):
     (folder / "results.json").write_text("{}")
     (folder / "run.json").write_text(content)
     with pytest.raises(RunError, match="run.json"):
-        open_run(folder, small(), lists)
+        claim(folder, small(), lists, begun=True)
+
+
+def test_a_folder_of_another_version_is_refused(tmp_path, small, lists):
+    folder = tmp_path / "run"
+    claim(folder, small(), lists, begun=False)
+    write_json(folder / "results.json", {"test": 1})
+    record = json.loads((folder / "run.json").read_text())
+    write_json(folder / "run.json", {**record, "format": 0})
+    for read in (lambda: load(folder), lambda: claim(folder, small(), lists, begun=True)):
+        with pytest.raises(RunError, match=r"format 1[\s\S]*format 0[\s\S]*to do"):
+            read()
+    for wrong in ({"kinds": {**record["kinds"], "loss": "Focal"}}, {"config": {**record["config"], "zed": 1}}):
+        write_json(folder / "run.json", {**record, **wrong})
+        with pytest.raises(RunError, match=r"Focal|zed"):
+            load(folder)
+
+
+@pytest.mark.parametrize("component", ["baseline", "silencing", "target_extra"])
+def test_a_configuration_comes_back_from_its_record(tmp_path, small, lists, component):
+    folder = tmp_path / "run"
+    config = small(f"component={component}")
+    claim(folder, config, lists, begun=False)
+    write_json(folder / "results.json", {"test": 1})
+    assert load(folder).config == config
+
+
+def test_a_folder_has_one_process(tmp_path):
+    with locked(tmp_path / "run"):
+        program = "import sys, pathlib; from lt_extrap.runs import locked\nwith locked(pathlib.Path(sys.argv[1])): print('in')"
+        other = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "run")], capture_output=True, text=True, check=False
+        )
+        assert "another process" in other.stderr
+        assert "in\n" not in other.stdout
+    with locked(tmp_path / "run"):
+        pass

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lt_extrap.compose import configure
 from lt_extrap.data.auxiliary import add_classes
 from lt_extrap.data.target import load_target
-from lt_extrap.train import configure
 
 LISTS = Path(__file__).parents[1] / "lists" / "tiny_imagenet"
 

@@ -12,7 +12,8 @@ from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
 from lt_extrap.model.metrics import LongTailMetrics
-from lt_extrap.train import build_model, train
+from lt_extrap.module import build_model, lr_share
+from lt_extrap.train import train
 
 COMPONENTS = ["baseline", "random", "neighbors", "silencing", "permuted", "target_extra"]
 
@@ -51,7 +52,7 @@ def test_runs_of_one_key_are_equal_bit_for_bit(small, tmp_path):
     train(config, tmp_path / "a")
     torch.rand(7)  # the global generator plays no part
     train(
-        small("component=silencing", "recipe.mixup=0.8", "recipe.cutmix=1.0", "loading.workers=2"),
+        small("component=silencing", "recipe.mixup=0.8", "recipe.cutmix=1.0", "data.workers=2"),
         tmp_path / "b",
     )
     a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
@@ -136,12 +137,8 @@ def test_budgets(small, unit, amount):
         assert steps == {"epochs": 2 * (len(training.draw) // 32), "steps": 12}[unit]
 
 
-def test_learning_rate_warms_up_and_ends_at_zero(small, tmp_path):
-    from lt_extrap.module import ExtrapolationModule
-
-    module = object.__new__(ExtrapolationModule)
-    module.__dict__ |= {"warmup": 10, "steps": 100}
-    rates = [module.lr_share(step) for step in range(101)]
+def test_learning_rate_warms_up_and_ends_at_zero():
+    rates = [lr_share(step, warmup=10, steps=100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == rates[10] == 1
     assert rates[100] == pytest.approx(0, abs=1e-12)
@@ -199,7 +196,7 @@ def corrupt(small, tmp_path, monkeypatch):
 def test_an_unreadable_image_stops_the_run_by_name(small, tmp_path, monkeypatch, workers):
     path = corrupt(small, tmp_path, monkeypatch)
     with pytest.raises(DataError) as error:
-        train(small("component=baseline", f"loading.workers={workers}"), tmp_path / "run")
+        train(small("component=baseline", f"data.workers={workers}"), tmp_path / "run")
     assert path in str(error.value)
     assert "Traceback" not in str(error.value)
 
@@ -207,7 +204,7 @@ def test_an_unreadable_image_stops_the_run_by_name(small, tmp_path, monkeypatch,
 def test_an_unreadable_image_is_left_out_named_once_and_counted(small, tmp_path, monkeypatch, capsys):
     path = corrupt(small, tmp_path, monkeypatch)
     budget = "budget={unit: epochs, amount: 2, warmup: 0}"
-    results = train(small("component=baseline", "loading.on_unreadable=skip", budget), tmp_path / "run")
+    results = train(small("component=baseline", "data.on_unreadable=skip", budget), tmp_path / "run")
     assert [path in line for line in results["unreadable"]] == [True]
     assert capsys.readouterr().out.count("left out, unreadable") == 1
 
@@ -217,7 +214,7 @@ def test_an_unreadable_test_image_is_never_skipped(small, tmp_path, monkeypatch)
     target = load_target(small("component=baseline").target)
     (target.images / target.test.path(3)).write_bytes(b"")
     with pytest.raises(DataError) as error:
-        train(small("component=baseline", "loading.on_unreadable=skip"), tmp_path / "run")
+        train(small("component=baseline", "data.on_unreadable=skip"), tmp_path / "run")
     assert target.test.path(3) in str(error.value)
 
 

@@ -1,18 +1,14 @@
 """The schema: a dataclass for every configuration node that we own, with its ranges.
 
-Hydra composes YAML values onto these classes, so that a key which no class has is refused with its name, and
-`from_hydra` turns the result into plain objects, which checks the ranges. The nodes `trainer` and `logger`
-belong to Lightning and stay open dictionaries.
+`compose.py` puts the values of conf/ and of the command line into these classes, which checks the ranges. The nodes
+`trainer` and `logger` belong to Lightning and stay open dictionaries.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING
 
 from lt_extrap.errors import ConfigError
 
@@ -309,6 +305,8 @@ class Recipe:
         crop_ratio: narrowest and widest width / height of that crop before it is made square.
         flip: probability of a horizontal flip, 0..1.
         crop_fraction: share of the shorter side that evaluation's central crop keeps, 0..1.
+        ema: decay of an exponential moving average of the weights, 0 < ema < 1, a step; the average is what is
+            validated, tested and exported. null = none.
         mixup, cutmix: alpha of the Beta distribution; 0 is off (.001 is not: it swaps whole images).
     """
 
@@ -322,6 +320,7 @@ class Recipe:
     crop_ratio: list[float] = field(default_factory=lambda: [3 / 4, 4 / 3])
     flip: float = 0.5
     crop_fraction: float = 1.0
+    ema: float | None = None
     mixup: float = 0.0
     cutmix: float = 0.0
 
@@ -356,6 +355,7 @@ class Recipe:
             "in 0 < crop_fraction <= 1",
             self.crop_fraction,
         )
+        check(self.ema is None or 0 < self.ema < 1, "recipe.ema", "in 0 < ema < 1, or null", self.ema)
         check(self.mixup >= 0, "recipe.mixup", "at least 0", self.mixup)
         check(self.cutmix >= 0, "recipe.cutmix", "at least 0", self.cutmix)
 
@@ -399,8 +399,8 @@ class Loading:
     on_unreadable: str = "error"
 
     def __post_init__(self) -> None:
-        check(self.workers >= 0, "loading.workers", "at least 0", self.workers)
-        _one_of("loading.on_unreadable", self.on_unreadable, ("error", "skip"))
+        check(self.workers >= 0, "data.workers", "at least 0", self.workers)
+        _one_of("data.on_unreadable", self.on_unreadable, ("error", "skip"))
 
 
 @dataclass
@@ -422,7 +422,7 @@ class TrainConfig:
     head: Head = MISSING
     recipe: Recipe = MISSING
     budget: Budget = field(default_factory=Budget)
-    loading: Loading = field(default_factory=Loading)
+    data: Loading = field(default_factory=Loading)
     trainer: dict[str, Any] = MISSING
     logger: dict[str, Any] = MISSING
 
@@ -430,68 +430,5 @@ class TrainConfig:
         check(0 <= self.seed < 2**63, "seed", "in 0..2**63-1", self.seed)
 
 
-def from_hydra(composed: DictConfig) -> TrainConfig:
-    """The composed configuration as plain objects, every reference resolved and every range checked.
-
-    Raises:
-        ConfigError: a key that no schema knows (`+key=` goes past Hydra's own check), a value that is missing,
-            a reference that leads nowhere, or a value out of its range.
-    """
-    unknown = sorted(_unknown_keys(composed))
-    if unknown:
-        raise ConfigError(
-            "only keys that the schema knows",
-            ", ".join(unknown),
-            "correct the spelling; --cfg job prints every key",
-        )
-    try:
-        OmegaConf.resolve(composed)
-        missing = sorted(OmegaConf.missing_keys(composed))
-        if missing:
-            raise ConfigError(
-                "a value for every key",
-                "none for " + ", ".join(missing),
-                "choose an experiment (experiment=demo), or give these keys (target=lists target.root=...)",
-            )
-        return cast(TrainConfig, OmegaConf.to_object(composed))
-    except OmegaConfBaseException as error:
-        raise ConfigError(
-            "a configuration whose references resolve",
-            f"{error.full_key or 'configuration'}: {error.msg or error}".replace("\n", " "),
-            "give that key a value, or choose a target that has it (auxiliary sets belong to a target)",
-        ) from None
-
-
-def to_dict(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as plain containers, for run.json and loggers."""
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config)))
-
-
-def _unknown_keys(node: Any, at: str = "") -> Iterator[str]:
-    """Keys of a structured node that its class does not have; open dictionaries accept anything."""
-    if not isinstance(node, DictConfig):
-        return
-    schema = OmegaConf.get_type(node)
-    known = {f.name for f in fields(schema)} if is_dataclass(schema) else {str(key) for key in node}
-    for key in map(str, node):
-        if key not in known:
-            yield f"{at}{key}"
-        elif not OmegaConf.is_missing(node, key):
-            yield from _unknown_keys(node._get_node(key), f"{at}{key}.")
-
-
-def register() -> None:
-    """Offer the schema to Hydra: `schema/<group>/<name>` for the option files to start from."""
-    store = ConfigStore.instance()
-    store.store(group="schema", name="train", node=TrainConfig)
-    options: dict[str, dict[str, type]] = {
-        "target": {"lists": Target, "embedded": EmbeddedTarget},
-        "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
-        "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
-        "backbone": {"convnet": ConvNet, "timm": Timm},
-        "head": {"linear": Head},
-        "recipe": {"adamw": Recipe},
-    }
-    for group, nodes in options.items():
-        for name, node in nodes.items():
-            store.store(group=f"schema/{group}", name=name, node=node)
+# Backbones by the name that files give them.
+BACKBONES: dict[str, type[Backbone]] = {"ConvNet": ConvNet, "Timm": Timm}

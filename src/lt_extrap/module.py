@@ -1,22 +1,26 @@
-"""The LightningModule: the one training step, its optimizer, and what is measured."""
+"""The LightningModule: the one training step, its optimizer, what is measured, and how it is built."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lt_extrap.config import Recipe
+from lt_extrap.config import Balanced, Loss, Recipe, Silencing, TrainConfig
 from lt_extrap.data.datamodule import Batch
 from lt_extrap.data.mixing import Mixing
-from lt_extrap.errors import DataError, TrainingError
+from lt_extrap.data.target import TargetSet
+from lt_extrap.data.training_set import TrainingSet
+from lt_extrap.errors import ConfigError, DataError, TrainingError
 from lt_extrap.keys import Stream, torch_seed
-from lt_extrap.model.classifier import Classifier
-from lt_extrap.model.losses import OffsetCrossEntropy
+from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.classifier import Classifier, build_head
+from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
 from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.model.shots import Shot
 
@@ -25,8 +29,9 @@ class ExtrapolationModule(L.LightningModule):
     """Trains a classifier over target and auxiliary classes; measures its target columns alone.
 
     Attributes:
-        model: all that is saved and averaged.
-        loss: of training; its prior never enters a prediction.
+        model: what is trained.
+        measured: what is validated, tested and exported: the model, or its average over steps (recipe.ema).
+        loss: of training; its prior never enters a prediction. None where nothing is trained.
         split: the name under which test metrics are logged.
         unreadable: images that were left out of their batches, each once.
     """
@@ -35,7 +40,7 @@ class ExtrapolationModule(L.LightningModule):
         self,
         *,
         model: Classifier,
-        loss: OffsetCrossEntropy,
+        loss: OffsetCrossEntropy | None,
         recipe: Recipe,
         steps: int,
         warmup: int,
@@ -45,6 +50,12 @@ class ExtrapolationModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
+        self.average: AveragedModel | None = None
+        if recipe.ema is not None:
+            # Of the model alone: the loss holds counts and the relation, which no average may touch.
+            ema = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
+            self.average.requires_grad_(False)
         self.metrics = LongTailMetrics(shots)
         self.recipe, self.steps, self.warmup, self.seed = recipe, steps, warmup, seed
         self.mixing = (
@@ -56,6 +67,10 @@ class ExtrapolationModule(L.LightningModule):
         self.skip_unreadable = skip_unreadable
         self.unreadable: dict[str, None] = {}
 
+    @property
+    def measured(self) -> Classifier:
+        return self.model if self.average is None else cast(Classifier, self.average.module)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         self._account(batch, skip=self.skip_unreadable)
         if len(batch.label) == 0:
@@ -66,6 +81,7 @@ class ExtrapolationModule(L.LightningModule):
         if self.mixing is not None:
             images, label_b, lam = self.mixing(images, batch.label, step=self.global_step, rank=self.global_rank)
             mixed = (label_b, lam)
+        assert self.loss is not None
         loss: Tensor = self.loss(self.model(images), batch.label, mixed)
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -76,6 +92,11 @@ class ExtrapolationModule(L.LightningModule):
             )
         self.log("train/loss", loss, batch_size=len(batch.label))
         return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch)
@@ -101,25 +122,21 @@ class ExtrapolationModule(L.LightningModule):
             lr=self.recipe.lr,
             betas=(self.recipe.betas[0], self.recipe.betas[1]),
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_share)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: lr_share(step, warmup=self.warmup, steps=self.steps)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def lr_share(self, step: int) -> float:
-        """Share of the peak learning rate at an optimizer step: linear warm-up, then a cosine to 0."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # The metrics are empty between epochs, and the loss is built from the data: only the model is kept.
-        checkpoint["state_dict"] = {
-            key: value for key, value in checkpoint["state_dict"].items() if key.startswith("model.")
-        }
+        checkpoint["unreadable"] = list(self.unreadable)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.unreadable = dict.fromkeys(checkpoint["unreadable"])
 
     def _measure(self, batch: Batch) -> None:
         # Never skipped: an accuracy over fewer images would be another number under the same name.
         self._account(batch, skip=False)
-        logits: Float[Tensor, "batch classes"] = self.model(batch.images)
+        logits: Float[Tensor, "batch classes"] = self.measured(batch.images)
         self.metrics.update(logits, batch.label)
 
     def _report(self, split: str) -> None:
@@ -134,8 +151,86 @@ class ExtrapolationModule(L.LightningModule):
                 raise DataError(
                     "images that can be read",
                     image,
-                    "replace the file or take it off its list (loading.on_unreadable=skip leaves out training images)",
+                    "replace the file or take it off its list (data.on_unreadable=skip leaves out training images)",
                 )
             if image not in self.unreadable:
                 self.unreadable[image] = None
                 self.print(f"left out, unreadable: {image}")
+
+
+def lr_share(step: int, *, warmup: int, steps: int) -> float:
+    """Share of the peak learning rate at an optimizer step: linear warm-up, then a cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def build_module(config: TrainConfig, target: TargetSet, training: TrainingSet, *, steps: int) -> ExtrapolationModule:
+    """The module of a run, every part of it a function of the configuration and the data.
+
+    Args:
+        config: the run.
+        target: its target set.
+        training: its training set.
+        steps: optimizer steps of the whole run.
+    """
+    return ExtrapolationModule(
+        model=build_model(config, target, training),
+        loss=build_loss(config.loss, training, len(target.classes)),
+        recipe=config.recipe,
+        steps=steps,
+        warmup=training.steps(config.budget.unit, config.budget.warmup, config.recipe.batch_size),
+        shots=target.classes.shots,
+        seed=config.seed,
+        skip_unreadable=config.data.on_unreadable == "skip",
+    )
+
+
+def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -> Classifier:
+    """The classifier over target and auxiliary classes, its initial weights a function of the seed."""
+    backbone = build_backbone(config.backbone, image_size=config.recipe.image_size, seed=config.seed)
+    head = build_head(
+        config.head,
+        dim=backbone.dim,
+        num_target=len(target.classes),
+        num_auxiliary=len(training.auxiliary_names),
+        seed=config.seed,
+    )
+    return Classifier(backbone, head)
+
+
+def build_loss(loss: Loss, training: TrainingSet, num_target: int) -> OffsetCrossEntropy:
+    """The loss of a configuration, with the prior and the relation of the training set.
+
+    Raises:
+        ConfigError: silencing without a pair to silence, which would be the balanced softmax.
+    """
+    counts = torch.from_numpy(training.counts)
+    if isinstance(loss, Silencing):
+        if len(training.relation.neighbor) == 0:
+            raise ConfigError(
+                "neighbor pairs for loss=silencing",
+                "a training set without any, on which it is the balanced softmax",
+                "choose auxiliary=neighbors, or loss=balanced",
+            )
+        return neighbor_silencing(
+            counts,
+            relation=training.relation,
+            num_target=num_target,
+            tau=loss.tau,
+            lambda_s=loss.lambda_s,
+            lambda_aux_aux=loss.lambda_aux_aux,
+            silence=loss.silence,
+            mixing=loss.mixing,
+            smoothing=loss.smoothing,
+            smoothing_over=loss.smoothing_over,
+        )
+    if isinstance(loss, Balanced):
+        return balanced_softmax(
+            counts,
+            num_target=num_target,
+            tau=loss.tau,
+            smoothing=loss.smoothing,
+            smoothing_over=loss.smoothing_over,
+        )
+    return cross_entropy(counts, num_target=num_target, smoothing=loss.smoothing, smoothing_over=loss.smoothing_over)

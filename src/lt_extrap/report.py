@@ -15,6 +15,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
+from lt_extrap import cli
 from lt_extrap.config import check
 from lt_extrap.errors import RunError
 from lt_extrap.paths import conf_dir
@@ -163,7 +164,7 @@ ConfigStore.instance().store(group="schema", name="report", node=ReportConfig)
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="report")
-def main(config: DictConfig) -> None:
+def task(config: DictConfig) -> None:
     """Hydra's entry: print the table and the folders it comes from."""
     options = ReportConfig(**config)  # type: ignore[arg-type]  # Hydra has checked keys and types
     rows, folders = read_rows(Path(options.runs))
@@ -173,6 +174,11 @@ def main(config: DictConfig) -> None:
     if options.csv:
         with Path(options.csv).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(table)
+
+
+def main() -> None:
+    """The command."""
+    cli.run(task)
 
 
 if __name__ == "__main__":

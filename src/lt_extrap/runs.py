@@ -6,25 +6,32 @@ import json
 import os
 import platform
 import re
+import secrets
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lt_extrap.config import TrainConfig, to_dict
+from lt_extrap.compose import from_dict, kinds, to_dict
+from lt_extrap.config import TrainConfig
 from lt_extrap.data.target import ClassTable
-from lt_extrap.errors import RunError
+from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.model.metrics import PerClass
 
 RESULTS, RUN, PER_CLASS, WEIGHTS = "results.json", "run.json", "per_class.csv", "model.safetensors"
+CHECKPOINTS = "checkpoints"
+FORMAT = 1  # of a run folder; another one is refused
 
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
 _FREE = re.compile(
-    r"(logger\b.*|loading\.workers|target\.root"
+    r"(logger\b.*|data\.(workers|prefetch)|target\.root"
     r"|trainer\.(accelerator|devices|num_nodes|log_every_n_steps|profiler|detect_anomaly))"
 )
 # And what stands in the folder above.
@@ -60,37 +67,127 @@ def register() -> None:
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 
 
-def open_run(folder: Path, config: TrainConfig, files: Mapping[str, Path]) -> dict[str, Any] | None:
-    """Claim a run folder, or find that its run has ended. A run that did not end is begun anew.
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other process out of a run folder. The lock ends with the process, however that ends.
+
+    Raises:
+        RunError: another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"a run folder to itself: {folder}",
+            "another process that is in it right now",
+            "wait for that one, or give this run its own name=...",
+        ) from None
+    with lock:
+        yield
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run folder that belongs to a configuration.
+
+    Attributes:
+        id: random, and the same for all starts of the run.
+        results: of the run, if it has ended.
+        notes: what is not as it was at the last start, and yet no reason to refuse.
+    """
+
+    id: str
+    results: dict[str, Any] | None
+    notes: tuple[str, ...]
+
+
+def claim(folder: Path, config: TrainConfig, files: Mapping[str, Path], *, begun: bool) -> Claim:
+    """Write down what a folder's run is, or find that it is this one.
 
     Args:
         folder: made if it is not there.
         config: what the run is about to do.
-        files: text files that the result depends on, by configuration key; their hashes are kept in run.json.
-
-    Returns:
-        The results of the finished run, or None if there is something to do.
+        files: files that the result depends on, by configuration key; their hashes are kept in run.json.
+        begun: the folder holds a checkpoint; without one, and without results, there is nothing to lose, and the
+            folder is taken over.
 
     Raises:
-        RunError: the folder holds the results of another configuration or of other files, or cannot be read.
+        RunError: the folder holds the run of another configuration, of other files or of another version, or
+            cannot be read.
     """
     identity = {
+        "format": FORMAT,
         "config": to_dict(config),
-        "files": {key: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for key, path in files.items()},
+        "kinds": kinds(config),
+        "files": {key: _hash(path) for key, path in files.items()},
     }
-    record = folder / RUN
-    if (folder / RESULTS).is_file():
-        changed = sorted(_differences(read_json(record), identity))
-        if changed:
-            raise RunError(
-                f"the same run as before in {folder}",
-                "; ".join(changed),
-                "give the new run its own name=..., or remove that folder",
-            )
-        return read_json(folder / RESULTS)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(record, {**identity, "commit": _commit(), "versions": _versions()})
-    return None
+    start = {"commit": _commit(), "versions": _versions()}
+    ended = (folder / RESULTS).is_file()
+    if not ended and not begun:
+        folder.mkdir(parents=True, exist_ok=True)
+        run_id = secrets.token_hex(4)
+        write_json(folder / RUN, {"id": run_id, **identity, "starts": [start]})
+        return Claim(run_id, None, ())
+    record = _record(folder)
+    changed = sorted(_differences(record, identity))
+    if changed:
+        raise RunError(
+            f"the same run as before in {folder}",
+            "; ".join(changed),
+            "give the new run its own name=..., or remove that folder",
+        )
+    if ended:
+        return Claim(record["id"], read_json(folder / RESULTS), ())
+    last = record["starts"][-1]
+    old, new = {"commit": last["commit"], **last["versions"]}, {"commit": start["commit"], **_versions()}
+    notes = tuple(f"{key} was {old.get(key)}, now {new.get(key)}" for key in new if old.get(key) != new.get(key))
+    write_json(folder / RUN, {**record, "starts": [*record["starts"], start]})
+    return Claim(record["id"], None, notes)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended, as evaluate, predict and export read it."""
+
+    folder: Path
+    config: TrainConfig
+    results: dict[str, Any]
+
+
+def load(folder: Path) -> Run:
+    """Read a finished run.
+
+    Raises:
+        RunError: the folder holds none, or one of another version.
+    """
+    if not (folder / RUN).is_file():
+        raise RunError(f"a run folder with {RUN}", f"none in {folder}", "give run=<a folder below runs/>")
+    record = _record(folder)
+    if not (folder / RESULTS).is_file():
+        raise RunError(
+            f"a run that has ended in {folder}", f"no {RESULTS}", "run its command again: it goes on where it stopped"
+        )
+    try:
+        config = from_dict(record["config"], record["kinds"])
+    except ConfigError as error:
+        raise _another_version(folder, f"{error.wanted}: {error.found}") from error
+    return Run(folder, config, read_json(folder / RESULTS))
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    record = read_json(folder / RUN)
+    if record.get("format") != FORMAT:
+        raise _another_version(folder, f"format {record.get('format')}")
+    return record
+
+
+def _another_version(folder: Path, found: str) -> RunError:
+    return RunError(
+        f"a run folder of this version (format {FORMAT}): {folder}",
+        found,
+        "use the version of lt_extrap that made it, or run again under another name=...",
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -142,6 +239,11 @@ def _replace(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
 def _canonical(value: Any) -> str:
     """One spelling a value: .1, 1e-1 and 0.10 are all 0.1, 1 and 1.0 are 1."""
     if isinstance(value, dict):
@@ -154,7 +256,10 @@ def _canonical(value: Any) -> str:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
-    old, new = dict(_leaves(before.get("config", {}))), dict(_leaves(now["config"]))
+    for group in now["kinds"]:
+        if before["kinds"].get(group) != now["kinds"][group]:
+            yield f"{group} was {before['kinds'].get(group)}, now {now['kinds'][group]}"
+    old, new = dict(_leaves(before["config"])), dict(_leaves(now["config"]))
     for key in old.keys() | new.keys():
         if old.get(key) != new.get(key) and not _FREE.fullmatch(key):
             yield f"{key} was {old.get(key)}, now {new.get(key)}"

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from lt_extrap.config import Loading, Recipe
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.lists import SampleIndex
+from lt_extrap.data.loader import ResumableLoader, leave_signals
 from lt_extrap.data.sampler import EpochSampler, EvaluationSampler
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
@@ -83,7 +84,7 @@ class ImageDataModule(L.LightningDataModule):
         self.target, self.training = target, training
         self.recipe, self.loading, self.seed = recipe, loading, seed
 
-    def train_dataloader(self) -> "DataLoader[Item]":
+    def train_dataloader(self) -> ResumableLoader:
         recipe = self.recipe
         transform = TrainTransform(
             size=recipe.image_size,
@@ -93,7 +94,7 @@ class ImageDataModule(L.LightningDataModule):
         )
         sampler = EpochSampler(self.training.draw, batch_size=recipe.batch_size)
         dataset = ImageDataset(self.training.index, self.target.images, transform, self.seed)
-        return self._loader(dataset, sampler, drop_last=True)
+        return ResumableLoader(dataset, sampler=sampler, drop_last=True, **self._how())
 
     def val_dataloader(self) -> "list[DataLoader[Item]]":
         return [self._evaluation_loader(self.target.val)] if self.target.val is not None else []
@@ -104,23 +105,18 @@ class ImageDataModule(L.LightningDataModule):
     def _evaluation_loader(self, index: SampleIndex) -> "DataLoader[Item]":
         transform = EvalTransform(size=self.recipe.image_size, crop_fraction=self.recipe.crop_fraction)
         dataset = ImageDataset(index, self.target.images, transform, self.seed)
-        return self._loader(dataset, EvaluationSampler(len(index)), drop_last=False)
+        # Lightning attaches its trainer, which knows the processes.
+        replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        sampler = EvaluationSampler(len(index), num_replicas=replicas, rank=rank)
+        return DataLoader(dataset, sampler=sampler, **self._how())
 
-    def _loader(
-        self,
-        dataset: ImageDataset,
-        sampler: EpochSampler | EvaluationSampler,
-        *,
-        drop_last: bool,
-    ) -> "DataLoader[Item]":
+    def _how(self) -> dict[str, Any]:
         workers = self.loading.workers
-        return DataLoader(
-            dataset,
-            batch_size=self.recipe.batch_size,
-            sampler=sampler,
-            num_workers=workers,
-            collate_fn=collate,
-            drop_last=drop_last,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return {
+            "batch_size": self.recipe.batch_size,
+            "num_workers": workers,
+            "collate_fn": collate,
+            "persistent_workers": workers > 0,
+            "worker_init_fn": leave_signals,
+            "pin_memory": torch.cuda.is_available(),
+        }

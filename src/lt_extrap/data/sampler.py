@@ -158,11 +158,15 @@ class EpochSampler(Sampler[tuple[int, int]]):
             )
         self.draw, self.batch_size, self.drop_last = draw, batch_size, drop_last
         self.num_replicas, self.rank = num_replicas, rank
-        self.epoch = 0
+        self.epoch, self._skip = 0, 0
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch of iterators that have not begun. Lightning calls it before each epoch."""
         self.epoch = epoch
+
+    def skip(self, samples: int) -> None:
+        """Leave out that many samples of this process, whole batches, at the beginning of the next iteration."""
+        self._skip = samples
 
     def __len__(self) -> int:
         """Samples that this process shows an epoch."""
@@ -170,10 +174,10 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return shown // (self.batch_size * self.num_replicas) * self.batch_size if self.drop_last else shown
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        epoch = self.epoch
+        epoch, skip, self._skip = self.epoch, self._skip, 0
         samples = self.draw.draw(epoch)[: len(self) * self.num_replicas]
         of_all = self.batch_size * self.num_replicas
-        for start in range(self.rank * self.batch_size, len(samples), of_all):
+        for start in range(skip * self.num_replicas + self.rank * self.batch_size, len(samples), of_all):
             for sample in samples[start : start + self.batch_size].tolist():
                 yield epoch, sample
 

@@ -30,7 +30,7 @@ class Classifier(nn.Module):
 
         Shares the backbone and the target rows with this classifier; nothing is copied.
         """
-        head = _empty_linear(self.head.in_features, num_target)
+        head = empty_linear(self.head.in_features, num_target)
         head.weight = nn.Parameter(self.head.weight[:num_target].detach())
         head.bias = nn.Parameter(self.head.bias[:num_target].detach())
         return Classifier(self.backbone, head)
@@ -38,7 +38,7 @@ class Classifier(nn.Module):
 
 def build_head(head: Head, *, dim: int, num_target: int, num_auxiliary: int, seed: int) -> nn.Linear:
     """A linear head whose target rows start the same whatever the number of auxiliary classes."""
-    linear = _empty_linear(dim, num_target + num_auxiliary)
+    linear = empty_linear(dim, num_target + num_auxiliary)
     with torch.no_grad():
         linear.weight[:num_target] = _truncated_normal(Stream.HEAD_TARGET, seed, num_target, dim)
         linear.weight[num_target:] = _truncated_normal(Stream.HEAD_AUXILIARY, seed, num_auxiliary, dim)
@@ -47,7 +47,7 @@ def build_head(head: Head, *, dim: int, num_target: int, num_auxiliary: int, see
     return linear
 
 
-def _empty_linear(dim: int, rows: int) -> nn.Linear:
+def empty_linear(dim: int, rows: int) -> nn.Linear:
     """A linear layer without values, made without drawing from the global generator."""
     return nn.Linear(dim, rows, device="meta").to_empty(device="cpu")
 

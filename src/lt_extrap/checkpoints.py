@@ -1,0 +1,217 @@
+"""What a run keeps on disk while it trains, what it goes on from, and how it stops when it is told to."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+
+from lt_extrap.errors import RunError
+
+LAST, BEFORE, BEST = "last.ckpt", "before.ckpt", "best.ckpt"
+
+
+class Stopped(SystemExit):
+    """A run that was told to stop: ends the process, and with it a sweep, with the status of the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+class StopSignal:
+    """SIGTERM and SIGINT as a request, which the training loop answers after its next step.
+
+    Attributes:
+        patient: a request waits for `answer`; otherwise, and at the second SIGINT, it stops at once.
+        received: the number of the signal, if one came.
+    """
+
+    def __init__(self) -> None:
+        self.patient, self.received = False, 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        again, self.received = self.received == signal.SIGINT, number
+        if again or not self.patient:
+            raise Stopped(number)
+
+    def install(self) -> None:
+        """Take the signals; Lightning takes SIGTERM too, when a fit begins."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self)
+
+    def answer(self) -> None:
+        """Stop, if a signal asked for it."""
+        if self.received:
+            raise Stopped(self.received)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen within this block; only the main thread can."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self.install()
+        except ValueError:  # another thread, in which signals never arrive
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class WholeFileIO(CheckpointIO):
+    """Checkpoints that are there whole or not at all.
+
+    Lightning's own goes through the temporary folder of the machine and a move, which is a copy where that folder
+    is another file system: a kill leaves half a file under the final name.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        write_whole(Path(path), lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        content: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return content
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class Checkpoints(L.Callback):
+    """Keeps the best weights by val/acc, and the whole state at every epoch's end, in between, and when stopping.
+
+    Lightning's ModelCheckpoint is not used: with a monitor its `last` is the last *best* (2.6), a NaN can be its
+    best, and it forgets the best when the folder was moved.
+
+    Args:
+        folder: of the checkpoints.
+        stop: answered after the step during which it came.
+        every: seconds between two checkpoints within an epoch.
+
+    Attributes:
+        best: val/acc of best.ckpt; -inf before the first.
+        seconds: trained so far, over all starts.
+    """
+
+    def __init__(self, folder: Path, stop: StopSignal, *, every: float = 600.0) -> None:
+        self.folder, self.stop, self.every = folder, stop, every
+        self.best = -float("inf")
+        self.seconds, self._began, self._saved = 0.0, time.monotonic(), time.monotonic()
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best, "seconds": self._total()}
+
+    def load_state_dict(self, state_dict: Mapping[str, float]) -> None:
+        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.stop.install()
+        self._began = self._saved = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Lightning cannot go on between an epoch's last step and its validation: there the epoch's end saves.
+        if batch_idx + 1 == trainer.num_training_batches or trainer.global_step == trainer.max_steps:
+            return
+        if self.stop.received or time.monotonic() - self._saved >= self.every:
+            self._save_last(trainer)
+        self.stop.answer()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            return
+        accuracy = float(trainer.callback_metrics["val/acc"])
+        if accuracy > self.best:  # never a NaN
+            self.best = accuracy
+            self._save(trainer, BEST, weights_only=True)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._save_last(trainer)
+        if trainer.global_step < trainer.max_steps:
+            self.stop.answer()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.seconds, self._began = self._total(), time.monotonic()
+
+    def _total(self) -> float:
+        return self.seconds + time.monotonic() - self._began
+
+    def _save_last(self, trainer: L.Trainer) -> None:
+        new, last = self.folder / "new.ckpt", self.folder / LAST
+        self._save(trainer, new.name, weights_only=False)
+        if last.exists():
+            last.replace(self.folder / BEFORE)
+        new.replace(last)
+        self._saved = time.monotonic()
+
+    def _save(self, trainer: L.Trainer, name: str, *, weights_only: bool) -> None:
+        try:
+            trainer.save_checkpoint(self.folder / name, weights_only=weights_only)
+        except OSError as error:
+            raise RunError(
+                f"room for a checkpoint in {self.folder}",
+                str(error),
+                "free disk and run the same command again: it goes on from the checkpoint before",
+            ) from error
+
+
+def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
+    """The checkpoint to go on from: the last, or if that cannot be read the one before; None if there is none.
+
+    Raises:
+        RunError: there are some, and none can be read.
+    """
+    unreadable = []
+    for path in (folder / LAST, folder / BEFORE):
+        if not path.exists():
+            continue
+        try:
+            torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises what its parts raise: RuntimeError, EOFError, UnpicklingError...
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            unreadable.append(f"{path}: {reason}")
+            continue
+        for line in unreadable:
+            warn(f"cannot be read, so the checkpoint before is used: {line}")
+        return path
+    if unreadable:
+        raise RunError(
+            "a checkpoint that can be read",
+            "; ".join(unreadable),
+            f"put a good copy there, or remove {folder} to begin anew",
+        )
+    return None
+
+
+def strip(folder: Path) -> None:
+    """Keep of the last state its weights alone: nothing goes on from a run that has its results."""
+    content = torch.load(folder / LAST, map_location="cpu", weights_only=True)
+    weights = {key: content[key] for key in ("state_dict", "global_step", "epoch")}
+    write_whole(folder / LAST, lambda file: torch.save(weights, file))
+    (folder / BEFORE).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Write a file beside its place, flush it to the disk, and rename it: it is there whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

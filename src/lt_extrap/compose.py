@@ -1,0 +1,135 @@
+"""From overrides to a configuration, and from a configuration to plain containers and back."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, cast
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lt_extrap.config import (
+    AuxiliaryClasses,
+    Balanced,
+    ConvNet,
+    EmbeddedTarget,
+    Head,
+    Loss,
+    NoAuxiliary,
+    Recipe,
+    Silencing,
+    Target,
+    TargetExtra,
+    Timm,
+    TrainConfig,
+    check,
+)
+from lt_extrap.errors import ConfigError
+from lt_extrap.paths import conf_dir
+
+# Every class that a group of conf/ can be, by the name that its option files start from.
+_OPTIONS: dict[str, dict[str, type]] = {
+    "target": {"lists": Target, "embedded": EmbeddedTarget},
+    "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
+    "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
+    "backbone": {"convnet": ConvNet, "timm": Timm},
+    "head": {"linear": Head},
+    "recipe": {"adamw": Recipe},
+}
+
+
+def configure(*overrides: str) -> TrainConfig:
+    """The configuration that these overrides make, as on the command line: for notebooks and tests.
+
+    Raises:
+        ConfigError: it cannot mean anything.
+    """
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return from_hydra(hydra.compose("train", list(overrides)))
+
+
+def from_hydra(composed: DictConfig) -> TrainConfig:
+    """The composed configuration as plain objects, every reference resolved and every range checked.
+
+    Raises:
+        ConfigError: a key that no schema knows (`+key=` goes past Hydra's own check), a value that is missing,
+            a reference that leads nowhere, or a value out of its range.
+    """
+    unknown = sorted(_unknown_keys(composed))
+    if unknown:
+        raise ConfigError(
+            "only keys that the schema knows",
+            ", ".join(unknown),
+            "correct the spelling; --cfg job prints every key",
+        )
+    try:
+        OmegaConf.resolve(composed)
+        missing = sorted(OmegaConf.missing_keys(composed))
+        if missing:
+            raise ConfigError(
+                "a value for every key",
+                "none for " + ", ".join(missing),
+                "choose an experiment (experiment=demo), or give these keys (target=lists target.root=...)",
+            )
+        return cast(TrainConfig, OmegaConf.to_object(composed))
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            "a configuration whose references resolve",
+            f"{error.full_key or 'configuration'}: {error.msg or error}".replace("\n", " "),
+            "give that key a value, or choose a target that has it (auxiliary sets belong to a target)",
+        ) from None
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as plain containers, for run.json and loggers."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config)))
+
+
+def kinds(config: TrainConfig) -> dict[str, str]:
+    """Which option each group has, by the name of its class: what `to_dict` does not say."""
+    return {group: type(getattr(config, group)).__name__ for group in _OPTIONS}
+
+
+def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> TrainConfig:
+    """The configuration of `to_dict` and `kinds`. Only classes named here are made: a stranger's run.json is no code.
+
+    Raises:
+        ConfigError: a key or class that this version does not have, a wrong type, or a value out of its range.
+    """
+    node = OmegaConf.structured(TrainConfig)
+    for group, options in _OPTIONS.items():
+        known = {option.__name__: option for option in options.values()}
+        kind = kinds.get(group)
+        check(kind in known, f"the class of {group}", "one of " + ", ".join(known), kind)
+        node[group] = OmegaConf.structured(known[str(kind)])
+    try:
+        return cast(TrainConfig, OmegaConf.to_object(OmegaConf.merge(node, dict(values))))
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            "a configuration of this version",
+            f"{error.full_key or 'configuration'}: {error.msg or error}".replace("\n", " "),
+            "use the version that wrote it",
+        ) from None
+
+
+def _unknown_keys(node: Any, at: str = "") -> Iterator[str]:
+    """Keys of a structured node that its class does not have; open dictionaries accept anything."""
+    if not isinstance(node, DictConfig):
+        return
+    schema = OmegaConf.get_type(node)
+    known = {f.name for f in fields(schema)} if is_dataclass(schema) else {str(key) for key in node}
+    for key in map(str, node):
+        if key not in known:
+            yield f"{at}{key}"
+        elif not OmegaConf.is_missing(node, key):
+            yield from _unknown_keys(node._get_node(key), f"{at}{key}.")
+
+
+def register() -> None:
+    """Offer the schema to Hydra: `schema/<group>/<name>` for the option files to start from."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="train", node=TrainConfig)
+    for group, nodes in _OPTIONS.items():
+        for name, node in nodes.items():
+            store.store(group=f"schema/{group}", name=name, node=node)

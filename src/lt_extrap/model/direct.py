@@ -1,0 +1,98 @@
+"""The direct classifier in one file: target rows only, with the class names and the preprocessing inside."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from lt_extrap.config import BACKBONES, Backbone
+from lt_extrap.errors import LtExtrapError, RunError
+from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.classifier import Classifier, empty_linear
+
+FORMAT = "lt_extrap 1"
+
+
+@dataclass(frozen=True)
+class DirectClassifier:
+    """The classifier that is exported and used for prediction (paper, Section 3.2).
+
+    Attributes:
+        model: images with values 0..255 -> logits of the target classes.
+        backbone: how its backbone is built.
+        classes: name of each column.
+        image_size: edge of its square input, pixels.
+        crop_fraction: share of the shorter side that the central crop keeps, in (0, 1].
+    """
+
+    model: Classifier
+    backbone: Backbone
+    classes: tuple[str, ...]
+    image_size: int
+    crop_fraction: float
+
+    @property
+    def mean(self) -> list[float]:
+        """Of each channel, for values 0..1; the model subtracts it itself."""
+        return (self.model.backbone.mean.flatten() / 255).tolist()
+
+    @property
+    def std(self) -> list[float]:
+        """Of each channel, for values 0..1; the model divides by it itself."""
+        return (self.model.backbone.std.flatten() / 255).tolist()
+
+    def metadata(self) -> dict[str, str]:
+        """All but the weights, as the strings of a safetensors header."""
+        return {
+            "format": FORMAT,
+            "classes": json.dumps(self.classes, ensure_ascii=False),
+            "backbone": json.dumps({"type": type(self.backbone).__name__, **vars(self.backbone)}),
+            "image_size": str(self.image_size),
+            "crop_fraction": str(self.crop_fraction),
+            "mean": json.dumps(self.mean),
+            "std": json.dumps(self.std),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write weights and metadata; replaced whole or not at all."""
+        weights = {key: value.detach().cpu().contiguous() for key, value in self.model.state_dict().items()}
+        temporary = path.with_suffix(".tmp")
+        save_file(weights, temporary, self.metadata())
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "DirectClassifier":
+        """Read what `save` wrote. In evaluation mode, on the CPU.
+
+        Raises:
+            RunError: no such file, one of another format, or weights that do not fit its own description.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+            if metadata.get("format") != FORMAT:
+                raise ValueError(f"format {metadata.get('format')!r}")
+            options: dict[str, Any] = json.loads(metadata["backbone"])
+            backbone = BACKBONES[options.pop("type")](**options)
+            classes = tuple(json.loads(metadata["classes"]))
+            image_size, crop_fraction = int(metadata["image_size"]), float(metadata["crop_fraction"])
+            body = build_backbone(backbone, image_size=image_size, seed=0)
+            model = Classifier(body, empty_linear(body.dim, len(classes)))
+            model.load_state_dict(weights)
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, LtExtrapError) as error:
+            raise RunError(
+                f"a classifier of format {FORMAT!r} in {path}",
+                f"{type(error).__name__}: {error}",
+                "give a run folder or model.safetensors that this version wrote",
+            ) from error
+        return cls(model.eval(), backbone, classes, image_size, crop_fraction)
+
+    def to(self, device: torch.device) -> "DirectClassifier":
+        """Move the weights."""
+        self.model.to(device)
+        return self

@@ -1,0 +1,74 @@
+"""Lightning's Trainer, with what a configuration may say and what every run decides itself."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from lt_extrap.errors import ConfigError
+
+# What the commands decide themselves, so that it means the same in every configuration; and what decides it.
+OWN_TRAINER_KEYS = {
+    "max_steps": "budget",
+    "max_epochs": "budget",
+    "gradient_clip_val": "recipe.clip",
+    "logger": "logger",
+    "callbacks": "nothing: the commands make them",
+    "plugins": "nothing: the commands make them",
+    "default_root_dir": "hydra.run.dir",
+    "use_distributed_sampler": "nothing: the samplers are ours",
+    "num_sanity_val_steps": "nothing: it would feed the metrics",
+    "limit_val_batches": "nothing: a share of the classes is no measure of all",
+    "enable_checkpointing": "nothing: a run always keeps its weights",
+    "accumulate_grad_batches": "recipe.batch_size",
+    **dict.fromkeys(("fast_dev_run", "overfit_batches", "max_time", "min_steps", "min_epochs"), "budget"),
+    **dict.fromkeys(("limit_train_batches", "limit_test_batches"), "budget, or shorter lists"),
+}
+
+
+def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Trainer:
+    """A Trainer.
+
+    Args:
+        options: the configuration's node `trainer`.
+        own: arguments that the command decides.
+
+    Raises:
+        ConfigError: an option that the command decides itself, or that Lightning does not take.
+    """
+    for key in OWN_TRAINER_KEYS.keys() & options.keys():
+        raise ConfigError(f"trainer.{key} to be left alone", repr(options[key]), f"use {OWN_TRAINER_KEYS[key]}")
+    try:
+        return L.Trainer(
+            **own,
+            **options,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,  # checkpoints.py does it
+            enable_model_summary=False,
+        )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(
+            "arguments that lightning.Trainer takes", f"{dict(options)}: {error}", "correct trainer.<key>"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's hints, and its warnings of what is decided here; errors and other warnings stay."""
+    lightning = logging.getLogger("lightning.pytorch")
+    level = lightning.level
+    lightning.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")  # data.workers says how many
+        warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # short epochs are no mistake
+        warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run that goes on
+        warnings.filterwarnings("ignore", ".*treespec.*", FutureWarning)  # Lightning 2.6 on torch 2.14
+        try:
+            yield
+        finally:
+            lightning.setLevel(level)
