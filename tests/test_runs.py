@@ -142,7 +142,8 @@ def test_a_configuration_comes_back_from_its_record(tmp_path, small, lists, comp
 
 def test_a_folder_has_one_process(tmp_path):
     with locked(tmp_path / "run"):
-        program = "import sys, pathlib; from lt_extrap.runs import locked\nwith locked(pathlib.Path(sys.argv[1])): print('in')"
+        program = "import sys, pathlib\nfrom lt_extrap.runs import locked\n"
+        program += "with locked(pathlib.Path(sys.argv[1])): print('in')"
         other = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path / "run")], capture_output=True, text=True, check=False
         )

@@ -126,10 +126,13 @@ def _unknown_keys(node: Any, at: str = "") -> Iterator[str]:
             yield from _unknown_keys(node._get_node(key), f"{at}{key}.")
 
 
-def register() -> None:
+def _register() -> None:
     """Offer the schema to Hydra: `schema/<group>/<name>` for the option files to start from."""
     store = ConfigStore.instance()
     store.store(group="schema", name="train", node=TrainConfig)
     for group, nodes in _OPTIONS.items():
         for name, node in nodes.items():
             store.store(group=f"schema/{group}", name=name, node=node)
+
+
+_register()

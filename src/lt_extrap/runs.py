@@ -62,9 +62,7 @@ def run_folder(overrides: Iterable[str], seed: int) -> str:
     return f"{name or 'default'}-seed+{seed}"
 
 
-def register() -> None:
-    """Offer `run_folder` to the configuration."""
-    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 
 
 @contextmanager

@@ -31,9 +31,6 @@ from lt_extrap.paths import conf_dir
 from lt_extrap.progress import EpochLine, result_line, start_panel
 from lt_extrap.trainer import build_trainer, quiet
 
-compose.register()
-runs.register()
-
 
 def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     """Train, select, test, and leave everything in the run folder; go on where an interrupted run stopped.
