@@ -103,7 +103,7 @@ class Checkpoints(L.Callback):
         seconds: trained so far, over all starts.
     """
 
-    def __init__(self, folder: Path, stop: StopSignal, *, every: float = 600.0) -> None:
+    def __init__(self, folder: Path, stop: StopSignal, *, every: float) -> None:
         self.folder, self.stop, self.every = folder, stop, every
         self.best = -float("inf")
         self.seconds, self._began, self._saved = 0.0, time.monotonic(), time.monotonic()
@@ -121,12 +121,15 @@ class Checkpoints(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Lightning cannot go on between an epoch's last step and its validation: there the epoch's end saves.
-        if batch_idx + 1 == trainer.num_training_batches or trainer.global_step == trainer.max_steps:
+        # Lightning 2.6 goes on rightly from here and from the end of a validation, and from nowhere else: from the
+        # end of an epoch it skips a number, and between a step and its validation it leaves out the validation.
+        epoch_ends = batch_idx + 1 == trainer.num_training_batches
+        if epoch_ends and _validates(trainer):
             return
-        if self.stop.received or time.monotonic() - self._saved >= self.every:
+        ends = epoch_ends or trainer.global_step == trainer.max_steps
+        if ends or self.stop.received or time.monotonic() - self._saved >= self.every:
             self._save_last(trainer)
-        self.stop.answer()
+        self._answer(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn != "fit":
@@ -135,14 +138,15 @@ class Checkpoints(L.Callback):
         if accuracy > self.best:  # never a NaN
             self.best = accuracy
             self._save(trainer, BEST, weights_only=True)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._save_last(trainer)
-        if trainer.global_step < trainer.max_steps:
-            self.stop.answer()
+        self._answer(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.seconds, self._began = self._total(), time.monotonic()
+
+    def _answer(self, trainer: L.Trainer) -> None:
+        if trainer.global_step < trainer.max_steps:  # else the fit ends by itself
+            self.stop.answer()
 
     def _total(self) -> float:
         return self.seconds + time.monotonic() - self._began
@@ -164,6 +168,12 @@ class Checkpoints(L.Callback):
                 str(error),
                 "free disk and run the same command again: it goes on from the checkpoint before",
             ) from error
+
+
+def _validates(trainer: L.Trainer) -> bool:
+    """Whether a validation follows this epoch."""
+    every = trainer.check_val_every_n_epoch
+    return trainer.limit_val_batches != 0 and every is not None and (trainer.current_epoch + 1) % every == 0
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
@@ -212,6 +222,8 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from None  # torch.save puts an error of its own over that of a full disk
         raise

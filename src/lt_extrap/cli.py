@@ -1,5 +1,6 @@
 """What every command does around Hydra: a mistake ends in one message of ours and status 1."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_extrap.errors import ConfigError, LtExtrapError
+from lt_extrap.errors import ConfigError, LtExtrapError, RunError
 
 
 def run(task: Callable[[], Any]) -> None:
@@ -23,6 +24,10 @@ def run(task: Callable[[], Any]) -> None:
         sys.exit(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(str(told(error)))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(str(RunError("room on the disk", str(error), "free some and run the same command again")))
 
 
 def told(error: HydraException | OmegaConfBaseException) -> ConfigError:

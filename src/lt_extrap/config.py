@@ -410,6 +410,7 @@ class TrainConfig:
     Attributes:
         name: of the folder below runs/ that holds the runs of this experiment.
         seed: of everything random, 0..2**63-1.
+        checkpoint_minutes: between two checkpoints within an epoch; each epoch's end is kept anyway.
         trainer: arguments of lightning.Trainer. logger: `_target_` and arguments of a Lightning logger.
     """
 
@@ -423,11 +424,13 @@ class TrainConfig:
     recipe: Recipe = MISSING
     budget: Budget = field(default_factory=Budget)
     data: Loading = field(default_factory=Loading)
+    checkpoint_minutes: float = 10.0
     trainer: dict[str, Any] = MISSING
     logger: dict[str, Any] = MISSING
 
     def __post_init__(self) -> None:
         check(0 <= self.seed < 2**63, "seed", "in 0..2**63-1", self.seed)
+        check(self.checkpoint_minutes >= 0, "checkpoint_minutes", "at least 0", self.checkpoint_minutes)
 
 
 # Backbones by the name that files give them.

@@ -66,39 +66,48 @@ class EpochLine(L.Callback):
     """A line an epoch: all that a log gets, and what stays above the bar on a terminal."""
 
     def __init__(self) -> None:
-        self.losses: list[Tensor] = []
+        self._start_epoch()
         self.started, self.first = time.monotonic(), 0
-        self.validated = False
+
+    def _start_epoch(self) -> None:
+        self.loss: Tensor | float = 0.0
+        self.steps, self.accuracies = 0, ""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"loss": float(self.loss), "steps": self.steps, "accuracies": self.accuracies}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.loss, self.steps, self.accuracies = (state_dict[key] for key in ("loss", "steps", "accuracies"))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started, self.first = time.monotonic(), trainer.global_step
+        if trainer.global_step:
+            pl_module.print(f"goes on from step {trainer.global_step}/{trainer.max_steps}")
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if outputs is not None:
-            self.losses.append(outputs["loss"].detach())
+            self.loss = self.loss + outputs["loss"].detach()
+            self.steps += 1
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.validated = True
+        metrics = trainer.callback_metrics
+        self.accuracies = "  ".join(
+            f"{name} {percent(float(metrics[key]))}"
+            for name, key in [("acc", "val/acc"), *((str(shot), f"val/acc_{shot}") for shot in _SHOTS)]
+        )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        loss = sum(self.losses) / len(self.losses) if self.losses else float("nan")
-        self.losses = []
         done, total = trainer.global_step, trainer.max_steps
         seconds = time.monotonic() - self.started
         left = seconds / max(1, done - self.first) * (total - done)
-        metrics = trainer.callback_metrics
-        accuracies = "  ".join(
-            f"{name} {percent(float(metrics[key]))}"
-            for name, key in [("acc", "val/acc"), *((str(shot), f"val/acc_{shot}") for shot in _SHOTS)]
-            if self.validated and key in metrics
-        )
-        self.validated = False
         pl_module.print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  step {done}/{total}  "
-            f"loss {float(loss):.3f}  {accuracies}  {_minutes(seconds)}, {_minutes(left)} left"
+            f"loss {float(self.loss) / max(1, self.steps):.3f}  {self.accuracies}  "
+            f"{_minutes(seconds)}" + (f", {_minutes(left)} left" if done > self.first else "")
         )
+        self._start_epoch()
 
 
 def _minutes(seconds: float) -> str:

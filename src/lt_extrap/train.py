@@ -53,7 +53,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     steps = _steps(config, training)
     module = build_module(config, target, training, steps=steps)
     data = ImageDataModule(target, training, recipe=config.recipe, loading=config.data, seed=config.seed)
-    kept = Checkpoints(folder / runs.CHECKPOINTS, stop)
+    kept = Checkpoints(folder / runs.CHECKPOINTS, stop, every=60 * config.checkpoint_minutes)
     # The folder is touched only now: what was refused until here leaves no trace in it.
     with stop.listening(), runs.locked(folder):
         checkpoint = checkpoints.newest(kept.folder, console.print)
@@ -85,7 +85,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
             stop.patient = True
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             stop.patient = False
-            stop.answer()  # what came during the last step: the weights are saved, and the test comes another time
+            stop.answer()
             if trainer.global_step != steps:
                 raise TrainingError(
                     f"{steps} steps", f"an end after {trainer.global_step}", "run again, without trainer.<key>"

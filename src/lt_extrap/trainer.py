@@ -22,6 +22,7 @@ OWN_TRAINER_KEYS = {
     "default_root_dir": "hydra.run.dir",
     "use_distributed_sampler": "nothing: the samplers are ours",
     "num_sanity_val_steps": "nothing: it would feed the metrics",
+    "val_check_interval": "nothing: validation follows an epoch (trainer.check_val_every_n_epoch=n: every n)",
     "limit_val_batches": "nothing: a share of the classes is no measure of all",
     "enable_checkpointing": "nothing: a run always keeps its weights",
     "accumulate_grad_batches": "recipe.batch_size",

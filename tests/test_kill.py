@@ -1,0 +1,133 @@
+"""Runs in processes of their own that are killed, on disks that are full."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import SMALL
+from test_resume import assert_same_run
+
+pytestmark = pytest.mark.slow
+
+LONG = (
+    *SMALL,
+    "component=silencing",
+    "budget={unit: epochs, amount: 6, warmup: 1}",
+    "recipe.ema=0.9",
+    "recipe.cutmix=1.0",
+    "logger.version=null",
+    "checkpoint_minutes=0.0003",  # several within an epoch
+)
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "lt_extrap.train", *LONG, *words]
+
+
+def start(cwd: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*words),
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # a signal to the group is one to the workers too
+    )
+
+
+def finished(cwd: Path, *words: str, **environment: str) -> str:
+    process = start(cwd, *words, **environment)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    return out
+
+
+def folder(cwd: Path) -> Path:
+    (found,) = (cwd / "runs" / "demo").iterdir()
+    return found
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, cache):
+    cwd = tmp_path_factory.mktemp("straight")
+    finished(cwd, LT_EXTRAP_CACHE=str(cache))
+    return folder(cwd)
+
+
+@pytest.fixture
+def tmpfs(tmp_path):
+    """Mount a file system of so many kilobytes."""
+    mounted = []
+
+    def mount(name: str, kilobytes: int) -> Path:
+        place = tmp_path / name
+        place.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)]
+        if subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip("this process may not mount a file system")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGKILL, 0), (signal.SIGKILL, 2), (signal.SIGTERM, 2)])
+def test_killed_again_and_again(tmp_path, straight, number, workers):
+    """At random moments, until it gets through; the whole process group, workers and all."""
+    when = random.Random(f"{number}{workers}")
+    kills = 0
+    while kills < 4:
+        process = start(tmp_path, f"data.workers={workers}")
+        checkpoint = tmp_path / "runs" / "demo" / straight.name / "checkpoints" / "last.ckpt"
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
+            time.sleep(0.01)
+        time.sleep(when.uniform(0, 0.3))
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, number)
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), out
+        kills += 1
+    assert kills >= 3
+    finished(tmp_path, f"data.workers={workers}")
+    assert_same_run(straight, folder(tmp_path))
+
+
+def test_the_temporary_folder_is_not_used(tmp_path, tmpfs, straight):
+    finished(tmp_path, TMPDIR=str(tmpfs("tmp", 16)))
+    assert_same_run(straight, folder(tmp_path))
+
+
+def test_a_full_disk(tmp_path, tmpfs, straight):
+    place = tmpfs("disk", 400)
+    process = start(place)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "Traceback" not in out
+    assert all(word in out for word in ("wanted:", "No space left", "run the same command again")), out
+    subprocess.run(["mount", "-o", "remount,size=100m", str(place)], check=True)
+    again = finished(place)
+    assert "goes on from step" in again
+    assert_same_run(straight, folder(place))
+
+
+def test_two_at_once(tmp_path):
+    first = start(tmp_path)
+    while not list(tmp_path.glob("runs/demo/*/run.json")):
+        time.sleep(0.05)
+    second = start(tmp_path)
+    out, _ = second.communicate(timeout=120)
+    first_out, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, first_out
+    assert second.returncode == 1 or "finished before" in out
+    assert second.returncode == 0 or "another process" in out

@@ -1,0 +1,267 @@
+"""A run that is stopped anywhere and started again equals the straight run, bit for bit."""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lt_extrap import checkpoints
+from lt_extrap.checkpoints import Checkpoints, Stopped
+from lt_extrap.errors import RunError
+from lt_extrap.model.metrics import LongTailMetrics
+from lt_extrap.train import train
+
+# 10 steps an epoch of the baseline, 13 of silencing.
+LONG = ("budget={unit: epochs, amount: 3, warmup: 1}", "recipe.ema=0.9", "recipe.mixup=0.8", "logger.version=null")
+
+
+@pytest.fixture(autouse=True)
+def _keep_the_whole_last_state(monkeypatch):
+    monkeypatch.setattr(checkpoints, "strip", lambda folder: None)
+
+
+def stop_at(monkeypatch, *steps, number=signal.SIGTERM):
+    """Send this process a signal during each of these steps, once."""
+    left = list(steps)
+    before = Checkpoints.on_train_batch_end
+
+    def hook(self, trainer, pl_module, outputs, batch, batch_idx):
+        if left and trainer.global_step == left[0]:
+            left.pop(0)
+            os.kill(os.getpid(), number)
+        before(self, trainer, pl_module, outputs, batch, batch_idx)
+
+    monkeypatch.setattr(Checkpoints, "on_train_batch_end", hook)
+
+
+def state(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def assert_equal(a, b, at=""):
+    assert type(a) is type(b), at
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), at
+        for key in a:
+            if key not in ("seconds", "loops"):  # the clock; and Lightning's counters of how it got there
+                assert_equal(a[key], b[key], f"{at}.{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), at
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_equal(x, y, f"{at}[{i}]")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), at
+    else:
+        assert a == b, at
+
+
+def assert_same_run(straight, resumed):
+    assert_equal(state(straight), state(resumed))
+    results = [json.loads((folder / "results.json").read_text()) for folder in (straight, resumed)]
+    assert_equal(*results)
+    assert (straight / "per_class.csv").read_bytes() == (resumed / "per_class.csv").read_bytes()
+    assert_equal(*(load_file(folder / "model.safetensors") for folder in (straight, resumed)))
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, cache):
+    """The straight run of a configuration, once."""
+    from conftest import SMALL
+    from lt_extrap.compose import configure
+
+    done = {}
+
+    def run(*overrides):
+        if overrides not in done:
+            folder = tmp_path_factory.mktemp("straight")
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                train(configure(*SMALL, *overrides), folder)
+            done[overrides] = folder, epoch_lines(out.getvalue())
+        return done[overrides]
+
+    return run
+
+
+def stopped_and_resumed(config, folder, monkeypatch, steps, number=signal.SIGTERM):
+    stop_at(monkeypatch, *steps, number=number)
+    for _ in steps:
+        with pytest.raises(Stopped) as stopped:
+            train(config, folder)
+        assert stopped.value.code == 128 + number
+        assert not (folder / "results.json").exists()
+    train(config, folder)
+
+
+def epoch_lines(out):
+    """What the epochs' lines say, without the clock."""
+    return [line.split("  ")[:4] for line in out.splitlines() if line.startswith("epoch ")]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "steps", [(7, 9, 22), (10, 20), (30,), pytest.param(tuple(range(1, 31, 2)), marks=pytest.mark.slow)], ids=str
+)
+def test_stopped_at_any_step(small, tmp_path, monkeypatch, capsys, straight, steps, workers):
+    overrides = ("component=baseline", *LONG)
+    expected, lines = straight(*overrides)
+    capsys.readouterr()
+    stopped_and_resumed(small(*overrides, f"data.workers={workers}"), tmp_path, monkeypatch, steps)
+    assert_same_run(expected, tmp_path)
+    assert epoch_lines(capsys.readouterr().out) == lines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [(5,), (13,), (14, 26), (26, 27), (35,)], ids=str)
+@pytest.mark.parametrize(
+    "override",
+    [
+        "target.val=null",  # nothing is validated
+        "+trainer.check_val_every_n_epoch=2",
+        "budget={unit: steps, amount: 35, warmup: 3}",  # ends in the third epoch, after the last validation
+        "trainer.precision=bf16-mixed",
+    ],
+)
+def test_stopped_where_validation_is_not_after_every_epoch(
+    small, tmp_path, monkeypatch, capsys, straight, override, steps
+):
+    overrides = ("component=silencing", *LONG, override)
+    expected, _ = straight(*overrides)
+    stopped_and_resumed(small(*overrides), tmp_path, monkeypatch, steps, number=signal.SIGINT)
+    assert_same_run(expected, tmp_path)
+
+
+def worsening(monkeypatch):
+    """An accuracy on the validation list that only worsens: the first epoch stays the best."""
+    compute = LongTailMetrics.compute
+    accuracy = iter(range(99, 0, -1))
+
+    def worse(self):
+        values = compute(self)
+        if int(self.support.sum()) == 9 * 5:
+            values["acc"] = torch.tensor(next(accuracy) / 100)
+        return values
+
+    monkeypatch.setattr(LongTailMetrics, "compute", worse)
+
+
+@pytest.mark.parametrize(
+    "steps", [(10, 25), *(pytest.param(at, marks=pytest.mark.slow) for at in [(9,), (11,), (10, 20, 30)])], ids=str
+)
+def test_a_metric_that_only_worsens(small, tmp_path, monkeypatch, steps):
+    overrides = ("component=baseline", *LONG, "target.world.test_per_class=6")
+    for name, at in (("straight", ()), ("resumed", steps)):
+        with monkeypatch.context() as patch:
+            worsening(patch)
+            stopped_and_resumed(small(*overrides), tmp_path / name, patch, at)
+    results = json.loads((tmp_path / "resumed" / "results.json").read_text())
+    assert results["selected"] == "best"
+    for name in ("straight", "resumed"):
+        best = torch.load(tmp_path / name / "checkpoints" / "best.ckpt", weights_only=True)
+        assert best["global_step"] == 10
+    assert_same_run(tmp_path / "straight", tmp_path / "resumed")
+
+
+def test_a_stop_during_the_test_keeps_what_was_trained(small, tmp_path, monkeypatch, straight):
+    overrides = ("component=baseline", *LONG)
+    with monkeypatch.context() as patch:
+        patch.setattr(LongTailMetrics, "per_class", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Stopped):
+            train(small(*overrides), tmp_path)
+    calls = []
+    monkeypatch.setattr(Checkpoints, "on_train_batch_end", lambda *_: calls.append(1))
+    train(small(*overrides), tmp_path)
+    assert not calls
+    assert_same_run(straight(*overrides)[0], tmp_path)
+
+
+def test_a_folder_may_move_between_two_starts(small, tmp_path, monkeypatch, straight):
+    overrides = ("component=baseline", *LONG)
+    stop_at(monkeypatch, 15)
+    with pytest.raises(Stopped):
+        train(small(*overrides), tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    train(small(*overrides), tmp_path / "there")
+    assert_same_run(straight(*overrides)[0], tmp_path / "there")
+
+
+def test_a_second_interrupt_stops_at_once(small, tmp_path, monkeypatch):
+    def twice(self, *_):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second stops at once")
+
+    monkeypatch.setattr(Checkpoints, "on_train_batch_end", twice)
+    with pytest.raises(Stopped):
+        train(small("component=baseline", *LONG), tmp_path)
+    assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "missing"])
+def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(small, tmp_path, monkeypatch, capsys, straight, damage):
+    overrides = ("component=baseline", *LONG)
+    stop_at(monkeypatch, 15)
+    with pytest.raises(Stopped):
+        train(small(*overrides), tmp_path)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    content = last.read_bytes()
+    if damage == "missing":
+        last.unlink()
+    else:
+        last.write_bytes({"truncated": content[:-1000], "empty": b"", "garbage": b"x" * len(content)}[damage])
+    train(small(*overrides), tmp_path)
+    out = capsys.readouterr().out
+    assert ("cannot be read" in out) == (damage != "missing")
+    assert "goes on from step 10/30" in out
+    assert_same_run(straight(*overrides)[0], tmp_path)
+
+
+def test_no_readable_checkpoint_is_an_error_and_nothing_is_lost(small, tmp_path, monkeypatch):
+    stop_at(monkeypatch, 15)
+    with pytest.raises(Stopped):
+        train(small("component=baseline", *LONG), tmp_path)
+    for name in ("last.ckpt", "before.ckpt"):
+        (tmp_path / "checkpoints" / name).write_bytes(b"x")
+    with pytest.raises(RunError, match=r"last\.ckpt[\s\S]*before\.ckpt"):
+        train(small("component=baseline", *LONG), tmp_path)
+    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == b"x"
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(small, tmp_path, monkeypatch, straight):
+    overrides = ("component=baseline", *LONG)
+    save, calls = torch.save, []
+
+    def full(content, file):
+        calls.append(1)
+        if len(calls) == 3:  # best and last of the first epoch are written
+            file.write(b"x" * 100)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(content, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(RunError, match=r"No space left[\s\S]*run the same command again"):
+            train(small(*overrides), tmp_path)
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt"}
+    train(small(*overrides), tmp_path)
+    assert_same_run(straight(*overrides)[0], tmp_path)
+
+
+def test_checkpoints_within_an_epoch(small, tmp_path, monkeypatch):
+    saved = []
+    save_last = Checkpoints._save_last
+    monkeypatch.setattr(
+        Checkpoints, "_save_last", lambda self, trainer: (saved.append(trainer.global_step), save_last(self, trainer))
+    )
+    train(small("component=baseline", "checkpoint_minutes=0.0"), tmp_path / "often")
+    assert saved == list(range(1, 13))
+    saved.clear()
+    train(small("component=baseline"), tmp_path / "seldom")
+    assert saved == [10, 12]
