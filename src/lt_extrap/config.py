@@ -410,6 +410,8 @@ class TrainConfig:
     Attributes:
         name: of the folder below runs/ that holds the runs of this experiment.
         seed: of everything random, 0..2**63-1.
+        features_from: a model.safetensors whose backbone is taken over and kept frozen, so that only a new head is
+            trained; null = everything is trained.
         checkpoint_minutes: between two checkpoints within an epoch; each epoch's end is kept anyway.
         trainer: arguments of lightning.Trainer. logger: `_target_` and arguments of a Lightning logger.
     """
@@ -424,6 +426,7 @@ class TrainConfig:
     recipe: Recipe = MISSING
     budget: Budget = field(default_factory=Budget)
     data: Loading = field(default_factory=Loading)
+    features_from: str | None = None
     checkpoint_minutes: float = 10.0
     trainer: dict[str, Any] = MISSING
     logger: dict[str, Any] = MISSING

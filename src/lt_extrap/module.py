@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
@@ -20,6 +21,7 @@ from lt_extrap.errors import ConfigError, DataError, TrainingError
 from lt_extrap.keys import Stream, torch_seed
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier, build_head
+from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
 from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.model.shots import Shot
@@ -187,8 +189,25 @@ def build_module(config: TrainConfig, target: TargetSet, training: TrainingSet, 
 
 
 def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -> Classifier:
-    """The classifier over target and auxiliary classes, its initial weights a function of the seed."""
-    backbone = build_backbone(config.backbone, image_size=config.recipe.image_size, seed=config.seed)
+    """The classifier over target and auxiliary classes, its initial weights a function of the seed.
+
+    Raises:
+        ConfigError: `features_from` holds another backbone than the configuration.
+        RunError: it cannot be read.
+    """
+    image_size, frozen = config.recipe.image_size, config.features_from is not None
+    if config.features_from is None:
+        backbone = build_backbone(config.backbone, image_size=image_size, seed=config.seed)
+    else:
+        donor = DirectClassifier.load(Path(config.features_from))
+        wanted, found = (config.backbone, image_size), (donor.backbone, donor.image_size)
+        if wanted != found:
+            raise ConfigError(
+                f"features_from with the backbone {wanted[0]} at {wanted[1]} pixels",
+                f"{found[0]} at {found[1]} in {config.features_from}",
+                "give the same backbone and recipe.image_size as that run",
+            )
+        backbone = donor.model.backbone
     head = build_head(
         config.head,
         dim=backbone.dim,
@@ -196,7 +215,7 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
         num_auxiliary=len(training.auxiliary_names),
         seed=config.seed,
     )
-    return Classifier(backbone, head)
+    return Classifier(backbone, head, frozen=frozen)
 
 
 def build_loss(loss: Loss, training: TrainingSet, num_target: int) -> OffsetCrossEntropy:

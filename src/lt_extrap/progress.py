@@ -23,11 +23,10 @@ def percent(value: float | None) -> str:
     return "-" if value is None or value != value else f"{100 * value:.1f}"
 
 
-def result_line(results: Mapping[str, Any], folder: str) -> str:
+def result_line(test: Mapping[str, float | None], weights: str, place: str) -> str:
     """The test accuracies of a run, and where the rest is."""
-    test = results["test"]
     accuracies = ", ".join(f"{shot} {percent(test[f'acc_{shot}'])}" for shot in _SHOTS)
-    return f"test: overall {percent(test['acc'])}, {accuracies} ({results['selected']} weights); {folder}"
+    return f"test: overall {percent(test['acc'])}, {accuracies} ({weights} weights); {place}"
 
 
 def start_panel(

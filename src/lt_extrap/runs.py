@@ -259,7 +259,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
             yield f"{group} was {before['kinds'].get(group)}, now {now['kinds'][group]}"
     old, new = dict(_leaves(before["config"])), dict(_leaves(now["config"]))
     for key in old.keys() | new.keys():
-        if old.get(key) != new.get(key) and not _FREE.fullmatch(key):
+        # Where the file of features_from is does not matter: its content is compared below.
+        if old.get(key) != new.get(key) and not _FREE.fullmatch(key) and key != "features_from":
             yield f"{key} was {old.get(key)}, now {new.get(key)}"
     old, new = before.get("files", {}), now["files"]
     for key in old.keys() | new.keys():

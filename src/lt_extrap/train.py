@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.module import ExtrapolationModule, build_module
 from lt_extrap.paths import conf_dir
 from lt_extrap.progress import EpochLine, result_line, start_panel
-from lt_extrap.trainer import build_trainer, quiet
+from lt_extrap.trainer import build_trainer, numbers, quiet
 
 
 def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         runs.write_per_class(folder / runs.PER_CLASS, target.classes, module.per_class)
         runs.write_json(folder / runs.RESULTS, results)
         checkpoints.strip(kept.folder)
-    console.print(result_line(results, str(folder)), highlight=False, soft_wrap=True)
+    console.print(result_line(results["test"], results["selected"], str(folder)), highlight=False, soft_wrap=True)
     return results
 
 
@@ -144,23 +144,18 @@ def _measure(
     results: dict[str, Any] = {"selected": "last"}
     if data.target.val is not None:
         # The budget may end within an epoch, after the last validation.
-        results["val"] = _numbers(trainer.validate(module, data, verbose=False)[0], "val")
+        results["val"] = numbers(trainer.validate(module, data, verbose=False)[0], "val")
         if results["val"]["acc"] < kept.best:
             module.split = "test_last"
-            results["last"] = _numbers(trainer.test(module, data, verbose=False)[0], "test_last")
+            results["last"] = numbers(trainer.test(module, data, verbose=False)[0], "test_last")
             best = torch.load(kept.folder / checkpoints.BEST, map_location=module.device, weights_only=True)
             module.load_state_dict(best["state_dict"])
             results["selected"] = "best"
-            results["val"] = _numbers(trainer.validate(module, data, verbose=False)[0], "val")
+            results["val"] = numbers(trainer.validate(module, data, verbose=False)[0], "val")
     module.split = "test"
-    results["test"] = _numbers(trainer.test(module, data, verbose=False)[0], "test")
+    results["test"] = numbers(trainer.test(module, data, verbose=False)[0], "test")
     results.setdefault("last", results["test"])
     return results
-
-
-def _numbers(logged: Mapping[str, float], split: str) -> dict[str, float | None]:
-    """Metrics without their prefix; None for the NaN of an empty group, since JSON has no NaN."""
-    return {key.removeprefix(f"{split}/"): None if value != value else float(value) for key, value in logged.items()}
 
 
 @contextmanager
@@ -184,12 +179,13 @@ def _logger(config: TrainConfig, folder: Path) -> Iterator[Logger | bool]:
 
 
 def _files(config: TrainConfig, root: Path) -> dict[str, Path]:
-    """The text files that decide what this run trains and tests on, by configuration key."""
+    """The files that decide what this run trains and tests on, by configuration key."""
     keys = {"target": ("train", "val", "test", "names"), "auxiliary": ("train", "names", "pairs", "budget_list")}
     files = {
         f"{node}.{key}": getattr(getattr(config, node), key, None) for node, names in keys.items() for key in names
     }
-    return {key: root / file.partition(":")[0] for key, file in files.items() if file}
+    found = {key: root / file.partition(":")[0] for key, file in files.items() if file}
+    return found | ({"features_from": Path(config.features_from)} if config.features_from else {})
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")

@@ -68,8 +68,15 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # data.workers says how many
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # short epochs are no mistake
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run that goes on
+        warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # LongTailMetrics has summed over all processes
+        warnings.filterwarnings("ignore", ".*in eval mode at the start.*")  # a frozen backbone
         warnings.filterwarnings("ignore", ".*treespec.*", FutureWarning)  # Lightning 2.6 on torch 2.14
         try:
             yield
         finally:
             lightning.setLevel(level)
+
+
+def numbers(logged: Mapping[str, float], split: str) -> dict[str, float | None]:
+    """Logged metrics without their prefix; None for the NaN of an empty group, since JSON has no NaN."""
+    return {key.removeprefix(f"{split}/"): None if value != value else float(value) for key, value in logged.items()}

@@ -75,16 +75,20 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 class ImageDataModule(L.LightningDataModule):
-    """Loaders of a target set and its training set, for one device or for each of several."""
+    """Loaders of a target set and its training set, for one device or each of several.
+
+    Without a training set it serves validation and test.
+    """
 
     def __init__(
-        self, target: TargetSet, training: TrainingSet, *, recipe: Recipe, loading: Loading, seed: int
+        self, target: TargetSet, training: TrainingSet | None, *, recipe: Recipe, loading: Loading, seed: int
     ) -> None:
         super().__init__()
         self.target, self.training = target, training
         self.recipe, self.loading, self.seed = recipe, loading, seed
 
     def train_dataloader(self) -> ResumableLoader:
+        assert self.training is not None
         recipe = self.recipe
         transform = TrainTransform(
             size=recipe.image_size,

@@ -12,11 +12,25 @@ from lt_extrap.model.backbones import NormalisedBackbone
 
 
 class Classifier(nn.Module):
-    """Images -> logits of `classes` columns: target classes first, auxiliary classes after them."""
+    """Images -> logits of `classes` columns: target classes first, auxiliary classes after them.
 
-    def __init__(self, backbone: NormalisedBackbone, head: nn.Linear) -> None:
+    Args:
+        backbone: images -> features.
+        head: features -> logits.
+        frozen: the backbone is not trained: it has no gradients and stays in evaluation mode.
+    """
+
+    def __init__(self, backbone: NormalisedBackbone, head: nn.Linear, *, frozen: bool = False) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.frozen = backbone, head, frozen
+        if frozen:
+            backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Classifier":
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"] | UInt8[Tensor, "batch 3 height width"]

@@ -1,0 +1,200 @@
+"""Measure a finished run again: `python -m lt_extrap.evaluate run=runs/<name>/<folder>`.
+
+The same numbers as in its results.json, or those of its last weights, of another list, or of the retrained classifier.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+import torch
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from rich.console import Console
+
+from lt_extrap import checkpoints, cli, runs
+from lt_extrap.config import Balanced, Budget, NoAuxiliary, TrainConfig, check
+from lt_extrap.data.datamodule import ImageDataModule
+from lt_extrap.data.lists import read_list
+from lt_extrap.data.target import TargetSet, check_images, check_labels, load_target
+from lt_extrap.errors import ConfigError, RunError
+from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.classifier import Classifier, empty_linear
+from lt_extrap.module import ExtrapolationModule
+from lt_extrap.paths import conf_dir
+from lt_extrap.progress import result_line
+from lt_extrap.runs import Run
+from lt_extrap.train import train
+from lt_extrap.trainer import build_trainer, numbers, quiet
+
+
+@dataclass
+class EvaluateConfig:
+    """What to measure.
+
+    Attributes:
+        run: folder of a run that has ended.
+        classifier: `direct` (the target rows of the trained head) or `retrained` (a new head on the frozen backbone,
+            trained on the target set alone; kept in <run>/retrained, and trained once).
+        weights: `selected`, the headline of results.json, or `last`.
+        images: a list, `path label` a line, with the labels of the target; null = the target's test list.
+        root: of the target's files, where it is not the one of the run; the paths of `images` start there too.
+        output: JSON file; null = <run>/evaluation.json.
+        workers: loader processes.
+        trainer: arguments of lightning.Trainer; several devices share the images and give the same numbers.
+    """
+
+    run: str = MISSING
+    classifier: str = "direct"
+    weights: str = "selected"
+    images: str | None = None
+    root: str | None = None
+    output: str | None = None
+    workers: int = 2
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self.classifier in ("direct", "retrained"), "classifier", "direct or retrained", self.classifier)
+        check(self.weights in ("selected", "last"), "weights", "selected or last", self.weights)
+        check(self.workers >= 0, "workers", "at least 0", self.workers)
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Measure a run.
+
+    Returns:
+        What was measured, with its numbers (see `LongTailMetrics.compute`); also written to `output`.
+
+    Raises:
+        LtExtrapError: no finished run of this version, weights that do not fit the target, or a list that is not
+            what it should be.
+    """
+    run = runs.load(Path(config.run))
+    if config.classifier == "retrained":
+        folder = run.folder / "retrained"
+        if not (folder / runs.RESULTS).is_file() and config.trainer.get("devices", 1) != 1:
+            raise ConfigError(
+                "one device to train the new head",
+                f"trainer.devices={config.trainer['devices']}",
+                "run this once with trainer.devices=1; what it trained can be measured on several",
+            )
+        train(retrained(run, root=config.root), folder)
+        run = runs.load(folder)
+    target = load_target(dataclasses.replace(run.config.target, **({"root": config.root} if config.root else {})))
+    if config.images:
+        file = Path(config.images)
+        index = read_list(file)
+        check_labels(index, len(target.classes), file, "target classes")
+        check_images(index, target.images, file)
+        target = dataclasses.replace(target, test=index)
+    module = load_module(run, target, config.weights)
+    loading = dataclasses.replace(run.config.data, workers=config.workers)
+    data = ImageDataModule(target, None, recipe=run.config.recipe, loading=loading, seed=run.config.seed)
+    # The precision of the run: another one would give other numbers under the same name.
+    options = {"precision": run.config.trainer.get("precision", "32-true"), **config.trainer}
+    with quiet():
+        trainer = build_trainer(options, {"logger": False, "enable_progress_bar": False})
+        measured = numbers(trainer.test(module, data, verbose=False)[0], "test")
+    results = {
+        "run": str(run.folder),
+        "classifier": config.classifier,
+        "weights": config.weights,
+        "images": config.images or run.config.target.test,
+        "test": measured,
+    }
+    if trainer.is_global_zero:
+        output = Path(config.output) if config.output else Path(config.run) / "evaluation.json"
+        runs.write_json(output, results)
+        console = Console()
+        console.print(result_line(measured, config.weights, str(output)), highlight=False, soft_wrap=True)
+        before = run.results["test" if config.weights == "selected" else "last"]
+        if not config.images:
+            same = before == measured
+            console.print("the numbers of results.json" if same else f"not the numbers of results.json: {before}")
+    return results
+
+
+def load_module(run: Run, target: TargetSet, weights: str) -> ExtrapolationModule:
+    """The trained module of a run, without a loss.
+
+    Raises:
+        RunError: the checkpoint is of other classes than the target, or is not there.
+    """
+    name = checkpoints.BEST if weights == "selected" and run.results["selected"] == "best" else checkpoints.LAST
+    path = run.folder / runs.CHECKPOINTS / name
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        columns = len(state["model.head.bias"])
+    except (OSError, KeyError, RuntimeError, EOFError) as error:
+        raise RunError(f"the weights of the run in {path}", str(error), "copy the whole run folder") from error
+    expected = len(target.classes) + run.results["auxiliary_classes"]
+    if columns != expected or len(target.classes) != run.results["target_classes"]:
+        raise RunError(
+            f"a checkpoint of {expected} classes: {len(target.classes)} of the target now, "
+            f"{run.results['auxiliary_classes']} auxiliary",
+            f"{columns} in {path}, trained on {run.results['target_classes']} target classes",
+            "give the class names and lists that the run was trained on",
+        )
+    backbone = build_backbone(run.config.backbone, image_size=run.config.recipe.image_size, seed=0)
+    module = ExtrapolationModule(
+        model=Classifier(backbone, empty_linear(backbone.dim, columns)),
+        loss=None,
+        recipe=run.config.recipe,
+        steps=1,
+        warmup=0,
+        shots=target.classes.shots,
+        seed=run.config.seed,
+        skip_unreadable=False,
+    )
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise RunError(
+            f"weights of {type(run.config.backbone).__name__} {vars(run.config.backbone)} in {path}",
+            str(error),
+            "use the version that made the run",
+        ) from error
+    return module
+
+
+def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
+    """The run that trains the retrained classifier (paper, Section 3.2 and 4.1).
+
+    A new head on the frozen backbone of a run, balanced softmax on the target set alone, 30 epochs of AdamW at
+    2e-3 for 512 images without a warm-up, Mixup 0.8 and CutMix 1.
+    """
+    config = run.config
+    target = dataclasses.replace(config.target, **({"root": root} if root else {}))
+    batch = min(512, len(load_target(target).train))
+    recipe = dataclasses.replace(config.recipe, batch_size=batch, blr=1e-3, mixup=0.8, cutmix=1.0, ema=None)
+    return dataclasses.replace(
+        config,
+        name=f"{config.name}, retrained",
+        target=target,
+        auxiliary=NoAuxiliary(),
+        loss=Balanced(),
+        recipe=recipe,
+        budget=Budget(unit="epochs", amount=30.0, warmup=0.0),
+        features_from=str(run.folder / runs.WEIGHTS),
+        logger={},
+    )
+
+
+ConfigStore.instance().store(group="schema", name="evaluate", node=EvaluateConfig)
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="evaluate")
+def task(composed: DictConfig) -> None:
+    """Hydra's entry."""
+    evaluate(cast(EvaluateConfig, OmegaConf.to_object(composed)))
+
+
+def main() -> None:
+    """The command."""
+    cli.run(task)
+
+
+if __name__ == "__main__":
+    main()
