@@ -3,7 +3,6 @@
 import inspect
 from pathlib import Path
 
-import hydra
 import lightning as L
 import pytest
 from hydra.utils import get_object
@@ -19,6 +18,7 @@ from lt_extrap.config import (
 )
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
+from lt_extrap.refusals import refuse_bare_lists
 from lt_extrap.trainer import OWN_TRAINER_KEYS
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
@@ -131,7 +131,7 @@ def test_values_out_of_range_are_named(overrides, said):
     ],
 )
 def test_keys_that_change_nothing_and_wrong_types_are_refused_by_name(overrides):
-    with pytest.raises(hydra.errors.ConfigCompositionException) as error:
+    with pytest.raises(ConfigError) as error:
         configure("experiment=demo", "component=silencing", *overrides)
     key = overrides[-1].split("=")[0].lstrip("+")
     assert key in str(error.value)
@@ -158,6 +158,68 @@ def test_a_target_of_ones_own_needs_no_experiment():
     assert (auxiliary.train, auxiliary.names, auxiliary.pairs) == ("aux.txt", "n.txt", "p.json")
 
 
-def test_no_target_is_said():
-    with pytest.raises(ConfigError, match="target"):
+def test_no_experiment_prints_the_list():
+    with pytest.raises(ConfigError) as error:
         configure()
+    for name in EXPERIMENTS:
+        (line,) = [line for line in str(error.value).splitlines() if f"experiment={name} " in line]
+        assert len(line.split()) > 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted", "found", "remedy"),
+    [
+        (["experiment=dmo"], "conf/experiment/", "dmo", "did you mean demo? choose an experiment:"),
+        (["experiment=demo", "loss=silence"], "loss to be one of", "silence", "did you mean silencing?"),
+        (["experiment=demo", "loss=silencing", "loss.lamda_s=1"], "keys that", "loss.lamda_s", "mean loss.lambda_s?"),
+        (["experiment=demo", "+loss.lamda_s=1"], "keys that the schema", "loss.lamda_s", "mean loss.lambda_s?"),
+        (["experiment=demo", "loss.lambda_s=1"], "keys that the chosen", "loss.lambda_s", "has it: loss=silencing"),
+        (
+            ["experiment=demo", "auxiliary.permute=true"],
+            "keys that the chosen options",
+            "auxiliary.permute",
+            "auxiliary=neighbors, auxiliary=permuted, auxiliary=random",
+        ),
+        (["experiment=demo", "recipe.batch_size=many"], "right type for recipe.batch_size", "many", "of type int"),
+        (
+            ["experiment=demo", "component=silencing", "auxiliary.sampling_ratio=3"],
+            "right type for auxiliary.sampling_ratio",
+            "3",
+            "'auxiliary.sampling_ratio=[...]'",
+        ),
+        (
+            ["experiment=demo", "component=silencing", "auxiliary.sampling_ratio=[1:1:3]"],
+            "right type for auxiliary.sampling_ratio",
+            "1:1:3",
+            "list",
+        ),
+        (["experiment=demo", "budget={amount"], "key=value", "budget={amount", "quote"),
+        (["experiment=demo", "nonsense"], "key=value", "nonsense", "quote"),
+        (["experiment=demo", "seeds=1"], "keys that", "seeds", "did you mean seed?"),
+        (["name=x", "target=lists"], "a value for every key", "target.test", "target."),
+    ],
+)
+def test_mistakes_are_told_in_our_words(overrides, wanted, found, remedy):
+    with pytest.raises(ConfigError) as error:
+        configure(*overrides)
+    told = error.value
+    assert wanted in told.wanted
+    assert found in told.found
+    assert remedy in told.remedy
+
+
+@pytest.mark.parametrize(
+    "word", ["auxiliary.sampling_ratio=1,1,3", "backbone.widths=8,16", "recipe.betas=choice(0.9,0.95)"]
+)
+def test_an_unbracketed_list_is_refused_with_the_right_spelling(word):
+    key, _, values = word.partition("=")
+    with pytest.raises(ConfigError) as error:
+        refuse_bare_lists(["-m", "experiment=demo", word])
+    if "choice" not in word:
+        assert f"'{key}=[{values}]'" in error.value.remedy
+
+
+def test_lists_of_lists_and_other_sweeps_pass():
+    refuse_bare_lists(
+        ["-m", "auxiliary.sampling_ratio=[1,1,3],[1,1,1]", "seed=0,1", "component=a,b", "nonsense", "--x"]
+    )

@@ -9,7 +9,8 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_extrap.errors import ConfigError, LtExtrapError, RunError
+from lt_extrap.errors import LtExtrapError, RunError
+from lt_extrap.refusals import refuse_bare_lists, told
 
 
 def run(task: Callable[[], Any]) -> None:
@@ -19,6 +20,7 @@ def run(task: Callable[[], Any]) -> None:
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or Hydra prints errors itself and they never come here
     try:
+        refuse_bare_lists(sys.argv[1:])
         task()
     except LtExtrapError as error:
         sys.exit(str(error))
@@ -28,12 +30,3 @@ def run(task: Callable[[], Any]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         sys.exit(str(RunError("room on the disk", str(error), "free some and run the same command again")))
-
-
-def told(error: HydraException | OmegaConfBaseException) -> ConfigError:
-    """An error of Hydra or OmegaConf as one of ours."""
-    reasons = [error, *([error.__cause__] if error.__cause__ else [])]
-    found = "; ".join(line for reason in reasons for line in str(reason).splitlines() if line.strip())
-    return ConfigError(
-        "overrides that name keys and options of conf/", found, "correct them; --help prints the options"
-    )

@@ -6,37 +6,14 @@ from typing import Any, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_extrap.config import (
-    AuxiliaryClasses,
-    Balanced,
-    ConvNet,
-    EmbeddedTarget,
-    Head,
-    Loss,
-    NoAuxiliary,
-    Recipe,
-    Silencing,
-    Target,
-    TargetExtra,
-    Timm,
-    TrainConfig,
-    check,
-)
+from lt_extrap.config import OPTIONS, TrainConfig, check
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
-
-# Every class that a group of conf/ can be, by the name that its option files start from.
-_OPTIONS: dict[str, dict[str, type]] = {
-    "target": {"lists": Target, "embedded": EmbeddedTarget},
-    "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
-    "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
-    "backbone": {"convnet": ConvNet, "timm": Timm},
-    "head": {"linear": Head},
-    "recipe": {"adamw": Recipe},
-}
+from lt_extrap.refusals import experiments, spelled, told
 
 
 def configure(*overrides: str) -> TrainConfig:
@@ -45,8 +22,12 @@ def configure(*overrides: str) -> TrainConfig:
     Raises:
         ConfigError: it cannot mean anything.
     """
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return from_hydra(hydra.compose("train", list(overrides)))
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            composed = hydra.compose("train", list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise told(error) from error
+    return from_hydra(composed)
 
 
 def from_hydra(composed: DictConfig) -> TrainConfig:
@@ -58,20 +39,16 @@ def from_hydra(composed: DictConfig) -> TrainConfig:
     """
     unknown = sorted(_unknown_keys(composed))
     if unknown:
-        raise ConfigError(
-            "only keys that the schema knows",
-            ", ".join(unknown),
-            "correct the spelling; --cfg job prints every key",
-        )
+        raise ConfigError("only keys that the schema knows", ", ".join(unknown), spelled(unknown[0]))
     try:
         OmegaConf.resolve(composed)
         missing = sorted(OmegaConf.missing_keys(composed))
-        if missing:
+        if "target" in missing:
             raise ConfigError(
-                "a value for every key",
-                "none for " + ", ".join(missing),
-                "choose an experiment (experiment=demo), or give these keys (target=lists target.root=...)",
+                "experiment=<name>, or target=<name>", "neither", f"choose a target (target=lists), or {experiments()}"
             )
+        if missing:
+            raise ConfigError("a value for every key", "none for " + ", ".join(missing), f"give {missing[0]}=...")
         return cast(TrainConfig, OmegaConf.to_object(composed))
     except OmegaConfBaseException as error:
         raise ConfigError(
@@ -88,7 +65,7 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
 
 def kinds(config: TrainConfig) -> dict[str, str]:
     """Which option each group has, by the name of its class: what `to_dict` does not say."""
-    return {group: type(getattr(config, group)).__name__ for group in _OPTIONS}
+    return {group: type(getattr(config, group)).__name__ for group in OPTIONS}
 
 
 def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> TrainConfig:
@@ -98,7 +75,7 @@ def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> TrainConfi
         ConfigError: a key or class that this version does not have, a wrong type, or a value out of its range.
     """
     node = OmegaConf.structured(TrainConfig)
-    for group, options in _OPTIONS.items():
+    for group, options in OPTIONS.items():
         known = {option.__name__: option for option in options.values()}
         kind = kinds.get(group)
         check(kind in known, f"the class of {group}", "one of " + ", ".join(known), kind)
@@ -130,7 +107,7 @@ def _register() -> None:
     """Offer the schema to Hydra: `schema/<group>/<name>` for the option files to start from."""
     store = ConfigStore.instance()
     store.store(group="schema", name="train", node=TrainConfig)
-    for group, nodes in _OPTIONS.items():
+    for group, nodes in OPTIONS.items():
         for name, node in nodes.items():
             store.store(group=f"schema/{group}", name=name, node=node)
 

@@ -436,5 +436,12 @@ class TrainConfig:
         check(self.checkpoint_minutes >= 0, "checkpoint_minutes", "at least 0", self.checkpoint_minutes)
 
 
-# Backbones by the name that files give them.
-BACKBONES: dict[str, type[Backbone]] = {"ConvNet": ConvNet, "Timm": Timm}
+# Every class that a group of conf/ can be, by the name that its option files start from.
+OPTIONS: dict[str, dict[str, type]] = {
+    "target": {"lists": Target, "embedded": EmbeddedTarget},
+    "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
+    "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
+    "backbone": {"convnet": ConvNet, "timm": Timm},
+    "head": {"linear": Head},
+    "recipe": {"adamw": Recipe},
+}

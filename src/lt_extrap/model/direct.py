@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from lt_extrap.config import BACKBONES, Backbone
+from lt_extrap.config import OPTIONS, Backbone
 from lt_extrap.errors import LtExtrapError, RunError
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier, empty_linear
@@ -78,7 +78,8 @@ class DirectClassifier:
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"format {metadata.get('format')!r}")
             options: dict[str, Any] = json.loads(metadata["backbone"])
-            backbone = BACKBONES[options.pop("type")](**options)
+            kinds = {kind.__name__: kind for kind in OPTIONS["backbone"].values()}
+            backbone = kinds[options.pop("type")](**options)
             classes = tuple(json.loads(metadata["classes"]))
             image_size, crop_fraction = int(metadata["image_size"]), float(metadata["crop_fraction"])
             body = build_backbone(backbone, image_size=image_size, seed=0)

@@ -1,0 +1,142 @@
+"""Hydra's and OmegaConf's errors in our words: what was wanted, what was found, what to do."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from lt_extrap.config import OPTIONS, TrainConfig
+from lt_extrap.errors import ConfigError
+from lt_extrap.paths import conf_dir
+
+
+def told(error: HydraException | OmegaConfBaseException) -> ConfigError:
+    """An error of composing or overriding as one of ours."""
+    text, cause = str(error), error.__cause__
+    first = text.strip().split("\n")[0]
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        remedy = experiments(error.options) if group == "experiment" else ", ".join(error.options)
+        return ConfigError(f"{group} to be one of conf/{group}/", name, f"{_near(name, error.options)}choose {remedy}")
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            "words of the form key=value",
+            f"{error.override!r}: {first}",
+            "quote words with spaces, brackets or commas for the shell: 'auxiliary.sampling_ratio=[1,1,3]'",
+        )
+    if isinstance(error, MissingMandatoryValue):
+        return ConfigError("a value for every key", first, f"give {error.full_key or error.key}=...")
+    if match := re.match(r"Could not override '([^']+)'", text):
+        key = match[1]
+        return ConfigError("keys that the chosen options have", key, spelled(key))
+    if match := re.match(r"Error merging override \+*([^=\s]+)=(.*)", text):
+        reason = str(cause).strip().split("\n")[0] if cause else text
+        return ConfigError(f"a value of the right type for {match[1]}", f"{match[2]}: {reason}", _typed(match[1]))
+    if "value1,value2" in text or "requires --multirun" in text:
+        return ConfigError(
+            "one value for each key in a single run",
+            first,
+            "add -m for a run of each value, or quote a value with commas: 'key=\"a,b\"', or a list: 'key=[a,b]'",
+        )
+    reason = "; ".join(line.strip() for line in f"{text}\n{cause or ''}".splitlines() if line.strip())
+    return ConfigError(
+        "overrides that name keys and options of conf/", reason, "correct them; --help prints the options"
+    )
+
+
+def spelled(key: str) -> str:
+    """What to write instead of a key that nobody has, or that another option has."""
+    owners = _keys()
+    key = key.lstrip("+~")
+    if options := owners.get(key):
+        return f"leave it out, or choose an option that has it: {', '.join(options)}"
+    return f"{_near(key, owners)}correct the spelling (--cfg job prints every key)"
+
+
+def experiments(names: Iterable[str] | None = None) -> str:
+    """The experiments, a line each: name and what the file says about itself."""
+    folder = conf_dir() / "experiment"
+    found = sorted(path.stem for path in folder.glob("*.yaml")) if names is None else sorted(names)
+    return "an experiment:" + "".join(f"\n    experiment={name:<20} {_headline(folder / name)}" for name in found)
+
+
+def refuse_bare_lists(words: Iterable[str]) -> None:
+    """Refuse `key=1,1,3` for a key that is a list: with -m it would be three runs, each with a number for a list.
+
+    Raises:
+        ConfigError: such a word.
+    """
+    lists = {key for key, type_ in _types() if type_.startswith("list")}
+    for word in words:
+        if word.startswith("-") or word.partition("=")[0] not in lists:
+            continue
+        (override,) = OverridesParser.create().parse_overrides([word])
+        if override.is_sweep_override() and not any(isinstance(value, list) for value in override.sweep_iterator()):
+            key, _, values = word.partition("=")
+            raise ConfigError(
+                f"a list for {key}",
+                f"{word}, which is {len(values.split(','))} runs with a number each",
+                f"write '{key}=[{values}]'; two lists: '{key}=[{values}],[...]'",
+            )
+
+
+def _near(word: str, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.75)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def _headline(experiment: Path) -> str:
+    """The first comment of an experiment's file, but for Hydra's own; files of the user's may have none."""
+    file = experiment.with_suffix(".yaml")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return next((line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line), "")
+
+
+def _keys() -> dict[str, list[str]]:
+    """Every key of the schema, and of a group's key the options that have it."""
+    owners: dict[str, list[str]] = {key: [] for key in _names(TrainConfig)}
+    for group, kinds in OPTIONS.items():
+        for kind, class_ in kinds.items():
+            for key in _names(class_, f"{group}."):
+                owners.setdefault(key, []).extend(f"{group}={option}" for option in _options(group, kind))
+    return owners
+
+
+def _types() -> Iterator[tuple[str, str]]:
+    for group, kinds in OPTIONS.items():
+        for class_ in kinds.values():
+            for field in fields(class_):
+                name = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+                yield f"{group}.{field.name}", name
+
+
+def _typed(key: str) -> str:
+    wanted = dict(_types()).get(key, "")
+    if wanted.startswith("list"):
+        return f"give a list: '{key}=[...]'"
+    return f"give {key} a value of type {wanted}" if wanted else "correct the value"
+
+
+def _names(class_: type, at: str = "") -> Iterator[str]:
+    for field in fields(class_):
+        yield f"{at}{field.name}"
+        if is_dataclass(field.type):
+            yield from _names(field.type, f"{at}{field.name}.")  # type: ignore[arg-type]
+
+
+def _options(group: str, kind: str) -> list[str]:
+    """The files of conf/<group>/ that are of a kind, by what their defaults begin with."""
+
+    def kind_of(path: Path) -> str:
+        text = path.read_text(encoding="utf-8")
+        if match := re.search(r"/schema/\w+/(\w+)@_here_", text):
+            return match[1]
+        match = re.search(r"defaults: \[(\w+)", text)
+        return kind_of(path.with_stem(match[1])) if match else ""
+
+    return [path.stem for path in sorted((conf_dir() / group).glob("*.yaml")) if kind_of(path) == kind]
