@@ -1,5 +1,6 @@
 """Runs in processes of their own that are killed, on disks that are full."""
 
+import hashlib
 import os
 import random
 import signal
@@ -9,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from conftest import SMALL
 from test_resume import assert_same_run
@@ -52,6 +55,19 @@ def finished(cwd: Path, *words: str, **environment: str) -> str:
 def folder(cwd: Path) -> Path:
     (found,) = (cwd / "runs" / "demo").iterdir()
     return found
+
+
+def digest(run: Path) -> str:
+    """One hash of all weights that a run leaves: model, average, exported classifier."""
+    tensors = [
+        *torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"].items(),
+        *torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"].items(),
+        *load_file(run / "model.safetensors").items(),
+    ]
+    total = hashlib.sha256()
+    for name, tensor in tensors:
+        total.update(name.encode() + tensor.numpy().tobytes())
+    return total.hexdigest()[:16]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +117,8 @@ def test_killed_again_and_again(tmp_path, straight, number, workers):
     assert kills >= 3
     finished(tmp_path, f"data.workers={workers}")
     assert_same_run(straight, folder(tmp_path))
+    print(f"\n{kills} x {signal.Signals(number).name}, {workers} workers: {digest(folder(tmp_path))}")
+    print(f"straight:                {digest(straight)}")
 
 
 def test_the_temporary_folder_is_not_used(tmp_path, tmpfs, straight):

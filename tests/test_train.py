@@ -12,7 +12,7 @@ from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
 from lt_extrap.model.metrics import LongTailMetrics
-from lt_extrap.module import build_model, lr_share
+from lt_extrap.module import ExtrapolationModule, build_model, lr_share
 from lt_extrap.train import train
 
 COMPONENTS = ["baseline", "random", "neighbors", "silencing", "permuted", "target_extra"]
@@ -146,9 +146,37 @@ def test_learning_rate_warms_up_and_ends_at_zero():
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
-def test_decay_is_for_weights_only(small):
-    from lt_extrap.module import ExtrapolationModule
+def test_the_average_is_measured_and_exported_and_touches_nothing_else(small, tmp_path, monkeypatch):
+    trajectory, modules = [], []
+    step = ExtrapolationModule.optimizer_step
 
+    def recorded(self, *args, **kwargs):
+        step(self, *args, **kwargs)
+        modules[:] = [self]
+        trajectory.append(self.model.head.weight.detach().clone())
+
+    monkeypatch.setattr(ExtrapolationModule, "optimizer_step", recorded)
+    config = small("component=silencing", "recipe.ema=0.9", "budget={unit: steps, amount: 101, warmup: 1}")
+    results = train(config, tmp_path / "run")
+    average = trajectory[0]  # the first step begins it
+    for weight in trajectory[1:]:
+        average = 0.9 * average + 0.1 * weight
+    state = weights(tmp_path / "run")
+    if results["selected"] == "last":
+        assert torch.equal(load_file(tmp_path / "run" / "model.safetensors")["head.weight"], state[AVERAGE][:9])
+    assert torch.allclose(state[AVERAGE], average, atol=1e-6)
+    assert torch.equal(state["model.head.weight"], trajectory[-1])
+    target = load_target(config.target)
+    training = build_training_set(config.auxiliary, target, seed=0)
+    neighbor = training.relation.neighbor.tolist()
+    assert modules[0].loss.neighbor.tolist()[: len(neighbor)] == neighbor
+    assert modules[0].loss.counts.tolist() == training.counts.tolist()
+
+
+AVERAGE = "average.module.head.weight"
+
+
+def test_decay_is_for_weights_only(small):
     config = small("component=baseline")
     target = load_target(config.target)
     model = build_model(config, target, build_training_set(config.auxiliary, target, seed=0))
