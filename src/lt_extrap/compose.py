@@ -46,11 +46,11 @@ def configure(*overrides: str) -> TrainConfig:
         ConfigError: it cannot mean anything.
     """
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return from_hydra(hydra.compose("train", list(overrides)))
+        return cast(TrainConfig, from_hydra(hydra.compose("train", list(overrides))))
 
 
-def from_hydra(composed: DictConfig) -> TrainConfig:
-    """The composed configuration as plain objects, every reference resolved and every range checked.
+def from_hydra(composed: DictConfig) -> Any:
+    """The composed configuration as an object of its schema, every reference resolved and every range checked.
 
     Raises:
         ConfigError: a key that no schema knows (`+key=` goes past Hydra's own check), a value that is missing,
@@ -70,9 +70,9 @@ def from_hydra(composed: DictConfig) -> TrainConfig:
             raise ConfigError(
                 "a value for every key",
                 "none for " + ", ".join(missing),
-                "choose an experiment (experiment=demo), or give these keys (target=lists target.root=...)",
+                "give these keys; for a training, an experiment gives them (experiment=demo)",
             )
-        return cast(TrainConfig, OmegaConf.to_object(composed))
+        return OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
         raise ConfigError(
             "a configuration whose references resolve",
