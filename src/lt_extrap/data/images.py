@@ -31,7 +31,7 @@ class ImagePaths:
     """
 
     root: Path
-    offsets: Int64[np.ndarray, " images+1"]
+    offsets: Int64[np.ndarray, " boundaries"]
     text: UInt8[np.ndarray, " bytes"]
 
     @staticmethod
@@ -83,7 +83,7 @@ def find_images(source: Path, root: Path | None = None) -> ImagePaths:
     except OSError as error:
         raise DataError(
             "a folder or a list of images that can be read",
-            f"{error.filename!r}: {error.strerror}" if error.filename else str(error),
+            f"{os.fsdecode(error.filename or source)}: {error.strerror or error}",
             "correct images=<folder, list or image>",
         ) from error
     if not paths:
