@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import torch
 from hydra.core.config_store import ConfigStore
 from jaxtyping import Float
 from omegaconf import MISSING, DictConfig
-from timm.models import save_for_hf
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lt_extrap import cli, compose, runs
@@ -248,35 +248,46 @@ def _timm(direct: DirectClassifier, folder: Path) -> Exported:
             f"backbone={type(backbone).__name__.lower()}",
             "choose format=safetensors, onnx or torchscript",
         )
-    size = direct.image_size
+    size, count = direct.image_size, len(direct.classes)
     options = timm_options(backbone, size)
-    preprocessing = {
-        "input_size": (3, size, size),
-        "mean": tuple(direct.mean),
-        "std": tuple(direct.std),
-        "crop_pct": direct.crop_fraction,
-        "crop_mode": "center",
-        "interpolation": "bicubic",
-        "num_classes": len(direct.classes),
-        # What timm's own weights of this name have, and these have not.
-        **dict.fromkeys(("tag", "license", "test_input_size", "test_crop_pct")),
-    }
-    network: nn.Module = timm.create_model(
-        backbone.model, num_classes=len(direct.classes), pretrained_cfg_overlay=preprocessing, **options
-    )
-    layer: Any = network.get_classifier()  # type: ignore[operator]  # every model of timm has it
-    if type(layer) is not nn.Linear or layer.weight.shape != head.weight.shape or layer.bias is None:
+    network: Any = timm.create_model(backbone.model, num_classes=count, **options)
+    layer = network.get_classifier()
+    name = next((name for name, module in network.named_modules() if module is layer), "")
+    rows = {f"{name}.{key}": value for key, value in head.state_dict().items()}
+    weights = {**direct.model.backbone.network.state_dict(), **rows}
+    if not isinstance(layer, nn.Linear) or _shapes(weights) != _shapes(network.state_dict()):
         raise ConfigError(
             f"a linear layer with a bias on {head.in_features} features as the classifier of timm's {backbone.model}",
             str(layer),
             "choose format=safetensors, onnx or torchscript",
         )
-    name = next(name for name, module in network.named_modules() if module is layer)
-    weights = {f"{name}.{key}": value for key, value in head.state_dict().items()}
-    network.load_state_dict({**direct.model.backbone.network.state_dict(), **weights})
-    label_names = {"label_names": list(direct.classes)}
-    save_for_hf(network, str(folder), model_config=label_names, model_args=options, safe_serialization=True)
+    network.load_state_dict(weights)
+    save_file(network.state_dict(), folder / "model.safetensors", {"format": "pt"})
+    config = {
+        "architecture": backbone.model.partition(".")[0],  # the tag behind the dot is of weights, not of these
+        "num_classes": count,
+        "num_features": head.in_features,
+        "label_names": direct.classes,
+        "model_args": options,
+        "pretrained_cfg": {
+            "input_size": [3, size, size],
+            "fixed_input_size": "img_size" in options,
+            "mean": direct.mean,
+            "std": direct.std,
+            "crop_pct": direct.crop_fraction,
+            "crop_mode": "center",
+            "interpolation": "bicubic",
+            "num_classes": count,
+            "first_conv": network.pretrained_cfg.get("first_conv"),
+            "classifier": name,
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return _read_timm(folder, backbone.model, options)
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in weights.items()}
 
 
 def _read_timm(folder: Path, model: str, options: dict[str, Any]) -> Exported:
