@@ -1,9 +1,9 @@
-"""Classify images: `python -m lt_extrap.predict run=runs/demo/<run> images=photos/`.
+r"""Classify images: `python -m lt_extrap.predict run=runs/demo/<run> images=photos/`.
 
 Writes a row an image to predictions.csv and predictions.jsonl, in the order of the folder or list: path; class
 (column of the classifier), name and probability (softmax over the target classes) of the likeliest; error; and the
 same three of the `top` likeliest. Of an unreadable image, path and error alone. A byte of a path that is not UTF-8 is
-written as `\\xe9`.
+written as `\xe9`.
 """
 
 import codecs
