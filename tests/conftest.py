@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from lt_extrap.compose import configure
 from lt_extrap.config import TrainConfig
+from lt_extrap.train import train
 
 SMALL = (
     "experiment=demo",
@@ -73,6 +75,29 @@ def small():
         return configure(*SMALL, *overrides)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def convnet_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The folder of a finished run of the small world, with auxiliary classes; its last weights count."""
+    return _train(tmp_path_factory, cache, "component=silencing", "target.val=null", "recipe.crop_fraction=0.8")
+
+
+@pytest.fixture(scope="session")
+def timm_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """As `convnet_run`, of a small transformer, whose mean and deviation are not those of the convnet."""
+    without = [override for override in SMALL if not override.startswith(("backbone", "recipe.image_size", "budget"))]
+    model = ("backbone=timm", "backbone.model=test_vit", "recipe.image_size=32")
+    budget = "budget={unit: steps, amount: 2, warmup: 0}"
+    return _train(tmp_path_factory, cache, *model, budget, "component=baseline", "target.val=null", base=without)
+
+
+def _train(factory: pytest.TempPathFactory, cache: Path, *overrides: str, base: Sequence[str] = SMALL) -> Path:
+    folder = factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:  # a session fixture is set up before `_environment`
+        patch.setenv("LT_EXTRAP_CACHE", str(cache))
+        train(configure(*base, *overrides), folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

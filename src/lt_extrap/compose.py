@@ -27,11 +27,11 @@ def configure(*overrides: str) -> TrainConfig:
             composed = hydra.compose("train", list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise told(error) from error
-    return from_hydra(composed)
+    return cast(TrainConfig, from_hydra(composed))
 
 
-def from_hydra(composed: DictConfig) -> TrainConfig:
-    """The composed configuration as plain objects, every reference resolved and every range checked.
+def from_hydra(composed: DictConfig) -> Any:
+    """The composed configuration as an object of its schema, every reference resolved and every range checked.
 
     Raises:
         ConfigError: a key that no schema knows (`+key=` goes past Hydra's own check), a value that is missing,
@@ -49,7 +49,7 @@ def from_hydra(composed: DictConfig) -> TrainConfig:
             )
         if missing:
             raise ConfigError("a value for every key", "none for " + ", ".join(missing), f"give {missing[0]}=...")
-        return cast(TrainConfig, OmegaConf.to_object(composed))
+        return OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
         raise ConfigError(
             "a configuration whose references resolve",

@@ -4,7 +4,8 @@ LtExtrapError
 ├── ConfigError     a configuration that cannot mean anything, or means nothing
 ├── DataError       lists, images, class tables and auxiliary sets
 ├── RunError        a run folder that belongs to something else
-└── TrainingError   a training that went wrong (a loss that is not finite)
+├── TrainingError   a training that went wrong (a loss that is not finite)
+└── ExportError     an exported file that would not compute what the run does
 """
 
 from hydra.errors import CompactHydraException
@@ -45,3 +46,7 @@ class RunError(LtExtrapError):
 
 class TrainingError(LtExtrapError):
     """A training that went wrong."""
+
+
+class ExportError(LtExtrapError):
+    """An export that does not compute what the classifier computes."""

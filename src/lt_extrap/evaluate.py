@@ -6,15 +6,16 @@ The same numbers as in its results.json, or those of its last weights, of anothe
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import hydra
 import torch
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig
 from rich.console import Console
 
 from lt_extrap import checkpoints, cli, runs
+from lt_extrap.compose import from_hydra
 from lt_extrap.config import Balanced, Budget, NoAuxiliary, TrainConfig, check
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.lists import read_list
@@ -188,7 +189,7 @@ ConfigStore.instance().store(group="schema", name="evaluate", node=EvaluateConfi
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="evaluate")
 def task(composed: DictConfig) -> None:
     """Hydra's entry."""
-    evaluate(cast(EvaluateConfig, OmegaConf.to_object(composed)))
+    evaluate(from_hydra(composed))
 
 
 def main() -> None:

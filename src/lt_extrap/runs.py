@@ -173,6 +173,15 @@ def load(folder: Path) -> Run:
     return Run(folder, config, read_json(folder / RESULTS))
 
 
+def weights_file(run: Path) -> Path:
+    """The direct classifier of a finished run; a path of such a file stands for itself.
+
+    Raises:
+        RunError: neither is there, the run has not ended, or it is of another version.
+    """
+    return run if run.is_file() else load(run).folder / WEIGHTS
+
+
 def _record(folder: Path) -> dict[str, Any]:
     record = read_json(folder / RUN)
     if record.get("format") != FORMAT:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 # JPEG first: it is what nearly every file is. No format that runs a program or nests another file.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -47,7 +47,7 @@ def decode_rgb(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Imag
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata
-            with Image.open(path, formats=_FORMATS) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise UnreadableImage(path, f"{image.width} x {image.height} pixels, limit {max_pixels}")
                 image.load()
@@ -55,7 +55,7 @@ def decode_rgb(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Imag
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage(path, f"not an image of a known format ({', '.join(_FORMATS)})") from error
+        raise UnreadableImage(path, f"not an image of a known format ({', '.join(FORMATS)})") from error
     except Exception as error:  # hostile bytes make decoders raise almost anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnreadableImage(path, reason) from error

@@ -1,5 +1,7 @@
 """Backbones: images -> features, with the normalisation that belongs to them."""
 
+from typing import Any
+
 import timm
 import torch
 from jaxtyping import Float
@@ -100,10 +102,7 @@ def _build_timm(backbone: Timm, image_size: int) -> NormalisedBackbone:
             f"one of timm.list_models(), such as {', '.join(near or timm.list_models('vit_*')[:5])}",
         )
     pretrained = timm.get_pretrained_cfg(backbone.model)
-    options = dict(backbone.options)
-    if pretrained is not None and pretrained.fixed_input_size:
-        # Transformers have a position for each patch, so their size is fixed when they are built.
-        options["img_size"] = image_size
+    options = timm_options(backbone, image_size)
     try:
         network = timm.create_model(backbone.model, pretrained=False, num_classes=0, **options)
         # Asked of the network itself: num_features is not always the width of what comes out.
@@ -119,3 +118,13 @@ def _build_timm(backbone: Timm, image_size: int) -> NormalisedBackbone:
     mean = pretrained.mean if pretrained is not None else IMAGENET_MEAN
     std = pretrained.std if pretrained is not None else IMAGENET_STD
     return NormalisedBackbone(network, dim, tuple(mean), tuple(std))
+
+
+def timm_options(backbone: Timm, image_size: int) -> dict[str, Any]:
+    """Arguments of timm.create_model beside the name and the number of classes."""
+    options = dict(backbone.options)
+    pretrained = timm.get_pretrained_cfg(backbone.model)
+    if pretrained is not None and pretrained.fixed_input_size:
+        # Transformers have a position for each patch, so their size is fixed when they are built.
+        options["img_size"] = image_size
+    return options

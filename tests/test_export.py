@@ -1,0 +1,200 @@
+"""Exports of runs that were really trained, read as their users read them."""
+
+import json
+import shutil
+import sys
+import warnings
+
+import numpy as np
+import onnxruntime
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.data import create_transform, resolve_data_config
+
+from lt_extrap import export as module
+from lt_extrap import runs
+from lt_extrap.config import Timm
+from lt_extrap.data.transforms import EvalTransform
+from lt_extrap.errors import ConfigError, DataError, ExportError, RunError
+from lt_extrap.export import ExportConfig, export
+from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.classifier import Classifier, empty_linear
+from lt_extrap.model.direct import DirectClassifier
+from test_cli import run
+
+
+@pytest.fixture(params=["convnet_run", "timm_run"])
+def any_run(request):
+    return request.getfixturevalue(request.param)
+
+
+def same(direct, read):
+    """What was read computes what the original computes, for a batch of 1 and of 5."""
+    generator = torch.Generator().manual_seed(0)
+    for batch in (1, 5):
+        images = 255 * torch.rand(batch, 3, direct.image_size, direct.image_size, generator=generator)
+        with torch.no_grad():
+            torch.testing.assert_close(read(images), direct.model(images), atol=1e-4, rtol=0)
+
+
+def says(metadata, direct):
+    """The metadata is all that a consumer needs."""
+    assert json.loads(metadata["classes"]) == list(direct.classes)
+    assert int(metadata["image_size"]) == direct.image_size
+    assert float(metadata["crop_fraction"]) == direct.crop_fraction
+    assert json.loads(metadata["mean"]) == pytest.approx(direct.mean)
+    assert json.loads(metadata["std"]) == pytest.approx(direct.std)
+    assert "values 0..255" in metadata["input"]
+
+
+def test_safetensors(any_run):
+    done = export(ExportConfig(run=str(any_run), format="safetensors"))
+    assert done.files == (any_run / "export" / "safetensors" / "model.safetensors",)
+    direct, copy = DirectClassifier.load(any_run / runs.WEIGHTS), DirectClassifier.load(done.files[0])
+    assert done.difference == 0
+    assert copy.metadata() == direct.metadata()
+    same(direct, copy.model)
+
+
+def reads_onnx(path, direct):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()] == [
+        ("images", "tensor(float)", [3, direct.image_size, direct.image_size])
+    ]
+    same(direct, lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0]))
+    says(session.get_modelmeta().custom_metadata_map, direct)
+
+
+def test_onnx(timm_run, tmp_path):
+    done = export(ExportConfig(run=str(timm_run), format="onnx", output=str(tmp_path / "out")))
+    assert done.files == (tmp_path / "out" / "model.onnx",)
+    assert done.source == f"the test list of {timm_run}"
+    assert done.images == 32
+    assert 0 <= done.difference < 1e-4
+    reads_onnx(done.files[0], DirectClassifier.load(timm_run / runs.WEIGHTS))
+
+
+def test_torchscript(any_run, tmp_path):
+    done = export(ExportConfig(run=str(any_run), format="torchscript", output=str(tmp_path)))
+    assert done.files == (tmp_path / "model.pt",)
+    files = {"metadata.json": ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        script = torch.jit.load(done.files[0], _extra_files=files)
+    direct = DirectClassifier.load(any_run / runs.WEIGHTS)
+    same(direct, script)
+    says(json.loads(files["metadata.json"]), direct)
+
+
+def test_timm(timm_run, tmp_path):
+    done = export(ExportConfig(run=str(timm_run), format="timm", output=str(tmp_path)))
+    config, weights = done.files
+    assert [config.name, weights.name] == ["config.json", "model.safetensors"]
+    direct = DirectClassifier.load(timm_run / runs.WEIGHTS)
+    by_hand = timm.create_model("test_vit", num_classes=9, img_size=32, checkpoint_path=str(weights))
+    by_folder = timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
+    options = resolve_data_config(model=by_folder)
+    mean, std = (torch.tensor(options[key]).view(3, 1, 1) for key in ("mean", "std"))
+    for model in (by_hand.eval(), by_folder.eval()):
+        same(direct, lambda images, model=model: model((images / 255 - mean) / std))
+    assert by_folder.pretrained_cfg["label_names"] == list(direct.classes)
+    # The preprocessing that timm makes of it is ours.
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8))
+    theirs = create_transform(**options)(image) * std + mean
+    ours = EvalTransform(size=32, crop_fraction=direct.crop_fraction)(image) / 255
+    torch.testing.assert_close(theirs, ours, atol=2 / 255, rtol=0)
+
+
+def test_timm_is_for_timm(convnet_run):
+    with pytest.raises(ConfigError, match="backbone=convnet\n.*choose format=safetensors, onnx or torchscript"):
+        export(ExportConfig(run=str(convnet_run), format="timm"))
+    assert not (convnet_run / "export" / "timm").exists()
+
+
+def untrained(path, model):
+    """A classifier of a timm model in a file, without a run."""
+    backbone = build_backbone(Timm(model), image_size=32, seed=0)
+    head = empty_linear(backbone.dim, 3)
+    torch.nn.init.constant_(head.weight, 0.1)
+    torch.nn.init.zeros_(head.bias)
+    DirectClassifier(Classifier(backbone, head).eval(), Timm(model), ("a", "b", "c"), 32, 1.0).save(path)
+
+
+def test_timm_is_for_linear_classifiers(tmp_path):
+    # Two heads whose logits are averaged; without them its features are an average too.
+    untrained(tmp_path / "model.safetensors", "deit_tiny_distilled_patch16_224")
+    Image.new("RGB", (40, 40)).save(tmp_path / "x.png")
+    with pytest.raises(ConfigError, match="a linear layer with a bias on 192 features"):
+        export(ExportConfig(run=str(tmp_path / "model.safetensors"), format="timm", images=str(tmp_path / "x.png")))
+
+
+def test_an_export_that_does_not_agree_is_refused(convnet_run, tmp_path, monkeypatch):
+    direct = DirectClassifier.load(convnet_run / runs.WEIGHTS)
+    images = 255 * torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert module._compare(direct, direct.model, images, "here") == 0
+
+    def refused(exported, said):
+        with pytest.raises(ExportError, match=said):
+            module._compare(direct, exported, images, "here")
+
+    refused(lambda images: direct.model(images) + 0.01 * (len(images) == 5), "on 7 images of here\n.*1.0e-02")
+    refused(lambda images: direct.model(images) * float("nan"), "difference of nan")
+    refused(lambda images: direct.model(images)[:, :8], "difference of inf")
+    refused(lambda images: direct.model(images.view(2, 3, 16, 16)), "batches of any size")
+    monkeypatch.setattr(module, "TOLERANCE", -1.0)
+    with pytest.raises(ExportError, match="nothing is written"):
+        export(ExportConfig(run=str(convnet_run), format="torchscript", output=str(tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_fewer_images_than_a_batch_are_enough(convnet_run, tmp_path):
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "x.png")
+    options = {"format": "safetensors", "output": str(tmp_path / "out"), "images": str(tmp_path)}
+    done = export(ExportConfig(run=str(convnet_run), **options))
+    assert (done.images, done.source) == (1, str(tmp_path))
+
+
+def test_images_to_compare_on_are_asked_for(convnet_run, tmp_path):
+    with pytest.raises(ConfigError, match="images=<folder>"):
+        export(ExportConfig(run=str(convnet_run / runs.WEIGHTS), format="safetensors"))
+    copy = tmp_path / "copy"
+    shutil.copytree(convnet_run, copy)
+    (copy / runs.RUN).write_text((copy / runs.RUN).read_text().replace('"test": "', '"test": "nope/'))
+    with pytest.raises(DataError, match="(?s)nope/.*images=<folder>"):
+        export(ExportConfig(run=str(copy), format="safetensors"))
+    (tmp_path / "x.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="x.png: not an image"):
+        export(ExportConfig(run=str(convnet_run), format="safetensors", images=str(tmp_path / "x.png")))
+
+
+def test_onnx_without_its_packages(convnet_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ConfigError, match=r"pip install 'lt-extrap\[onnx\]'"):
+        export(ExportConfig(run=str(convnet_run), format="onnx"))
+
+
+def test_what_is_no_finished_run_is_refused(convnet_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(convnet_run, copy)
+    (copy / runs.RESULTS).unlink()
+    with pytest.raises(RunError, match="a run that has ended"):
+        export(ExportConfig(run=str(copy), format="safetensors"))
+    with pytest.raises(RunError, match="a place to write"):
+        export(ExportConfig(run=str(convnet_run), format="safetensors", output=str(convnet_run / runs.RUN)))
+
+
+def test_formats_are_named():
+    with pytest.raises(ConfigError, match="one of safetensors, onnx, torchscript, timm"):
+        ExportConfig(run="run", format="keras")
+
+
+def test_the_command_line(convnet_run, cache, tmp_path):
+    words = (f"run={convnet_run}", "format=onnx", "output=out")
+    result = run("lt_extrap.export", *words, cwd=tmp_path, LT_EXTRAP_CACHE=str(cache))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("out/model.onnx\nlogits differ by at most ")
+    assert result.stderr == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    reads_onnx(tmp_path / "out" / "model.onnx", DirectClassifier.load(convnet_run / runs.WEIGHTS))
