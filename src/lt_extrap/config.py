@@ -393,8 +393,9 @@ class Loading:
         workers: loader processes; 0 = in the training process. They change no result. Resident images are decoded by
             them at the start, and need none afterwards.
         prefetch: batches that each worker prepares ahead; null = torch's own number, 2.
-        resident: decode all images once and keep them on the device as bytes, cropped and resized there. The images
-            of a list have one size then, and those of all lists at most half of the device's free memory.
+        resident: decode all images once and keep them on the device as bytes, cropped and resized there to the same
+            pixels. The images of a list have one size then, and all of them take at most half of the GPU's free
+            memory, or of the machine's.
         on_unreadable: `error` (stop and name the file) or `skip` (leave a training image out of its batch, name it
             once, count it). Validation and test images are never skipped.
     """

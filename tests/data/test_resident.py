@@ -47,7 +47,7 @@ def spans(draw, length, whole):
     return (begin, end) if end - begin > 0.01 else (0.0, float(length))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.data(), st.integers(1, 90), st.integers(1, 90), st.integers(1, 70), st.sampled_from(["bicubic", "bilinear"]))
 def test_the_bytes_are_those_of_pillow(data, width, height, size, interpolation):
     views = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -21,7 +21,8 @@ from lt_extrap.keys import Stream, generator
 
 _CHUNK = 256  # images decoded between two copies to the device
 _PATIENCE = 10.0  # seconds without a word
-_ONE = 1 << 22  # of Pillow's fixed-point weights
+_SLICE = 32  # images resized at once: what they take for a while, 20 times their bytes, stays in a processor's cache
+_PARTS = 1 << 22  # of one, in which Pillow counts its weights
 
 
 def room(device: torch.device) -> int:
@@ -94,10 +95,12 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
     ) -> UInt8[Tensor, "{len(shown)} 3 {self.transform.size} {self.transform.size}"]:
         """Show views of images, on their device."""
         device = self.pixels.device
-        images = self.pixels[torch.tensor([sample for sample, _ in shown], device=device)]
+        images = self.pixels.index_select(0, torch.tensor([sample for sample, _ in shown], device=device))
         boxes = torch.tensor([view.box for _, view in shown], dtype=torch.float32, device=device)
         flip = torch.tensor([view.flip for _, view in shown], device=device)
-        return resize(images, boxes, flip, size=self.transform.size, interpolation=self.transform.interpolation)
+        slices = zip(*(torch.split(tensor, _SLICE) for tensor in (images, boxes, flip)), strict=True)
+        size, interpolation = self.transform.size, self.transform.interpolation
+        return torch.cat([resize(*part, size=size, interpolation=interpolation) for part in slices])
 
     def _decode(
         self, files: "_Files", device: torch.device, workers: int, room: int
@@ -119,11 +122,10 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
                         f"{first} has {_pixels(size)}, {files.path(position)} has {_pixels(image.shape)}",
                         "resize the images of that list to one size, or set data.resident=false",
                     )
-            read = [image for image in chunk if not isinstance(image, UnreadableImage)]
+            read = {at: image for at, image in enumerate(chunk, done) if not isinstance(image, UnreadableImage)}
             if read:
-                rows = [position for position in range(done, done + len(chunk)) if position not in self.unreadable]
-                here = torch.from_numpy(np.stack(read)).to(device).permute(0, 3, 1, 2)
-                pixels[torch.tensor(rows, device=device)] = here
+                here = torch.from_numpy(np.stack(list(read.values()))).to(device)
+                pixels[torch.tensor(list(read), device=device)] = here.permute(0, 3, 1, 2)
             done += len(chunk)
             if time.monotonic() - said > _PATIENCE:
                 said = time.monotonic()
@@ -159,7 +161,7 @@ def _allocate(images: int, size: tuple[int, ...], device: torch.device, room: in
     bytes_wanted = images * 3 * height * width
     if bytes_wanted > room:
         raise ConfigError(
-            f"resident images of at most {room:,} bytes: half of what {device} has, less the lists before",
+            f"resident images of at most {room:,} bytes: half of what {device} offers, less the lists before",
             f"{images:,} images of {_pixels(size)}: {bytes_wanted:,} bytes",
             "set data.resident=false, or keep smaller copies of the images",
         )
@@ -182,7 +184,7 @@ def resize(
 
     Pillow's resampling is separable and linear: rows first, then columns, with weights of 22 bits, each pass rounded
     to bytes. Here a pass is a product of matrices of whole numbers, in 64-bit floats that hold their sums exactly: in
-    any order of summation, and so on any device. For each byte of `images` it takes some 20 bytes for a while.
+    any order of summation, and so on any device.
 
     Args:
         images: the sources.
@@ -192,52 +194,55 @@ def resize(
         interpolation: the filter.
     """
     batch, _, height, width = images.shape
-    across = _weights(boxes[:, 0], boxes[:, 2], width, size, interpolation)
-    down = _weights(boxes[:, 1], boxes[:, 3], height, size, interpolation)
+    columns = torch.arange(size, device=images.device)
+    across = _weights(
+        boxes[:, 0], boxes[:, 2], width, torch.where(flip[:, None], size - 1 - columns, columns), interpolation
+    )
+    down = _weights(boxes[:, 1], boxes[:, 3], height, columns.expand(batch, size), interpolation)
     # Rows of one image stand under each other, its three channels side by side: no product needs a copy.
     rows = images.transpose(1, 2).to(torch.float64, memory_format=torch.contiguous_format)
     rows = _bytes(rows.view(batch, height * 3, width) @ across.transpose(1, 2))
     square = _bytes(down @ rows.view(batch, height, 3 * size)).to(torch.uint8)
-    square = square.view(batch, size, 3, size).transpose(1, 2).contiguous()
-    return torch.where(flip[:, None, None, None], square.flip(3), square)
+    return square.view(batch, size, 3, size).transpose(1, 2).contiguous()
 
 
 def _weights(
     begin: Float32[Tensor, " batch"],
     end: Float32[Tensor, " batch"],
     length: int,
-    size: int,
+    places: Int64[Tensor, "batch size"],
     interpolation: Interpolation,
-) -> Float64[Tensor, "batch {size} {length}"]:
-    """Weight of each source pixel in each output pixel, in whole numbers, `_ONE` together.
+) -> Float64[Tensor, "batch size {length}"]:
+    """Weight of each of `length` source pixels in the output pixels at some places, in whole parts of 2**22.
 
     The filter reaches beyond the box as far as the image does, as in Pillow.
     """
-    device = begin.device
+    size = places.shape[1]
     scale = ((end - begin).double() / size)[:, None, None]
     wide = scale.clamp(min=1.0)  # an antialiased filter is as wide as an output pixel
-    center = begin.double()[:, None, None] + (torch.arange(size, device=device)[:, None] + 0.5) * scale
+    center = begin.double()[:, None, None] + (places[:, :, None] + 0.5) * scale
     support = 2 if interpolation == "bicubic" else 1
-    taps = 2 * math.ceil(support * max(1.0, length / size)) + 1
-    source = (center - support * wide + 0.5).floor() + torch.arange(taps, device=device)
-    weight = _filter((source - center + 0.5) / wide, interpolation)
-    weight = weight.masked_fill_((source < 0) | (source >= length), 0.0)
-    weight = weight / weight.sum(dim=2, keepdim=True) * _ONE
-    whole = (weight + torch.where(weight < 0, -0.5, 0.5)).trunc()
-    matrix = torch.zeros(len(begin), size, length, dtype=torch.float64, device=device)
-    return matrix.scatter_add_(2, source.clamp(0, length - 1).long(), whole)
+    taps = torch.arange(2 * math.ceil(support * max(1.0, length / size)) + 1, device=begin.device)
+    source = (center - support * wide + 0.5).floor() + taps
+    weight = _filter((source - center + 0.5) * (1.0 / wide), interpolation)
+    weight.masked_fill_((source < 0) | (source >= length), 0.0)
+    weight = weight / weight.sum(dim=2, keepdim=True) * _PARTS
+    weight = (weight + torch.where(weight < 0, -0.5, 0.5)).trunc_() / _PARTS
+    matrix = torch.zeros(*places.shape, length, dtype=torch.float64, device=begin.device)
+    return matrix.scatter_add_(2, source.clamp_(0, length - 1).long(), weight)
 
 
 def _filter(x: Float64[Tensor, "batch size taps"], interpolation: Interpolation) -> Float64[Tensor, "batch size taps"]:
     """The value of the filter at a distance, in output pixels; 0 from its support on. Bicubic is a = -1/2."""
     x = x.abs()
     if interpolation == "bilinear":
-        return (1.0 - x).clamp(min=0.0)
+        return (1.0 - x).clamp_(min=0.0)
     near = (1.5 * x - 2.5) * x * x + 1.0
+    x.clamp_(max=2.0)  # where it is 0
     far = (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
-    return torch.where(x < 1.0, near, far).masked_fill_(x >= 2.0, 0.0)
+    return torch.where(x < 1.0, near, far)
 
 
-def _bytes(sums: Tensor) -> Tensor:
-    """Round sums of weighted bytes to bytes."""
-    return sums.add_(_ONE // 2).div_(_ONE).floor_().clamp_(0, 255)
+def _bytes(sums: Float64[Tensor, "batch rows columns"]) -> Float64[Tensor, "batch rows columns"]:
+    """Round weighted sums of bytes to bytes."""
+    return sums.add_(0.5).clamp_(0, 255).floor_()
