@@ -65,6 +65,7 @@ def test_a_finished_run_returns_its_results_to_its_own_configuration(tmp_path, s
     [
         ("loss.tau=0.5", r"loss\.tau was 1\.0, now 0\.5"),
         ("data.on_unreadable=skip", r"on_unreadable was error, now skip"),
+        ("data.resident=true", r"data\.resident was False, now True"),
         ("trainer.precision=bf16-mixed", r"trainer\.precision"),
         ("loss=ce", "loss was Balanced, now Loss"),
         ("recipe.ema=0.9", "recipe.ema was None, now 0.9"),

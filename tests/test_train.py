@@ -2,12 +2,14 @@
 
 import csv
 import json
+import signal
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from lt_extrap.checkpoints import Checkpoints, Stopped
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
@@ -58,6 +60,31 @@ def test_runs_of_one_key_are_equal_bit_for_bit(small, tmp_path):
     a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert a.keys() == b.keys()
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # the csv logger begins its file anew
+def test_a_resident_run_equals_one_from_files_and_itself_after_an_interruption(small, tmp_path, monkeypatch):
+    common = ("component=silencing", "recipe.mixup=0.8", "budget={unit: epochs, amount: 2, warmup: 0}")
+    first = train(small(*common), tmp_path / "files")
+    resident = small(*common, "data.resident=true")
+    step_ended = Checkpoints.on_train_batch_end
+
+    def stopped_at_step_3(self, trainer, *args):
+        if trainer.global_step == 3:
+            self.stop.received = signal.SIGTERM
+        step_ended(self, trainer, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "on_train_batch_end", stopped_at_step_3)
+        with pytest.raises(Stopped):
+            train(resident, tmp_path / "resident")
+    state = torch.load(tmp_path / "resident" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 3  # in the first of two epochs
+    second = train(resident, tmp_path / "resident")
+    a, b = weights(tmp_path / "files"), weights(tmp_path / "resident")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert second["test"] == first["test"]
+    assert second["val"] == first["val"]
 
 
 def test_golden_curve(small, tmp_path):
@@ -220,29 +247,32 @@ def corrupt(small, tmp_path, monkeypatch):
     return target.train.path(3)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_an_unreadable_image_stops_the_run_by_name(small, tmp_path, monkeypatch, workers):
+@pytest.mark.parametrize("how", ["data.workers=0", "data.workers=2", "data.resident=true"])
+def test_an_unreadable_image_stops_the_run_by_name(small, tmp_path, monkeypatch, how):
     path = corrupt(small, tmp_path, monkeypatch)
     with pytest.raises(DataError) as error:
-        train(small("component=baseline", f"data.workers={workers}"), tmp_path / "run")
+        train(small("component=baseline", how), tmp_path / "run")
     assert path in str(error.value)
     assert "Traceback" not in str(error.value)
 
 
-def test_an_unreadable_image_is_left_out_named_once_and_counted(small, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("resident", ["false", "true"])
+def test_an_unreadable_image_is_left_out_named_once_and_counted(small, tmp_path, monkeypatch, capsys, resident):
     path = corrupt(small, tmp_path, monkeypatch)
-    budget = "budget={unit: epochs, amount: 2, warmup: 0}"
-    results = train(small("component=baseline", "data.on_unreadable=skip", budget), tmp_path / "run")
+    skip = ("data.on_unreadable=skip", "budget={unit: epochs, amount: 2, warmup: 0}", f"data.resident={resident}")
+    results = train(small("component=baseline", *skip), tmp_path / "run")
     assert [path in line for line in results["unreadable"]] == [True]
     assert capsys.readouterr().out.count("left out, unreadable") == 1
 
 
-def test_an_unreadable_test_image_is_never_skipped(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize("resident", ["false", "true"])
+def test_an_unreadable_test_image_is_never_skipped(small, tmp_path, monkeypatch, resident):
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
     target = load_target(small("component=baseline").target)
     (target.images / target.test.path(3)).write_bytes(b"")
+    config = small("component=baseline", "data.on_unreadable=skip", f"data.resident={resident}")
     with pytest.raises(DataError) as error:
-        train(small("component=baseline", "data.on_unreadable=skip"), tmp_path / "run")
+        train(config, tmp_path / "run")
     assert target.test.path(3) in str(error.value)
 
 

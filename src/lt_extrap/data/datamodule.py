@@ -1,7 +1,8 @@
 """Batches: images read by keyed samplers, unreadable ones reported instead of raised in a worker."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from lt_extrap.config import Loading, Recipe
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import ResumableLoader, leave_signals
+from lt_extrap.data.resident import ResidentImages, room
 from lt_extrap.data.sampler import EpochSampler, EvaluationSampler
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
@@ -61,11 +63,16 @@ class ImageDataset(Dataset[Item]):
         return self.transform(image, rng), int(self.index.labels[sample]), sample
 
 
-def collate(items: Sequence[Item]) -> Batch:
-    """Stack what could be read and name the rest."""
+def collate(items: Sequence[Any], stack: Callable[[list[Any]], Tensor] = torch.stack) -> Batch:
+    """Stack what could be read and name the rest.
+
+    Args:
+        items: of an `ImageDataset`, or of `ResidentImages`.
+        stack: makes images of the first parts of the items.
+    """
     read = [item for item in items if not isinstance(item, UnreadableImage)]
     unreadable = [str(item) for item in items if isinstance(item, UnreadableImage)]
-    images = torch.stack([image for image, _, _ in read]) if read else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+    images = stack([image for image, _, _ in read]) if read else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
     return Batch(
         images,
         torch.tensor([label for _, label, _ in read], dtype=torch.int64),
@@ -86,41 +93,84 @@ class ImageDataModule(L.LightningDataModule):
         super().__init__()
         self.target, self.training = target, training
         self.recipe, self.loading, self.seed = recipe, loading, seed
+        self._resident: dict[str, ResidentImages] = {}
+
+    def setup(self, stage: str) -> None:
+        """Decode what is to be resident: all lists before training, so that what cannot be kept is refused then."""
+        splits = {"fit": ("train", "val", "test"), "validate": ("val",), "test": ("test",)}[stage]
+        wanted = [split for split in splits if split != "val" or self.target.val is not None]
+        if not self.loading.resident or self._resident.keys() >= set(wanted):
+            return
+        left = room(self._device)
+        for split in wanted:
+            images = ResidentImages(
+                self._index(split),
+                self.target.images,
+                self._transform(split),
+                self.seed,
+                device=self._device,
+                workers=self.loading.workers,
+                room=left,
+            )
+            self._resident[split], left = images, left - images.pixels.nbytes
 
     def train_dataloader(self) -> ResumableLoader:
         assert self.training is not None
+        sampler = EpochSampler(self.training.draw, batch_size=self.recipe.batch_size)
+        return ResumableLoader(sampler=sampler, drop_last=True, **self._how("train"))
+
+    def val_dataloader(self) -> "list[DataLoader[Any]]":
+        return [self._evaluation_loader("val")] if self.target.val is not None else []
+
+    def test_dataloader(self) -> "DataLoader[Any]":
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: str) -> "DataLoader[Any]":
+        # Lightning attaches its trainer, which knows the processes.
+        replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        sampler = EvaluationSampler(len(self._index(split)), num_replicas=replicas, rank=rank)
+        return DataLoader(sampler=sampler, **self._how(split))
+
+    @property
+    def _device(self) -> torch.device:
+        """The device that trains, which need not be the GPU that the machine has."""
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _index(self, split: str) -> SampleIndex:
+        train = self.training.index if self.training else None
+        index = {"train": train, "val": self.target.val, "test": self.target.test}[split]
+        assert index is not None
+        return index
+
+    def _transform(self, split: str) -> TrainTransform | EvalTransform:
         recipe = self.recipe
-        transform = TrainTransform(
+        if split != "train":
+            return EvalTransform(size=recipe.image_size, crop_fraction=recipe.crop_fraction)
+        return TrainTransform(
             size=recipe.image_size,
             scale=(recipe.crop_scale[0], recipe.crop_scale[1]),
             ratio=(recipe.crop_ratio[0], recipe.crop_ratio[1]),
             flip=recipe.flip,
         )
-        sampler = EpochSampler(self.training.draw, batch_size=recipe.batch_size)
-        dataset = ImageDataset(self.training.index, self.target.images, transform, self.seed)
-        return ResumableLoader(dataset, sampler=sampler, drop_last=True, **self._how())
 
-    def val_dataloader(self) -> "list[DataLoader[Item]]":
-        return [self._evaluation_loader(self.target.val)] if self.target.val is not None else []
-
-    def test_dataloader(self) -> "DataLoader[Item]":
-        return self._evaluation_loader(self.target.test)
-
-    def _evaluation_loader(self, index: SampleIndex) -> "DataLoader[Item]":
-        transform = EvalTransform(size=self.recipe.image_size, crop_fraction=self.recipe.crop_fraction)
-        dataset = ImageDataset(index, self.target.images, transform, self.seed)
-        # Lightning attaches its trainer, which knows the processes.
-        replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler = EvaluationSampler(len(index), num_replicas=replicas, rank=rank)
-        return DataLoader(dataset, sampler=sampler, **self._how())
-
-    def _how(self) -> dict[str, Any]:
+    def _how(self, split: str) -> dict[str, Any]:
+        """Arguments of a loader: what it reads, and how."""
+        if self.loading.resident:
+            # In this process, which has the images: another would only send keys.
+            images = self._resident[split]
+            return {
+                "dataset": images,
+                "batch_size": self.recipe.batch_size,
+                "collate_fn": partial(collate, stack=images.render),
+            }
         workers = self.loading.workers
         return {
+            "dataset": ImageDataset(self._index(split), self.target.images, self._transform(split), self.seed),
             "batch_size": self.recipe.batch_size,
-            "num_workers": workers,
             "collate_fn": collate,
+            "num_workers": workers,
+            "prefetch_factor": self.loading.prefetch,
             "persistent_workers": workers > 0,
             "worker_init_fn": leave_signals,
-            "pin_memory": torch.cuda.is_available(),
+            "pin_memory": self._device.type == "cuda",
         }

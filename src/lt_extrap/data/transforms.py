@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,18 @@ from torch import Tensor
 from lt_extrap.errors import ConfigError
 
 Interpolation = Literal["bilinear", "bicubic"]
+
+
+class View(NamedTuple):
+    """What a transform shows of an image.
+
+    Attributes:
+        box: left, upper, right, lower in source pixels.
+        flip: mirrored, left to right.
+    """
+
+    box: tuple[float, float, float, float]
+    flip: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +70,15 @@ class TrainTransform:
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
         """Crop, resize and flip an RGB image."""
-        box = self.box(image.width, image.height, rng)
-        square = image.resize((self.size, self.size), _filter(self.interpolation), box=box)
-        return _tensor(square, flip=rng.random() < self.flip)
+        return self.apply(image, self.draw(image.width, image.height, rng))
+
+    def draw(self, width: int, height: int, rng: np.random.Generator) -> View:
+        """Draw what to show of an image of that many pixels."""
+        return View(self.box(width, height, rng), rng.random() < self.flip)
+
+    def apply(self, image: Image.Image, view: View) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
+        """Show a view of an RGB image."""
+        return _square(image, view, self.size, self.interpolation)
 
     def box(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Draw a crop: left, upper, right, lower in source pixels.
@@ -110,8 +128,15 @@ class EvalTransform:
         self, image: Image.Image, rng: np.random.Generator | None = None
     ) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
         """Resize and crop an RGB image. `rng` is not used: it lets both transforms be called alike."""
-        box = self.box(image.width, image.height)
-        return _tensor(image.resize((self.size, self.size), _filter(self.interpolation), box=box))
+        return self.apply(image, self.draw(image.width, image.height))
+
+    def draw(self, width: int, height: int, rng: np.random.Generator | None = None) -> View:
+        """What to show of an image of that many pixels: the same of all, so that `rng` is not used."""
+        return View(self.box(width, height), flip=False)
+
+    def apply(self, image: Image.Image, view: View) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
+        """Show a view of an RGB image."""
+        return _square(image, view, self.size, self.interpolation)
 
     def box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """The crop: left, upper, right, lower in source pixels, rounded as Resize and CenterCrop round."""
@@ -128,10 +153,16 @@ def _check_size(size: int) -> None:
         raise ConfigError("an image size of 1 or more pixels", f"size = {size}", "use the backbone's size")
 
 
-def _filter(interpolation: Interpolation) -> Image.Resampling:
-    return Image.Resampling[interpolation.upper()]
-
-
-def _tensor(image: Image.Image, *, flip: bool = False) -> UInt8[Tensor, "3 height width"]:
-    pixels = np.asarray(image)[:, ::-1] if flip else np.asarray(image)
+def _square(
+    image: Image.Image, view: View, size: int, interpolation: Interpolation
+) -> UInt8[Tensor, "3 {size} {size}"]:
+    resample = Image.Resampling[interpolation.upper()]
+    left, upper, right, lower = view.box
+    if image.height > image.width:
+        # Rows before columns, as of any other image: from 13 on Pillow turns them round where an image is high enough,
+        # and each pass rounds and clips, so that a seed would show other pixels by its version.
+        image = image.resize((size, image.height), resample, box=(left, 0, right, image.height))
+        left, right = 0, size
+    pixels = np.asarray(image.resize((size, size), resample, box=(left, upper, right, lower)))
+    pixels = pixels[:, ::-1] if view.flip else pixels
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # copied, or torch would see a read-only array

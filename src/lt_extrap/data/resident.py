@@ -1,0 +1,248 @@
+"""Images that stay on the device as bytes, cropped and resized there, a batch at once, to Pillow's pixels."""
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lt_extrap.data.decode import UnreadableImage, decode_rgb
+from lt_extrap.data.lists import SampleIndex
+from lt_extrap.data.loader import leave_signals
+from lt_extrap.data.transforms import EvalTransform, Interpolation, TrainTransform, View
+from lt_extrap.errors import ConfigError, DataError
+from lt_extrap.keys import Stream, generator
+
+_CHUNK = 256  # images decoded between two copies to the device
+_PATIENCE = 10.0  # seconds without a word
+_SLICE = 32  # images resized at once: what they take for a while, 20 times their bytes, stays in a processor's cache
+_PARTS = 1 << 22  # of one, in which Pillow counts its weights
+
+
+def room(device: torch.device) -> int:
+    """Bytes that resident images may take: half of a GPU's free memory, or of the machine's memory.
+
+    Raises:
+        ConfigError: a device without 64-bit arithmetic, or whose memory cannot be asked for.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    if device.type == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    raise ConfigError("a CPU or a CUDA device for data.resident=true", str(device), "set data.resident=false")
+
+
+class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage]):
+    """The images of an index, decoded once; asked for by (epoch, position) they say what is to be seen of them.
+
+    An item is ((position, view), label, position), the view drawn with the key of `ImageDataset`; or the reason why
+    its file could not be read. A draw takes about 20 microseconds on the CPU, the generator of its key most of them.
+
+    Args:
+        index: paths and labels.
+        images: folder of the relative paths.
+        transform: draws the views, and says the size and the filter of the output.
+        seed: of the views.
+        device: where the images stay.
+        workers: processes that decode; 0 = this one.
+        room: bytes that they may take.
+
+    Attributes:
+        pixels: row i is image i, zeros where its file could not be read.
+        unreadable: by position.
+
+    Raises:
+        ConfigError: they take more than `room`.
+        DataError: they are not all of one size, or none of them can be read.
+    """
+
+    pixels: UInt8[Tensor, "images 3 height width"]
+
+    def __init__(
+        self,
+        index: SampleIndex,
+        images: Path,
+        transform: TrainTransform | EvalTransform,
+        seed: int,
+        *,
+        device: torch.device,
+        workers: int,
+        room: int,
+    ) -> None:
+        self.index, self.transform, self.seed = index, transform, seed
+        self.unreadable: dict[int, UnreadableImage] = {}
+        self.pixels = self._decode(_Files(index, images), device, workers, room)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[tuple[int, View], int, int] | UnreadableImage:
+        epoch, sample = key
+        if sample in self.unreadable:
+            return self.unreadable[sample]
+        height, width = self.pixels.shape[2:]
+        view = self.transform.draw(width, height, generator(Stream.AUGMENT, self.seed, epoch, sample))
+        return (sample, view), int(self.index.labels[sample]), sample
+
+    def render(
+        self, shown: Sequence[tuple[int, View]]
+    ) -> UInt8[Tensor, "{len(shown)} 3 {self.transform.size} {self.transform.size}"]:
+        """Show views of images, on their device."""
+        device = self.pixels.device
+        images = self.pixels.index_select(0, torch.tensor([sample for sample, _ in shown], device=device))
+        boxes = torch.tensor([view.box for _, view in shown], dtype=torch.float32, device=device)
+        flip = torch.tensor([view.flip for _, view in shown], device=device)
+        slices = zip(*(torch.split(tensor, _SLICE) for tensor in (images, boxes, flip)), strict=True)
+        size, interpolation = self.transform.size, self.transform.interpolation
+        return torch.cat([resize(*part, size=size, interpolation=interpolation) for part in slices])
+
+    def _decode(
+        self, files: "_Files", device: torch.device, workers: int, room: int
+    ) -> UInt8[Tensor, "images 3 height width"]:
+        loader = DataLoader(
+            files, batch_size=_CHUNK, num_workers=workers, collate_fn=list, worker_init_fn=leave_signals
+        )
+        pixels, first, done, said = torch.empty(0), "", 0, time.monotonic()
+        for chunk in loader:
+            for position, image in enumerate(chunk, done):
+                if isinstance(image, UnreadableImage):
+                    self.unreadable[position] = image
+                elif not first:
+                    first, size = files.path(position), image.shape
+                    pixels = _allocate(len(files), size, device, room)
+                elif image.shape != size:
+                    raise DataError(
+                        "images of one size for data.resident=true",
+                        f"{first} has {_pixels(size)}, {files.path(position)} has {_pixels(image.shape)}",
+                        "resize the images of that list to one size, or set data.resident=false",
+                    )
+            read = {at: image for at, image in enumerate(chunk, done) if not isinstance(image, UnreadableImage)}
+            if read:
+                here = torch.from_numpy(np.stack(list(read.values()))).to(device)
+                pixels[torch.tensor(list(read), device=device)] = here.permute(0, 3, 1, 2)
+            done += len(chunk)
+            if time.monotonic() - said > _PATIENCE:
+                said = time.monotonic()
+                print(f"decoded {done:,} of {len(files):,} images")
+        if not first:
+            raise DataError(
+                "images that can be read", f"none of {len(files)}: {self.unreadable[0]}", "replace the files"
+            )
+        return pixels
+
+
+class _Files(Dataset["UInt8[np.ndarray, 'height width 3'] | UnreadableImage"]):
+    """The files of an index, decoded."""
+
+    def __init__(self, index: SampleIndex, images: Path) -> None:
+        self.index, self.images = index, str(images)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, sample: int) -> "UInt8[np.ndarray, 'height width 3'] | UnreadableImage":
+        try:
+            return np.asarray(decode_rgb(self.path(sample)))
+        except UnreadableImage as error:
+            return error
+
+    def path(self, sample: int) -> str:
+        return os.path.join(self.images, self.index.path(sample))  # noqa: PTH118 (a list may hold absolute paths)
+
+
+def _allocate(images: int, size: tuple[int, ...], device: torch.device, room: int) -> Tensor:
+    height, width = size[:2]
+    bytes_wanted = images * 3 * height * width
+    if bytes_wanted > room:
+        raise ConfigError(
+            f"resident images of at most {room:,} bytes: half of what {device} offers, less the lists before",
+            f"{images:,} images of {_pixels(size)}: {bytes_wanted:,} bytes",
+            "set data.resident=false, or keep smaller copies of the images",
+        )
+    return torch.zeros(images, 3, height, width, dtype=torch.uint8, device=device)
+
+
+def _pixels(size: tuple[int, ...]) -> str:
+    return f"{size[1]} x {size[0]} pixels"
+
+
+def resize(
+    images: UInt8[Tensor, "batch 3 height width"],
+    boxes: Float32[Tensor, "batch 4"],
+    flip: Bool[Tensor, " batch"],
+    *,
+    size: int,
+    interpolation: Interpolation,
+) -> UInt8[Tensor, "batch 3 {size} {size}"]:
+    """Resize a box of each image to a square, and mirror some: the bytes that the transforms give, of Pillow.
+
+    Pillow's resampling is separable and linear: rows first, then columns, with weights of 22 bits, each pass rounded
+    to bytes. Here a pass is a product of matrices of whole numbers, in 64-bit floats that hold their sums exactly: in
+    any order of summation, and so on any device.
+
+    Args:
+        images: the sources.
+        boxes: left, upper, right, lower in source pixels, within the image.
+        flip: which are mirrored, left to right.
+        size: edge of the square, pixels.
+        interpolation: the filter.
+    """
+    batch, _, height, width = images.shape
+    columns = torch.arange(size, device=images.device)
+    across = _weights(
+        boxes[:, 0], boxes[:, 2], width, torch.where(flip[:, None], size - 1 - columns, columns), interpolation
+    )
+    down = _weights(boxes[:, 1], boxes[:, 3], height, columns.expand(batch, size), interpolation)
+    # Rows of one image stand under each other, its three channels side by side: no product needs a copy.
+    rows = images.transpose(1, 2).to(torch.float64, memory_format=torch.contiguous_format)
+    rows = _bytes(rows.view(batch, height * 3, width) @ across.transpose(1, 2))
+    square = _bytes(down @ rows.view(batch, height, 3 * size)).to(torch.uint8)
+    return square.view(batch, size, 3, size).transpose(1, 2).contiguous()
+
+
+def _weights(
+    begin: Float32[Tensor, " batch"],
+    end: Float32[Tensor, " batch"],
+    length: int,
+    places: Int64[Tensor, "batch size"],
+    interpolation: Interpolation,
+) -> Float64[Tensor, "batch size {length}"]:
+    """Weight of each of `length` source pixels in the output pixels at some places, in whole parts of 2**22.
+
+    The filter reaches beyond the box as far as the image does, as in Pillow.
+    """
+    size = places.shape[1]
+    scale = ((end - begin).double() / size)[:, None, None]
+    wide = scale.clamp(min=1.0)  # an antialiased filter is as wide as an output pixel
+    center = begin.double()[:, None, None] + (places[:, :, None] + 0.5) * scale
+    support = 2 if interpolation == "bicubic" else 1
+    taps = torch.arange(2 * math.ceil(support * max(1.0, length / size)) + 1, device=begin.device)
+    source = (center - support * wide + 0.5).floor() + taps
+    weight = _filter((source - center + 0.5) * (1.0 / wide), interpolation)
+    weight.masked_fill_((source < 0) | (source >= length), 0.0)
+    weight = weight / weight.sum(dim=2, keepdim=True) * _PARTS
+    weight = (weight + torch.where(weight < 0, -0.5, 0.5)).trunc_() / _PARTS
+    matrix = torch.zeros(*places.shape, length, dtype=torch.float64, device=begin.device)
+    return matrix.scatter_add_(2, source.clamp_(0, length - 1).long(), weight)
+
+
+def _filter(x: Float64[Tensor, "batch size taps"], interpolation: Interpolation) -> Float64[Tensor, "batch size taps"]:
+    """The value of the filter at a distance, in output pixels; 0 from its support on. Bicubic is a = -1/2."""
+    x = x.abs()
+    if interpolation == "bilinear":
+        return (1.0 - x).clamp_(min=0.0)
+    near = (1.5 * x - 2.5) * x * x + 1.0
+    x.clamp_(max=2.0)  # where it is 0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
+    return torch.where(x < 1.0, near, far)
+
+
+def _bytes(sums: Float64[Tensor, "batch rows columns"]) -> Float64[Tensor, "batch rows columns"]:
+    """Round weighted sums of bytes to bytes."""
+    return sums.add_(0.5).clamp_(0, 255).floor_()

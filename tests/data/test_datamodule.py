@@ -1,0 +1,74 @@
+"""The loaders of a run."""
+
+import lightning as L
+import pytest
+import torch
+
+from lt_extrap.data import datamodule
+from lt_extrap.data.datamodule import ImageDataModule
+from lt_extrap.data.target import load_target
+from lt_extrap.data.training_set import build_training_set
+from lt_extrap.errors import ConfigError
+
+
+def data_of(config):
+    target = load_target(config.target)
+    training = build_training_set(config.auxiliary, target, seed=config.seed)
+    return ImageDataModule(target, training, recipe=config.recipe, loading=config.data, seed=config.seed)
+
+
+def loaders(data):
+    data.setup("fit")
+    return [data.train_dataloader(), *data.val_dataloader(), data.test_dataloader()]
+
+
+def test_resident_batches_are_those_of_the_loader(small):
+    from_files = loaders(data_of(small("component=silencing")))
+    resident = loaders(data_of(small("component=silencing", "data.resident=true")))
+    for ours, theirs in zip(resident, from_files, strict=True):
+        assert ours.num_workers == 0
+        if hasattr(ours.sampler, "set_epoch"):
+            ours.sampler.set_epoch(3)
+            theirs.sampler.set_epoch(3)
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.equal(a.images, b.images)
+            assert torch.equal(a.label, b.label)
+            assert torch.equal(a.sample, b.sample)
+            assert a.unreadable == b.unreadable == []
+
+
+def test_a_resident_set_is_decoded_once_and_only_where_it_is_wanted(small):
+    data = data_of(small("component=baseline", "data.resident=true", "target.val=null"))
+    data.setup("test")
+    test = data.test_dataloader().dataset
+    with pytest.raises(KeyError):
+        data.train_dataloader()
+    data.setup("test")
+    assert data.test_dataloader().dataset is test
+    assert data.val_dataloader() == []
+
+
+def test_all_lists_together_have_one_room(small, monkeypatch):
+    data = data_of(small("component=baseline", "data.resident=true"))
+    sizes = [3 * 24 * 24 * len(index) for index in (data.training.index, data.target.val, data.target.test)]
+    monkeypatch.setattr(datamodule, "room", lambda device: sum(sizes) - 1)
+    with pytest.raises(ConfigError, match=f"at most {sizes[2] - 1:,} bytes"):
+        data.setup("fit")
+    monkeypatch.setattr(datamodule, "room", lambda device: sum(sizes))
+    data.setup("fit")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_memory_is_pinned_for_the_device_that_trains(small, monkeypatch, device):
+    data = data_of(small("component=baseline"))
+    data.trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a GPU that the trainer need not use
+    monkeypatch.setattr(type(data.trainer.strategy), "root_device", torch.device(device))
+    assert [loader.pin_memory for loader in loaders(data)] == [device == "cuda"] * 3
+
+
+@pytest.mark.parametrize(("prefetch", "ahead"), [("null", 2), ("5", 5)])
+def test_prefetched_batches(small, prefetch, ahead):
+    data = data_of(small("component=baseline", "data.workers=1", f"data.prefetch={prefetch}"))
+    assert [loader.prefetch_factor for loader in loaders(data)] == [ahead] * 3
+    assert all(loader.persistent_workers for loader in loaders(data))
