@@ -16,7 +16,7 @@ from rich.console import Console
 
 from lt_extrap import checkpoints, cli, runs
 from lt_extrap.compose import from_hydra
-from lt_extrap.config import Balanced, Budget, NoAuxiliary, TrainConfig, check
+from lt_extrap.config import Balanced, Budget, Loading, NoAuxiliary, TrainConfig, check
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.target import TargetSet, check_images, check_labels, load_target
@@ -91,7 +91,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         check_images(index, target.images, file)
         target = dataclasses.replace(target, test=index)
     module = load_module(run, target, config.weights)
-    loading = dataclasses.replace(run.config.data, workers=config.workers)
+    loading = Loading(workers=config.workers)
     data = ImageDataModule(target, None, recipe=run.config.recipe, loading=loading, seed=run.config.seed)
     # The precision of the run: another one would give other numbers under the same name.
     options = {"precision": run.config.trainer.get("precision", "32-true"), **config.trainer}
