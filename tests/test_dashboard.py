@@ -1,15 +1,16 @@
 """Runs on W&B, read back from what W&B itself wrote; the network ends at this machine."""
 
+import gc
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,10 @@ def parts_of(folder):
     return sorted((folder / "wandb").glob("*run-*-*"), key=lambda part: part.name.split("run-")[-1])
 
 
+def values(items):
+    return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+
+
 def told(folder):
     """What the parts of a run hold: the rows of its charts, its summary, configuration and so on."""
     wandb = SimpleNamespace(rows=[], tables={}, summary={}, config={}, exits=[], preempted=0, runs=[], axes=set())
@@ -39,22 +44,14 @@ def told(folder):
         for record in transaction_log.records(file):
             match record.WhichOneof("record_type"):
                 case "history":
-                    row = {
-                        item.key or ".".join(item.nested_key): json.loads(item.value_json)
-                        for item in record.history.item
-                    }
-                    row = {key: value for key, value in row.items() if not key.startswith("_")}
-                    if "per_class" in row:
-                        for key, value in row.items():
-                            wandb.tables[key] = json.loads((part / "files" / value["path"]).read_text())
-                    else:
-                        wandb.rows.append(row)
+                    row = {key: value for key, value in values(record.history.item).items() if not key.startswith("_")}
+                    tables = {key.removesuffix(".path"): row[key] for key in row if key.endswith(".path")}
+                    wandb.tables |= {key: json.loads((part / "files" / at).read_text()) for key, at in tables.items()}
+                    wandb.rows += [] if tables else [row]
                 case "summary":
-                    for item in record.summary.update:
-                        wandb.summary[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+                    wandb.summary |= values(record.summary.update)
                 case "config":
-                    for item in record.config.update:
-                        wandb.config[item.key or ".".join(item.nested_key)] = json.loads(item.value_json)
+                    wandb.config |= values(record.config.update)
                 case "run":
                     wandb.runs.append(record.run)
                 case "exit":
@@ -91,10 +88,8 @@ def at_step(monkeypatch, step, act):
 
 def core():
     """The process of W&B that belongs to this one."""
-    children = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True, text=True, check=True
-    )
-    return int(children.stdout)
+    command = ["pgrep", "--newest", "--parent", str(os.getpid()), "wandb-core"]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 @pytest.fixture
@@ -221,9 +216,10 @@ train(configure(*{SMALL + RUN!r}), Path(sys.argv[1]))
 def test_rows_that_w_and_b_has_are_not_sent_again(small, tmp_path, monkeypatch):
     """Stopped at step 17; what was written then stays, and a part in which half was written is gone on with."""
     folder = tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
+    with monkeypatch.context() as patch:
         at_step(patch, 16, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        train(small(*RUN), folder)
+        with pytest.raises(Stopped):
+            train(small(*RUN), folder)
     wandb = told(folder)
     assert (wandb.exits, wandb.preempted) == ([143], 1)
     (part,) = parts_of(folder)
@@ -244,7 +240,10 @@ def test_a_run_that_fails_is_marked_so(small, tmp_path):
     assert told(tmp_path / "run").exits == [1]
 
 
-@pytest.mark.parametrize(("number", "limit"), [(signal.SIGKILL, 10.0), (signal.SIGSTOP, 0.5)])
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # W&B does not wait for it
+@pytest.mark.parametrize(
+    ("number", "limit"), [(signal.SIGKILL, 10.0), pytest.param(signal.SIGSTOP, 0.5, marks=pytest.mark.slow)]
+)
 def test_w_and_b_dies_or_hangs_in_the_middle(small, tmp_path, monkeypatch, capfd, number, limit):
     """Its process is killed, or stops answering: told once, and the run is as long and as good as ever."""
     monkeypatch.setattr(dashboard, "_CALL", limit)
@@ -270,8 +269,9 @@ def test_w_and_b_dies_or_hangs_in_the_middle(small, tmp_path, monkeypatch, capfd
     assert str(tmp_path / "run") in told_once[0]
     assert "Traceback" not in output.err
     assert broken < 30
-    train(small(*RUN), tmp_path / "next")  # the next job has a process of its own
+    train(small("component=baseline", "logger=wandb"), tmp_path / "next")  # the next job has a process of its own
     assert told(tmp_path / "next").exits == [0]
+    gc.collect()
 
 
 def test_its_folder_cannot_be_made(small, tmp_path, capfd):
@@ -283,20 +283,22 @@ def test_its_folder_cannot_be_made(small, tmp_path, capfd):
     assert "did not begin" in line
 
 
-@pytest.mark.parametrize("size", ["4k", "64k"])
-def test_its_disk_is_full(small, tmp_path, capfd, size):
+@pytest.mark.parametrize("step", [pytest.param(None, marks=pytest.mark.slow), 12])
+def test_its_disk_is_full(small, tmp_path, capfd, monkeypatch, step):
     """Full from the start, or within the run."""
     folder = tmp_path / "run" / "wandb"
     folder.mkdir(parents=True)
-    mount = shutil.which("mount")
-    if (
-        mount is None
-        or subprocess.run(
-            [mount, "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=False, capture_output=True
-        ).returncode
-    ):
+    options = "size=1m" if step else "size=4k"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=False).returncode:
         pytest.skip("no file system can be mounted here")
+
+    def fill():
+        with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+
     try:
+        at_step(monkeypatch, step, fill)
         results = train(small(*RUN), tmp_path / "run")
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
@@ -351,3 +353,69 @@ class Server(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A W&B server on this machine, and an account on it."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        server.asked = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("WANDB_API_KEY", 40 * "a")
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+ONLINE = (*RUN, "logger.offline=false")
+
+
+@pytest.mark.slow
+def test_online_by_one_key(small, tmp_path, capfd, server):
+    train(small(*ONLINE), tmp_path / "run")
+    (line,) = [line for line in said(capfd.readouterr().out) if "http" in line]
+    assert line.startswith(f"W&B: http://127.0.0.1:{server.server_port}/me/lt_extrap/runs/")
+    assert any("upsertBucket" in asked for asked in server.asked)
+    assert any("file_stream" in asked for asked in server.asked)
+    assert told(tmp_path / "run").exits == [0]
+
+
+@pytest.mark.slow
+def test_the_network_goes_in_the_middle(small, tmp_path, capfd, server, monkeypatch):
+    monkeypatch.setattr(dashboard, "_END", 3.0)
+    stopped = []
+
+    def gone():
+        server.shutdown()
+        server.server_close()
+        stopped.append(time.monotonic())
+
+    at_step(monkeypatch, 12, gone)
+    results = train(small(*ONLINE), tmp_path / "run")
+    assert time.monotonic() - stopped[0] < 3 + 2 * 10 + 10
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
+    lines = said(capfd.readouterr().out)
+    assert len([line for line in lines if "did not" in line]) == 1
+    (part,) = parts_of(tmp_path / "run")
+    assert lines[-1] == f"W&B: wandb sync --include-online {part}"
+    wandb = told(tmp_path / "run")
+    assert [step for key, step, _ in points(wandb.rows) if key == "train/loss"] == list(range(25))
+    assert wandb.summary["test/acc"] == results["test"]["acc"]
+
+
+@pytest.mark.parametrize("key", [None, 40 * "a"])
+def test_without_a_network_or_an_account_it_is_offline(small, tmp_path, capfd, home, monkeypatch, key):
+    monkeypatch.setattr(dashboard, "_BEGIN", 2.0)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    if key:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+    train(small("component=baseline", "logger=wandb", "logger.offline=false"), tmp_path / "run")
+    first, *_, last = said(capfd.readouterr().out)
+    assert "offline" in first
+    assert ("API key" in first) == (key is None)
+    part = parts_of(tmp_path / "run")[-1]
+    assert last == f"W&B: wandb sync {part}"
+    assert part.name.startswith("offline-run-")

@@ -141,15 +141,17 @@ class Dashboard(Logger):
         code: Any = error.code if isinstance(error, Stopped) else int(error is not None)
         if isinstance(error, Stopped):
             self._attempt("take the interruption", lambda run: run.mark_preempting())
-        if self._run is not None:
-            try:  # whatever failed before: a run without its end counts as crashed
+        begun = self._run is not None
+        try:  # whatever failed before: a run without its end counts as crashed
+            if begun:
                 _within(_CALL if self.offline else _CALL + _END, lambda: self._run.finish(exit_code=code))
-                self._check()
-            except Exception as broken:
-                self._lose("end as it should", broken)
-            if not (self._lost and self.offline):
-                _say(self._where())
+        except Exception as broken:
+            self._lose("end in time", broken)
         self._release()
+        if begun and not self._lost:
+            self._check()
+        if begun and not (self._lost and self.offline):
+            _say(self._where())
         return False
 
     def _begin(self) -> None:
@@ -254,9 +256,10 @@ class Dashboard(Logger):
         self._rows += 1
 
     def _check(self) -> None:
-        written = transaction_log.history(self._wandb, self.id)  # W&B says nothing of a full disk
+        # W&B says nothing of a full disk. Its file is whole when its process has ended.
+        written = transaction_log.history(self._wandb, self.id)
         if written < self._rows:
-            raise OSError(f"its files hold {written} of {self._rows} rows, as when the disk is full")
+            self._lose("keep what it was told", OSError(f"{written} of {self._rows} rows, as when the disk is full"))
 
     def _where(self) -> str:
         """The address of the run, or the command that uploads it: all its parts, in the order of their starts."""
