@@ -336,6 +336,11 @@ class Server(BaseHTTPRequestHandler):
             answer = {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
         elif "Viewer" in query:
             answer = {"viewer": {"id": "1", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
+        elif "query ArtifactType" in query:
+            answer = {"project": {"artifact": None}}
+        elif "createArtifact(" in query:
+            files = {"id": "1", "digest": "", "state": "COMMITTED", "aliases": [], "artifactSequence": {"id": "1"}}
+            answer = {"createArtifact": {"artifact": files}}
         self.answer({"data": answer})
 
     def do_PUT(self):
