@@ -1,6 +1,7 @@
 """A run that is stopped anywhere and started again equals the straight run, bit for bit."""
 
 import contextlib
+import csv
 import errno
 import io
 import json
@@ -18,7 +19,7 @@ from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.train import train
 
 # 10 steps an epoch of the baseline, 13 of silencing.
-LONG = ("budget={unit: epochs, amount: 3, warmup: 1}", "recipe.ema=0.9", "recipe.mixup=0.8", "logger.version=null")
+LONG = ("budget={unit: epochs, amount: 3, warmup: 1}", "recipe.ema=0.9", "recipe.mixup=0.8")
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,20 @@ def stopped_and_resumed(config, folder, monkeypatch, steps, number=signal.SIGTER
         assert stopped.value.code == 128 + number
         assert not (folder / "results.json").exists()
     train(config, folder)
+
+
+def test_the_rows_of_every_start_are_kept(small, tmp_path, monkeypatch):
+    """A step that a signal came in is not left out; a kill (test_kill.py) may leave rows in two files."""
+    config = small("component=baseline", "trainer.log_every_n_steps=1", *LONG)
+    stopped_and_resumed(config, tmp_path / "run", monkeypatch, (7, 22))
+    lengths, steps = [], []
+    for start in range(3):
+        with (tmp_path / "run" / "csv" / f"version_{start}" / "metrics.csv").open() as file:
+            part = [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
+        lengths.append(len(part))
+        steps += part
+    assert lengths == [7, 15, 8]
+    assert steps == list(range(30))
 
 
 def epoch_lines(out):

@@ -129,6 +129,9 @@ class Checkpoints(L.Callback):
         ends = epoch_ends or trainer.global_step == trainer.max_steps
         if ends or self.stop.received or time.monotonic() - self._saved >= self.every:
             self._save_last(trainer)
+        if self.stop.received and not ends:
+            # Lightning gives a step to the loggers after this hook, which does not return; the next start is behind it.
+            trainer._logger_connector.update_train_step_metrics()
         self._answer(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

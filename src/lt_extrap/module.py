@@ -110,7 +110,7 @@ class ExtrapolationModule(L.LightningModule):
         self._report("val")
 
     def on_test_epoch_end(self) -> None:
-        self.per_class = self.metrics.per_class()
+        self.per_class, self.confusions = self.metrics.per_class(), self.metrics.confusions()
         self._report(self.split)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

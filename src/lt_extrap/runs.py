@@ -8,7 +8,7 @@ import platform
 import re
 import secrets
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,10 +23,10 @@ from lt_extrap.compose import from_dict, kinds, to_dict
 from lt_extrap.config import TrainConfig
 from lt_extrap.data.target import ClassTable
 from lt_extrap.errors import ConfigError, RunError
-from lt_extrap.model.metrics import PerClass
+from lt_extrap.model.metrics import Confusions, PerClass
 
 RESULTS, RUN, PER_CLASS, WEIGHTS = "results.json", "run.json", "per_class.csv", "model.safetensors"
-CHECKPOINTS = "checkpoints"
+CONFUSIONS, CHECKPOINTS = "confusions.csv", "checkpoints"
 FORMAT = 1  # of a run folder; another one is refused
 
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
@@ -226,15 +226,30 @@ def write_per_class(path: Path, classes: ClassTable, measured: PerClass) -> None
         classes.shots,
         classes.counts.tolist(),
         measured.support.tolist(),
-        measured.accuracy.tolist(),
+        ("" if accuracy != accuracy else f"{accuracy:.6f}" for accuracy in measured.accuracy.tolist()),
         strict=True,
     )
+    write_table(path, ["class", "name", "shot", "train_images", "test_images", "accuracy"], rows)
+
+
+def write_confusions(path: Path, confusions: Confusions) -> None:
+    """Write a row a pair of classes that was confused: true class, predicted class, test images; most first."""
+    columns = (column.tolist() for column in confusions)
+    write_table(path, ["class", "predicted", "images"], zip(*columns, strict=True))
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file whole or not at all."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["class", "name", "shot", "train_images", "test_images", "accuracy"])
-        writer.writerows([*row[:-1], "" if row[-1] != row[-1] else f"{row[-1]:.6f}"] for row in rows)
+        csv.writer(file).writerows([header, *rows])
     temporary.replace(path)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, by the names of its header."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _replace(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ from rich.console import Console
 from lt_extrap import checkpoints, cli, compose, runs
 from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
 from lt_extrap.config import TrainConfig, check
+from lt_extrap.dashboard import Dashboard
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import TrainingSet, build_training_set
 from lt_extrap.errors import ConfigError, TrainingError
+from lt_extrap.gains import GAINS, baseline_of, largest_gains, write_gains
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.module import ExtrapolationModule, build_module
 from lt_extrap.paths import conf_dir
@@ -37,7 +39,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
 
     Args:
         config: the run.
-        folder: where run.json, checkpoints, results.json, per_class.csv and model.safetensors go.
+        folder: where run.json, checkpoints, results.json, tables and model.safetensors go.
 
     Returns:
         The content of results.json; at once if the folder holds the finished run.
@@ -104,17 +106,22 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
                 "seconds": round(kept.seconds, 1),
                 "unreadable": list(module.unreadable),
             }
-        direct = DirectClassifier(
-            model=module.measured.direct(len(target.classes)),
-            backbone=config.backbone,
-            classes=target.classes.names,
-            image_size=config.recipe.image_size,
-            crop_fraction=config.recipe.crop_fraction,
-        )
-        direct.save(folder / runs.WEIGHTS)
-        runs.write_per_class(folder / runs.PER_CLASS, target.classes, module.per_class)
-        runs.write_json(folder / runs.RESULTS, results)
-        checkpoints.strip(kept.folder)
+            direct = DirectClassifier(
+                model=module.measured.direct(len(target.classes)),
+                backbone=config.backbone,
+                classes=target.classes.names,
+                image_size=config.recipe.image_size,
+                crop_fraction=config.recipe.crop_fraction,
+            )
+            direct.save(folder / runs.WEIGHTS)
+            runs.write_per_class(folder / runs.PER_CLASS, target.classes, module.per_class)
+            runs.write_confusions(folder / runs.CONFUSIONS, module.confusions)
+            if (baseline := baseline_of(folder, config.seed)) is not None:
+                write_gains(folder / GAINS, largest_gains(folder, baseline))
+            runs.write_json(folder / runs.RESULTS, results)
+            checkpoints.strip(kept.folder)
+            if isinstance(logger, Dashboard):
+                logger.log_results(results)
     console.print(result_line(results["test"], results["selected"], str(folder)), highlight=False, soft_wrap=True)
     return results
 
@@ -165,17 +172,9 @@ def _logger(config: TrainConfig, folder: Path) -> Iterator[Logger | bool]:
         yield False
         return
     logger: Logger = hydra.utils.instantiate(config.logger, save_dir=str(folder))
-    logger.log_hyperparams(compose.to_dict(config))
-    status = "failed"
-    try:
+    with logger if isinstance(logger, Dashboard) else nullcontext():
+        logger.log_hyperparams(compose.to_dict(config))
         yield logger
-        status = "success"
-    finally:
-        logger.finalize(status)
-        if config.logger["_target_"].endswith("WandbLogger"):
-            import wandb  # a second to import, and only here needed
-
-            wandb.finish(exit_code=0 if status == "success" else 1)
 
 
 def _files(config: TrainConfig, root: Path) -> dict[str, Path]:

@@ -218,6 +218,7 @@ def test_no_table_of_classes_by_classes():
     with LargestTensor() as largest:
         metrics.update(logits, label)
         metrics.compute()
+        metrics.confusions()
     assert largest.nbytes <= logits.nbytes  # 0.5 MB, where a table has 530 MB
 
     peer = MulticlassStatScores(1000, average=None, validate_args=False)
@@ -234,6 +235,32 @@ def test_per_class_figures():
     assert support.tolist() == [2, 1, 0]
 
 
+def test_confusions_are_counted_without_a_matrix():
+    metrics = LongTailMetrics([MANY, FEW, FEW])
+    shown = [(0, 1), (2, 0), (0, 0), (0, 2), (1, 1), (2, 0), (1, 0)]
+    label, prediction = (torch.tensor(column) for column in zip(*shown, strict=True))
+    logits = torch.nn.functional.one_hot(prediction, 5).float()  # two auxiliary columns
+    metrics.update(logits[:3], label[:3])
+    metrics.update(logits[3:], label[3:])
+    rows = list(zip(*(column.tolist() for column in metrics.confusions()), strict=True))
+    assert rows == [(2, 0, 2), (0, 1, 1), (0, 2, 1), (1, 0, 1)]
+    metrics.reset()
+    assert metrics.confusions().images.tolist() == []
+
+
+@settings(deadline=None)
+@given(evaluations())
+def test_confusions_are_what_accuracy_leaves(evaluation):
+    shots, logits, label = evaluation
+    metrics = LongTailMetrics(shots)
+    metrics.update(logits, label)
+    confusions, (accuracy, support) = metrics.confusions(), metrics.per_class()
+    wrong = torch.zeros(len(shots)).index_add_(0, confusions.label, confusions.images.float())
+    assert wrong.tolist() == pytest.approx(((1 - accuracy.nan_to_num(1)) * support).tolist(), abs=1e-4)
+    assert (confusions.label != confusions.predicted).all()
+    assert confusions.images.tolist() == sorted(confusions.images.tolist(), reverse=True)
+
+
 def test_processes_are_summed_and_given_back():
     metrics = LongTailMetrics([MANY, FEW])
     metrics.update(*right_or_wrong([(0, True), (1, False), (1, True)]))
@@ -243,6 +270,8 @@ def test_processes_are_summed_and_given_back():
     metrics.dist_sync_fn = lambda state, group: [state, state]  # two processes that saw the same
     assert metrics.per_class().support.tolist() == [2, 4]
     assert metrics.support.tolist() == [1, 2]
+    assert [column.tolist() for column in metrics.confusions()] == [[1], [0], [2]]
+    assert len(metrics.pairs) == 1
     both = {name: value.item() for name, value in metrics.compute().items()}
     assert both == pytest.approx({name: value.item() for name, value in alone.items()}, nan_ok=True)
 

@@ -7,6 +7,7 @@ import torch
 import torchmetrics
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
 
 from lt_extrap.model.shots import Shot
 
@@ -21,13 +22,21 @@ class PerClass(NamedTuple):
     support: Int64[Tensor, " target"]  # test images
 
 
+class Confusions(NamedTuple):
+    """The pairs of classes that occur among wrong predictions, most frequent first, then by class ids."""
+
+    label: Int64[Tensor, " pairs"]
+    predicted: Int64[Tensor, " pairs"]
+    images: Int64[Tensor, " pairs"]  # at least 1
+
+
 class LongTailMetrics(torchmetrics.Metric):
     """Accuracy by shot, calibration, and the probability that auxiliary classes take at test time.
 
-    The states are vectors with an entry a target class or a calibration bin, all integers, so that the
+    The states are vectors with an entry a target class, a calibration bin or an image, all integers, so that the
     result does not depend on how images fall into batches and processes. There is no confusion matrix:
     for the 8,142 classes of iNaturalist 2018 it would be 530 MB, and torchmetrics' MulticlassStatScores
-    makes exactly that in every update.
+    makes exactly that in every update. Its entries that are not 0 are counted from one integer an image.
 
     Args:
         shots: the group of each target class, in the order of the class ids (see `shot_of`).
@@ -42,6 +51,7 @@ class LongTailMetrics(torchmetrics.Metric):
     bin_correct: Int64[Tensor, " bins"]
     bin_confidence: Int64[Tensor, " bins"]
     auxiliary: Int64[Tensor, ""]
+    pairs: list[Int64[Tensor, " batch"]]  # label * targets + prediction, of each image; one tensor while synchronised
 
     def __init__(self, shots: Sequence[Shot]) -> None:
         super().__init__()
@@ -51,6 +61,7 @@ class LongTailMetrics(torchmetrics.Metric):
         for state in ("bin_correct", "bin_confidence"):
             self.add_state(state, torch.zeros(_BINS, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("auxiliary", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("pairs", [], dist_reduce_fx="cat")
 
     def update(self, logits: Float[Tensor, "batch classes"], label: Int64[Tensor, " batch"]) -> None:
         """Add a batch.
@@ -78,6 +89,7 @@ class LongTailMetrics(torchmetrics.Metric):
         self.bin_correct = self.bin_correct + _sums(correct, place, _BINS)
         self.bin_confidence = self.bin_confidence + _sums(confidence, place, _BINS)
         self.auxiliary = self.auxiliary + _fixed_point(torch.sigmoid(auxiliary_mass - target_mass)).sum()
+        self.pairs.append(label * num_target + prediction)
 
     def compute(self) -> dict[str, Float32[Tensor, ""]]:
         """All figures, as fractions 0..1; NaN for a group without classes or without test images.
@@ -110,6 +122,16 @@ class LongTailMetrics(torchmetrics.Metric):
         """Accuracy and test images of each target class, over all processes."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             return PerClass(self.true_positives / self.support, self.support)
+
+    def confusions(self) -> Confusions:
+        """Which class was taken for which other one, and how often, over all processes."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            every = dim_zero_cat(self.pairs) if len(self.pairs) else self.support.new_zeros(0)
+        pairs, images = torch.unique(every, return_counts=True)
+        label, predicted = pairs // len(self.shots), pairs % len(self.shots)
+        wrong = label != predicted
+        order = images[wrong].argsort(descending=True, stable=True)
+        return Confusions(label[wrong][order], predicted[wrong][order], images[wrong][order])
 
     def _members(self, shot: Shot) -> Bool[Tensor, " target"]:
         return torch.tensor([own is shot for own in self.shots], device=self.support.device)
