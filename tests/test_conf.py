@@ -69,7 +69,7 @@ def test_only_the_known_files_are_there():
     groups = {path.name for path in conf_dir().iterdir()}
     assert groups == {
         *("train.yaml", "report.yaml", "target", "auxiliary", "loss", "backbone", "head", "recipe"),
-        *("trainer", "logger", "component", "experiment"),
+        *("trainer", "logger", "component", "experiment", "sweep"),
     }
 
 
