@@ -156,37 +156,41 @@ def test_a_failed_job_neither_ends_the_sweep_nor_hides(command, monkeypatch):
     build = train.build_module
 
     def broken(config, *args, **options):
-        if config.seed == 1:
+        if config.loss.lambda_s == 0.5:
             raise KeyError("unforeseen")
         return build(config, *args, **options)
 
-    words = (*SMALL, "component=silencing", "loss.lambda_s=2,0.1")
+    words = ("-m", *SMALL, "component=silencing", "loss.lambda_s=2,0.1,0.5")
     with monkeypatch.context() as patched:
         patched.setattr(train, "build_module", broken)
         # Batches of one job: Hydra itself would begin none after a failure.
-        status, printed = command("-m", *words, "seed=0,1", "hydra.sweeper.max_batch_size=1")
+        status, printed = command(*words, "hydra.sweeper.max_batch_size=1")
     assert status == 1
-    assert listed(printed) == ["failed", "failed", "finished", "failed"]
+    assert listed(printed) == ["failed", "finished", "failed"]
     conclusion = printed.split("sweep of ")[1]
-    assert conclusion.startswith("4 jobs: 3 failed, 1 finished")
-    assert conclusion.count("ConfigError wanted: loss.lambda_s to be in 0..1 found: 2.0") == 2
+    assert conclusion.startswith("3 jobs: 2 failed, 1 finished")
+    assert conclusion.count("ConfigError wanted: loss.lambda_s to be in 0..1 found: 2.0") == 1
     assert conclusion.count("KeyError: 'unforeseen'") == 1
     assert conclusion.rstrip().endswith("interrupted ones go on")
     assert "Traceback" not in conclusion
     assert printed.count("Traceback") == 1
     logs = [file.read_text() for file in Path("runs/demo").glob("*/train.log")]
     assert sum("Traceback" in log and "unforeseen" in log for log in logs) == 1
-    assert sum("wanted: loss.lambda_s" in log and "Traceback" not in log for log in logs) == 2
+    assert sum("wanted: loss.lambda_s" in log and "Traceback" not in log for log in logs) == 1
     (table,) = Path("runs/demo").glob("sweep-*.md")
-    assert re.fullmatch(r"sweep-loss\.lambda_s-[0-9a-f]{6}\.md", table.name)
     assert [line.split()[1] for line in table.read_text().splitlines()[2:]] == ["loss.lambda_s+0.1"]
 
-    status, printed = command("-m", *SMALL, "component=silencing", "loss.lambda_s=0.1", "seed=0,1")
-    assert status == 0
-    assert listed(printed) == ["finished"] * 2
+    # What was wrong in the program is mended; what was wrong in the command stays.
+    status, printed = command(*words)
+    assert status == 1
+    assert listed(printed) == ["failed", "finished", "finished"]
     assert printed.count("finished before") == 1
-    assert "to do" not in printed
-    assert len(list(Path("runs/demo").glob("sweep-*.png"))) == 2  # another sweep's is left alone
+    assert [line.split()[1] for line in table.read_text().splitlines()[2:]] == [
+        "loss.lambda_s+0.1",
+        "loss.lambda_s+0.5",
+    ]
+    assert table.with_suffix(".csv").is_file()
+    assert table.with_suffix(".png").is_file()
     assert not list(Path("runs/demo").glob(".sweep-*"))
 
 
@@ -204,6 +208,7 @@ def test_a_sweep_that_is_stopped_says_what_is_missing(command, monkeypatch):
     assert listed(printed) == ["finished", "stopped", "not begun"]
     assert printed.rstrip().endswith("interrupted ones go on")
     assert not list(Path("runs/demo").glob("*.png"))
+    assert not list(Path("runs/demo").glob(".sweep-*"))
 
 
 @pytest.mark.parametrize(
@@ -298,7 +303,7 @@ def test_launchers(launcher):
 @pytest.mark.slow
 def test_jobs_side_by_side_are_stopped_together_and_go_on():
     words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "loss.lambda_s=0,0.1,0.5"]
-    budget = "budget={unit: epochs, amount: 40, warmup: 2}"
+    budget = "budget={unit: epochs, amount: 15, warmup: 2}"
     process = start(*words, budget)
     begun = time.monotonic()
     while len(list(Path("runs/demo").glob("*/checkpoints/last.ckpt"))) < 2:
@@ -308,11 +313,12 @@ def test_jobs_side_by_side_are_stopped_together_and_go_on():
     os.killpg(process.pid, signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130, printed
-    assert listed(printed).count("finished") == 0
+    assert listed(printed)[2] == "not begun"
+    assert "stopped" in listed(printed)
     assert "to do: run the same command again" in printed
     process = start(*words, budget)
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0, printed
     assert listed(printed) == ["finished"] * 3
     starts = [len(json.loads(file.read_text())["starts"]) for file in Path("runs/demo").glob("*/run.json")]
-    assert sorted(starts) == [1, 2, 2]
+    assert max(starts) == 2

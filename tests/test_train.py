@@ -2,12 +2,14 @@
 
 import csv
 import json
+import signal
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from lt_extrap.checkpoints import Checkpoints, Stopped
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
@@ -83,6 +85,25 @@ def test_a_finished_run_returns_at_once(small, tmp_path, capsys):
     assert "finished before" in capsys.readouterr().out
     with pytest.raises(RunError, match="recipe.blr"):
         train(small("component=baseline", "recipe.blr=1e-3"), tmp_path / "run")
+
+
+def test_a_run_stopped_at_an_epochs_end_goes_on_as_if_it_had_not_been(small, tmp_path, monkeypatch):
+    config = small("component=silencing", "budget={unit: epochs, amount: 3, warmup: 1}")
+    train(config, tmp_path / "straight")
+    at_the_end = Checkpoints.on_train_epoch_end
+    for epoch in (0, 0, 1):  # the second time before its first step
+
+        def stopped(self, trainer, pl_module, epoch=epoch):
+            if trainer.current_epoch == epoch:
+                self.stop.received = signal.SIGTERM
+            at_the_end(self, trainer, pl_module)
+
+        with monkeypatch.context() as patched, pytest.raises(Stopped):
+            patched.setattr(Checkpoints, "on_train_epoch_end", stopped)
+            train(config, tmp_path / "stopped")
+    train(config, tmp_path / "stopped")
+    a, b = weights(tmp_path / "straight"), weights(tmp_path / "stopped")
+    assert all(torch.equal(a[key], b[key]) for key in a)
 
 
 # validations after epochs 1 and 2, and once more at the end of training

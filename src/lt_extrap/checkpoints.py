@@ -118,6 +118,12 @@ class Checkpoints(L.Callback):
     def load_state_dict(self, state_dict: Mapping[str, float]) -> None:
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
 
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        # What was saved at an epoch's end Lightning ends once more, and would count as two epochs: the run would
+        # reach its last epoch before its last step.
+        for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+            progress["processed"] = progress["completed"]
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.stop.install()
         self._began = self._saved = time.monotonic()

@@ -83,7 +83,9 @@ class EpochLine(L.Callback):
         self.validated = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        loss = sum(self.losses) / len(self.losses) if self.losses else float("nan")
+        if not self.losses:
+            return  # a run that goes on from an epoch's end, which Lightning ends once more
+        loss = sum(self.losses) / len(self.losses)
         self.losses = []
         done, total = trainer.global_step, trainer.max_steps
         seconds = time.monotonic() - self.started
