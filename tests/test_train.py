@@ -98,9 +98,10 @@ def test_a_run_stopped_at_an_epochs_end_goes_on_as_if_it_had_not_been(small, tmp
                 self.stop.received = signal.SIGTERM
             at_the_end(self, trainer, pl_module)
 
-        with monkeypatch.context() as patched, pytest.raises(Stopped):
-            patched.setattr(Checkpoints, "on_train_epoch_end", stopped)
+        monkeypatch.setattr(Checkpoints, "on_train_epoch_end", stopped)
+        with pytest.raises(Stopped):
             train(config, tmp_path / "stopped")
+    monkeypatch.setattr(Checkpoints, "on_train_epoch_end", at_the_end)
     train(config, tmp_path / "stopped")
     a, b = weights(tmp_path / "straight"), weights(tmp_path / "stopped")
     assert all(torch.equal(a[key], b[key]) for key in a)

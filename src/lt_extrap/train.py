@@ -66,7 +66,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         console.print(start_panel(config, target, training, module.model, steps, str(folder)))
         for note in claim.notes:
             console.print(f"not as at the last start: {note}")
-        with _logger(config, folder) as logger, quiet():
+        with quiet(), _logger(config, folder) as logger:  # a logger warns of a run that goes on
             trainer = build_trainer(
                 config.trainer,
                 {
