@@ -70,7 +70,7 @@ def test_only_the_known_files_are_there():
     assert groups == {
         *("train.yaml", "report.yaml", "evaluate.yaml", "predict.yaml", "export.yaml"),
         *("target", "auxiliary", "loss", "backbone", "head", "recipe"),
-        *("trainer", "logger", "component", "experiment"),
+        *("trainer", "logger", "component", "experiment", "sweep"),
     }
 
 

@@ -1,102 +1,72 @@
 import csv
-import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from lt_extrap.errors import ConfigError, RunError
-from lt_extrap.report import ReportConfig, main, markdown, read_rows, tabulate
-
-
-def put(folder, name, seed, overall, few, steps=10):
-    run = folder / name
-    run.mkdir(parents=True)
-    (run / "run.json").write_text("{}")
-    test = {"acc": overall, "acc_many": 0.9, "acc_medium": None, "acc_few": few}
-    content = {"seed": seed, "test": test, "last": test, "steps": steps, "views": 5, "target_views": 3}
-    (run / "results.json").write_text(json.dumps(content))
+from lt_extrap.report import ReportConfig, task
+from test_table import put
 
 
 @pytest.fixture
 def runs(tmp_path):
-    put(tmp_path, "component+baseline-seed+0", 0, 0.40, 0.20)
-    put(tmp_path, "component+baseline-seed+1", 1, 0.44, 0.10)
-    put(tmp_path, "component+silencing-seed+0", 0, 0.45, 0.30)
-    put(tmp_path, "component+silencing-seed+1", 1, 0.47, 0.24)
-    put(tmp_path, "component+random-seed+2", 2, 0.30, 0.10, steps=11)
-    (tmp_path / "component+unfinished").mkdir()
-    return tmp_path
+    for seed, accuracy in enumerate((0.40, 0.44)):
+        put(tmp_path / "runs", f"component+baseline-seed+{seed}", seed, accuracy)
+        put(tmp_path / "runs", f"component+silencing-seed+{seed}", seed, accuracy + 0.05)
+    return tmp_path / "runs"
 
 
-def test_rows_are_what_differs_in_more_than_the_seed(runs):
-    rows, folders = read_rows(runs)
-    assert {row.name: sorted(row.results) for row in rows} == {
-        "component+baseline": [0, 1],
-        "component+random": [2],
-        "component+silencing": [0, 1],
-    }
-    assert len(folders) == 5
-
-
-def test_means_deviations_and_paired_differences(runs):
-    table = tabulate(read_rows(runs)[0], ReportConfig(runs=str(runs)))
-    rows = {row[0]: dict(zip(table[0], row, strict=True)) for row in table[1:]}
-    assert list(rows) == [
-        "component+baseline",
-        "component+random",
-        "component+silencing",
-        "component+silencing - component+baseline",
-    ]
-    assert rows["component+baseline"]["overall"] == "42.0 ± 2.8"
-    assert rows["component+baseline"]["medium"] == "-"
-    assert rows["component+random"]["overall"] == "30.0"
-    assert rows["component+random"]["steps"] == "11"
-    # by seed: 0.05 and 0.03; 0.10 and 0.14
-    difference = rows["component+silencing - component+baseline"]
-    assert (difference["overall"], difference["few"], difference["runs"]) == (
-        "+4.0 ± 1.4",
-        "+12.0 ± 2.8",
-        "2",
-    )
-
-
-def test_markdown_lines_up(runs):
-    lines = markdown(tabulate(read_rows(runs)[0], ReportConfig())).splitlines()
-    assert len({len(line) for line in lines}) == 1
-    assert len({line.count("|") for line in lines}) == 1
-
-
-def test_a_baseline_that_is_not_there(runs):
-    with pytest.raises(RunError, match="component\\+random"):
-        tabulate(read_rows(runs)[0], ReportConfig(baseline="component+basline"))
-
-
-def test_without_a_baseline_there_are_no_differences(runs):
-    rows = [row for row in read_rows(runs)[0] if "baseline" not in row.name]
-    assert [row[0] for row in tabulate(rows, ReportConfig())] == ["row", "component+random", "component+silencing"]
-
-
-def test_two_runs_of_a_seed_in_a_row(runs):
-    put(runs, "component+silencing", 0, 0.5, 0.5)
-    with pytest.raises(RunError, match="one run a seed"):
-        read_rows(runs)
-
-
-def test_weights_are_test_or_last():
-    with pytest.raises(ConfigError, match="test or last"):
-        ReportConfig(weights="best")
-
-
-def test_no_runs_is_said(tmp_path):
-    with pytest.raises(RunError, match="train first"):
-        read_rows(tmp_path)
+def report(runs, **options):
+    task(OmegaConf.structured(ReportConfig(runs=str(runs), **options)))
 
 
 def test_the_command_prints_the_table_and_writes_it(runs, tmp_path, capsys):
-    options = OmegaConf.structured(ReportConfig(runs=str(runs), csv=str(tmp_path / "table.csv")))
-    main.__wrapped__(options)
+    report(runs, csv=str(tmp_path / "table.csv"), figure=str(tmp_path / "figure.png"))
     printed = capsys.readouterr().out
     assert "component+silencing - component+baseline" in printed
     assert str(runs / "component+baseline-seed+0") in printed
+    assert "not ended" not in printed
     with (tmp_path / "table.csv").open() as file:
         assert next(csv.reader(file))[:3] == ["row", "runs", "overall"]
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_runs_that_have_not_ended_are_counted_and_named(runs, capsys):
+    (runs / "component+random-seed+0").mkdir()
+    (runs / "component+random-seed+0" / "run.json").write_text("{}")
+    report(runs)
+    assert f"not in the table (1):\n{runs / 'component+random-seed+0'}" in capsys.readouterr().out
+
+
+def test_no_finished_run_is_said(tmp_path):
+    with pytest.raises(RunError, match="train first"):
+        report(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(RunError, match="1 that have not ended"):
+        report(tmp_path)
+
+
+def test_options_have_their_values():
+    with pytest.raises(ConfigError, match="test or last"):
+        ReportConfig(weights="best")
+    with pytest.raises(ConfigError, match=r"\.png, \.svg, \.pdf"):
+        ReportConfig(figure="figure.gif")
+
+
+def test_published_results_of_an_older_version_are_read(capsys):
+    report(Path(__file__).parents[1] / "docs" / "results")
+    assert "tiny_imagenet_lt/component+silencing - component+baseline" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_closed_pipe_ends_it_without_a_word(runs):
+    command = f"{sys.executable} -m lt_extrap.report runs={runs} | true"
+    result = subprocess.run(
+        ["bash", "-c", command], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=True
+    )
+    assert result.stderr == b""

@@ -23,6 +23,10 @@ class Stopped(SystemExit):
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
+        self.number = number
+
+    def __reduce__(self) -> tuple[type["Stopped"], tuple[int]]:
+        return type(self), (self.number,)  # a job of a sweep may be stopped in another process
 
 
 class StopSignal:

@@ -182,6 +182,13 @@ def weights_file(run: Path) -> Path:
     return run if run.is_file() else load(run).folder / WEIGHTS
 
 
+def settings(folder: Path) -> dict[str, Any]:
+    """What decides the result of the run in a folder, of any version, but for its seed: values of run.json by key."""
+    record = read_json(folder / RUN)
+    values = dict(_leaves({**record.get("config", {}), "kinds": record.get("kinds", {})}))
+    return {key: value for key, value in values.items() if key != "seed" and not _FREE.fullmatch(key)}
+
+
 def _record(folder: Path) -> dict[str, Any]:
     record = read_json(folder / RUN)
     if record.get("format") != FORMAT:

@@ -6,6 +6,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import hydra
 import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from rich.console import Console
 
-from lt_extrap import checkpoints, cli, compose, runs
+from lt_extrap import checkpoints, cli, compose, runs, sweep
 from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
 from lt_extrap.config import TrainConfig, check
 from lt_extrap.dashboard import Dashboard
@@ -66,7 +68,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         console.print(start_panel(config, target, training, module.model, steps, str(folder)))
         for note in claim.notes:
             console.print(f"not as at the last start: {note}")
-        with _logger(config, folder) as logger, quiet():
+        with quiet(), _logger(config, folder) as logger:  # a logger warns of a run that goes on
             trainer = build_trainer(
                 config.trainer,
                 {
@@ -191,13 +193,15 @@ def _files(config: TrainConfig, root: Path) -> dict[str, Path]:
 def task(composed: DictConfig) -> float:
     """Hydra's entry: returns test accuracy, so that any sweeper can maximise it."""
     config = compose.from_hydra(composed)
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        sweep.check_devices(config.trainer)
     results = train(config, Path(HydraConfig.get().runtime.output_dir))
     return float(results["test"]["acc"])
 
 
 def main() -> None:
     """The command."""
-    cli.run(task)
+    cli.run(partial(sweep.run, task))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,16 @@ def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Train
         ) from error
 
 
+def device_count(options: Mapping[str, Any]) -> int:
+    """How many devices these options of `trainer` ask for on this machine, over all nodes, as Lightning reads them.
+
+    Raises:
+        ConfigError: as `build_trainer`.
+    """
+    with quiet():
+        return build_trainer(options, {"logger": False, "enable_progress_bar": False}).world_size
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Lightning's hints, and its warnings of what is decided here; errors and other warnings stay."""

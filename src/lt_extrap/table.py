@@ -1,0 +1,190 @@
+"""Runs in rows and columns: a row is what differs in more than the seed."""
+
+import csv
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lt_extrap.errors import RunError
+from lt_extrap.runs import RESULTS, RUN, read_json, settings
+
+MEASURES = {"overall": "acc", "many": "acc_many", "medium": "acc_medium", "few": "acc_few"}
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in nothing but the seed.
+
+    Attributes:
+        name: what the runs have in common, behind the folder that they lie in.
+        settings: what decides their results, by key.
+        results: content of results.json, by seed.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    results: dict[int, dict[str, Any]]
+
+    @property
+    def group(self) -> str:
+        """The folder that the runs lie in: rows are compared within it, an experiment as a rule."""
+        return self.name.rpartition("/")[0]
+
+    def values(self, weights: str, measure: str) -> list[float]:
+        """A measure of each run, percent."""
+        return [self.value(seed, weights, measure) for seed in self.results]
+
+    def value(self, seed: int, weights: str, measure: str) -> float:
+        """A measure of one run, percent; NaN where its group is empty."""
+        value = self.results[seed][weights][measure]
+        return float("nan") if value is None else 100 * float(value)
+
+
+def find_runs(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Run folders at any depth, by row and numbers in their order: those that have ended, and those that have not."""
+    found = (path.parent for path in folder.glob(f"**/{RUN}"))
+    runs = sorted(found, key=lambda run: (_natural(row_name(run, folder)), _natural(run.name)))
+    return [run for run in runs if (run / RESULTS).is_file()], [run for run in runs if not (run / RESULTS).is_file()]
+
+
+def row_name(run: Path, root: Path) -> str:
+    """The row of a run below a root: its folder without the seed."""
+    name = re.sub(r"(^|-)seed\+\d+$", "", run.name) or "default"
+    return name if run.parent == root else f"{run.parent.relative_to(root)}/{name}"
+
+
+def read_rows(runs: Iterable[tuple[str, Path]]) -> list[Row]:
+    """Put finished runs in rows.
+
+    Args:
+        runs: the row and the folder of each, in the order that the rows shall have.
+
+    Raises:
+        RunError: a file cannot be read, or a row has two runs of one seed.
+    """
+    results: dict[str, dict[int, dict[str, Any]]] = {}
+    decided: dict[str, dict[str, Any]] = {}
+    for name, run in runs:
+        content = read_json(run / RESULTS)
+        if content["seed"] in results.setdefault(name, {}):
+            raise RunError(f"one run a seed in the row {name}", f"another in {run}", "move one of them away")
+        results[name][content["seed"]] = content
+        decided[name] = settings(run)
+    return [Row(name, decided[name], dict(sorted(results[name].items()))) for name in results]
+
+
+def tabulate(rows: Sequence[Row], *, baseline: str | None = None, weights: str = "test") -> list[list[str]]:
+    """The table, header first: accuracies in percent, mean ± standard deviation over seeds, then differences.
+
+    Args:
+        rows: in their order, but for baselines, which come first in their group.
+        baseline: the row that the others of its group are compared with, by seed; null = the shortest of
+            component+baseline..., if there is one.
+        weights: `test` or `last`.
+
+    Raises:
+        RunError: there is no such baseline.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    baselines = {group: found for group, members in groups.items() if (found := _baseline(members, baseline))}
+    if baseline and not baselines:
+        raise RunError(
+            f"a row {baseline} to compare with",
+            "only " + ", ".join(row.name for row in rows),
+            "set baseline=<one of these>",
+        )
+    table = [["row", "runs", *MEASURES, "steps", "target views", "all views"]]
+    differences = []
+    for group, members in groups.items():
+        against = baselines.get(group)
+        others = [row for row in members if row is not against]
+        table += [
+            [
+                row.name,
+                str(len(row.results)),
+                *(_mean(row.values(weights, measure)) for measure in MEASURES.values()),
+                *(_same(row, key) for key in ("steps", "target_views", "views")),
+            ]
+            for row in ([against] if against else []) + others
+        ]
+        differences += [_difference(row, against, weights) for row in others if against and _shared(row, against)]
+    return [*table, *differences]
+
+
+def varied(rows: Sequence[Row]) -> list[str]:
+    """The settings in which rows differ, by key."""
+    keys = sorted({key for row in rows for key in row.settings})
+    first = rows[0].settings
+    return [key for key in keys if any(row.settings.get(key) != first.get(key) for row in rows)]
+
+
+def mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
+    """Mean and standard deviation of what is known; NaN for the mean of nothing and the deviation of one."""
+    known = [value for value in values if value == value]
+    nan = float("nan")
+    return (statistics.fmean(known) if known else nan, statistics.stdev(known) if len(known) > 1 else nan)
+
+
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns line up in a terminal too."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def write_csv(file: Path, table: Sequence[Sequence[str]]) -> None:
+    """Write the table as comma-separated values."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(table)
+
+
+def _natural(name: str) -> list[str | float]:
+    """A key by which 0.01 comes before 0.1 and 5 before 10: text and numbers take turns."""
+    return [float(part) if i % 2 else part for i, part in enumerate(_NUMBER.split(name))]
+
+
+def _baseline(rows: Iterable[Row], wanted: str | None) -> Row | None:
+    def is_one(row: Row) -> bool:
+        last = row.name.rpartition("/")[2]
+        return wanted in (row.name, last) if wanted else last.startswith("component+baseline")
+
+    return min(filter(is_one, rows), key=lambda row: len(row.name), default=None)
+
+
+def _shared(row: Row, baseline: Row) -> list[int]:
+    return sorted(row.results.keys() & baseline.results.keys())
+
+
+def _difference(row: Row, baseline: Row, weights: str) -> list[str]:
+    seeds = _shared(row, baseline)
+    values = (
+        [row.value(seed, weights, measure) - baseline.value(seed, weights, measure) for seed in seeds]
+        for measure in MEASURES.values()
+    )
+    return [
+        f"{row.name} - {baseline.name.rpartition('/')[2]}",
+        str(len(seeds)),
+        *(_mean(value, sign="+") for value in values),
+        *[""] * 3,
+    ]
+
+
+def _mean(values: Iterable[float], sign: str = "") -> str:
+    mean, deviation = mean_and_deviation(values)
+    if mean != mean:
+        return "-"
+    return f"{mean:{sign}.1f}" + (f" ± {deviation:.1f}" if deviation == deviation else "")
+
+
+def _same(row: Row, key: str) -> str:
+    values = {result[key] for result in row.results.values()}
+    return f"{min(values):,}" if len(values) == 1 else f"{min(values):,}..{max(values):,}"

@@ -1,0 +1,150 @@
+import csv
+import json
+
+import pytest
+
+from lt_extrap.errors import RunError
+from lt_extrap.table import find_runs, markdown, read_rows, row_name, tabulate, varied, write_csv
+
+
+def put(folder, name, seed, overall=0.5, few=0.5, steps=10, **config):
+    run = folder / name
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"config": {"seed": seed, **config}}))
+    test = {"acc": overall, "acc_many": 0.9, "acc_medium": None, "acc_few": few}
+    last = {**test, "acc": overall / 2}
+    content = {"seed": seed, "test": test, "last": last, "steps": steps, "views": 5, "target_views": 3}
+    (run / "results.json").write_text(json.dumps(content))
+
+
+def read(root):
+    return read_rows((row_name(run, root), run) for run in find_runs(root)[0])
+
+
+@pytest.fixture
+def runs(tmp_path):
+    put(tmp_path, "component+baseline-seed+0", 0, 0.40, 0.20)
+    put(tmp_path, "component+baseline-seed+1", 1, 0.44, 0.10)
+    put(tmp_path, "component+silencing-seed+0", 0, 0.45, 0.30)
+    put(tmp_path, "component+silencing-seed+1", 1, 0.47, 0.24)
+    put(tmp_path, "component+random-seed+2", 2, 0.30, 0.10, steps=11)
+    return tmp_path
+
+
+def test_rows_are_what_differs_in_more_than_the_seed(runs):
+    assert {row.name: sorted(row.results) for row in read(runs)} == {
+        "component+baseline": [0, 1],
+        "component+random": [2],
+        "component+silencing": [0, 1],
+    }
+
+
+def test_runs_that_have_not_ended_are_found_apart(runs):
+    (runs / "component+unfinished-seed+0").mkdir()
+    (runs / "component+unfinished-seed+0" / "run.json").write_text("{}")
+    (runs / "refused-seed+0").mkdir()
+    ended, others = find_runs(runs)
+    assert len(ended) == 5
+    assert [run.name for run in others] == ["component+unfinished-seed+0"]
+
+
+def test_numbers_are_in_their_order(tmp_path):
+    for value in ("1", "0.1", "10", "0", "5", "0.01", "1e-05"):
+        put(tmp_path, f"loss.lambda_s+{value}-seed+0", 0)
+    put(tmp_path, "loss.lambda_s+0.1-loss.tau+2-seed+0", 0)
+    assert [row.name.removeprefix("loss.lambda_s+") for row in read(tmp_path)] == [
+        *("0", "1e-05", "0.01", "0.1", "0.1-loss.tau+2", "1", "5", "10")
+    ]
+
+
+def test_means_deviations_and_paired_differences(runs):
+    table = tabulate(read(runs))
+    rows = {row[0]: dict(zip(table[0], row, strict=True)) for row in table[1:]}
+    assert list(rows) == [
+        "component+baseline",
+        "component+random",
+        "component+silencing",
+        "component+silencing - component+baseline",
+    ]
+    assert rows["component+baseline"]["overall"] == "42.0 ± 2.8"
+    assert rows["component+baseline"]["medium"] == "-"
+    assert rows["component+random"]["overall"] == "30.0"
+    assert rows["component+random"]["steps"] == "11"
+    # by seed: 0.05 and 0.03; 0.10 and 0.14
+    difference = rows["component+silencing - component+baseline"]
+    assert (difference["overall"], difference["few"], difference["runs"]) == (
+        "+4.0 ± 1.4",
+        "+12.0 ± 2.8",
+        "2",
+    )
+
+
+def test_the_last_weights(runs):
+    assert tabulate(read(runs), weights="last")[1][2] == "21.0 ± 1.4"
+
+
+def test_each_experiment_is_compared_with_its_own_baseline(tmp_path):
+    for experiment, accuracy in (("a", 0.1), ("b", 0.6)):
+        put(tmp_path / experiment, "component+baseline-seed+0", 0, accuracy)
+        put(tmp_path / experiment, "component+silencing-seed+0", 0, accuracy + 0.1)
+    put(tmp_path / "c", "component+silencing-seed+0", 0, 0.9)
+    table = tabulate(read(tmp_path))
+    assert [row[0] for row in table[1:]] == [
+        *("a/component+baseline", "a/component+silencing", "b/component+baseline", "b/component+silencing"),
+        "c/component+silencing",
+        *("a/component+silencing - component+baseline", "b/component+silencing - component+baseline"),
+    ]
+    assert [row[2] for row in table[-2:]] == ["+10.0", "+10.0"]
+    assert tabulate(read(tmp_path), baseline="component+silencing")[-1][:3] == [
+        "b/component+baseline - component+silencing",
+        "1",
+        "-10.0",
+    ]
+    assert [row[0] for row in tabulate(read(tmp_path), baseline="a/component+silencing")[6:]] == [
+        "a/component+baseline - component+silencing"
+    ]
+
+
+def test_the_shortest_baseline_counts_and_comes_first(runs):
+    put(runs, "component+baseline-budget+20-seed+0", 0, 0.30)
+    names = [row[0] for row in tabulate(read(runs))]
+    assert names[1] == "component+baseline"
+    assert "component+silencing - component+baseline" in names
+
+
+def test_a_baseline_that_is_not_there(runs):
+    with pytest.raises(RunError, match="component\\+random"):
+        tabulate(read(runs), baseline="component+basline")
+
+
+def test_without_a_baseline_there_are_no_differences(runs):
+    rows = [row for row in read(runs) if "baseline" not in row.name]
+    assert [row[0] for row in tabulate(rows)] == ["row", "component+random", "component+silencing"]
+
+
+def test_two_runs_of_a_seed_in_a_row(runs):
+    put(runs, "component+silencing", 0)
+    with pytest.raises(RunError, match="one run a seed"):
+        read(runs)
+
+
+def test_settings_that_differ_are_found_by_key(tmp_path):
+    put(tmp_path, "a-seed+0", 0, loss={"lambda_s": 0.1, "tau": 1.0}, logger={"name": "csv"}, data={"workers": 1})
+    put(tmp_path, "b-seed+3", 3, loss={"lambda_s": 0.5, "tau": 1.0}, logger={"name": "wandb"}, data={"workers": 2})
+    rows = read(tmp_path)
+    assert varied(rows) == ["loss.lambda_s"]
+    assert [row.settings["loss.lambda_s"] for row in rows] == [0.1, 0.5]
+    assert varied(rows[:1]) == []
+
+
+def test_markdown_lines_up(runs):
+    lines = markdown(tabulate(read(runs))).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_csv_is_the_table(runs):
+    table = tabulate(read(runs))
+    write_csv(runs / "new" / "table.csv", table)
+    with (runs / "new" / "table.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == table
