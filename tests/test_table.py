@@ -39,6 +39,14 @@ def test_rows_are_what_differs_in_more_than_the_seed(runs):
     }
 
 
+def test_retrained_heads_are_rows_of_their_own(runs):
+    for seed in (0, 1):
+        put(runs / f"component+silencing-seed+{seed}", "retrained", seed, 0.5)
+    (row,) = [row for row in read(runs) if "retrained" in row.name]
+    assert row.name == "component+silencing, retrained"
+    assert sorted(row.results) == [0, 1]
+
+
 def test_runs_that_have_not_ended_are_found_apart(runs):
     (runs / "component+unfinished-seed+0").mkdir()
     (runs / "component+unfinished-seed+0" / "run.json").write_text("{}")

@@ -52,7 +52,9 @@ def find_runs(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def row_name(run: Path, root: Path) -> str:
-    """The row of a run below a root: its folder without the seed."""
+    """The row of a run below a root: its folder without the seed; a run in a run folder is named after that."""
+    if (run.parent / RUN).is_file():
+        return f"{row_name(run.parent, root)}, {run.name}"
     name = re.sub(r"(^|-)seed\+\d+$", "", run.name) or "default"
     return name if run.parent == root else f"{run.parent.relative_to(root)}/{name}"
 
