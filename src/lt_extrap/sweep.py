@@ -25,7 +25,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_extrap.checkpoints import StopSignal
 from lt_extrap.errors import ConfigError, LtExtrapError
-from lt_extrap.figure import draw, save
 from lt_extrap.refusals import told
 from lt_extrap.runs import read_json, run_folder, write_json
 from lt_extrap.table import markdown, read_rows, tabulate, write_csv
@@ -150,6 +149,8 @@ class Sweep(Callback):
         return False
 
     def _report(self, jobs: Sequence[Mapping[str, Any]]) -> None:
+        from lt_extrap.figure import draw, save  # matplotlib takes most of a second
+
         runs = {Path(job["folder"]): self._row(job["overrides"]) for job in jobs}
         root = Path(os.path.commonpath([run.parent for run in runs]))
         rows = read_rows(((run.parent / name).relative_to(root).as_posix(), run) for run, name in runs.items())
