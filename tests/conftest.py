@@ -5,7 +5,9 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+import lightning  # noqa: F401 (these first: what is imported by lt_extrap, jaxtyping's hook compiles anew)
 import pytest
+import timm  # noqa: F401
 import torch
 
 from lt_extrap.compose import configure

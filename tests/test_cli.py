@@ -30,6 +30,7 @@ def test_a_mistake_ends_in_one_message(tmp_path):
     assert all(word in said for word in ("wanted:", "found:", "to do:", "LT_EXTRAP_DATA"))
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_in_a_worker_ends_in_one_message(tmp_path, monkeypatch, small):
     from lt_extrap.data.target import load_target
 

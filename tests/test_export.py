@@ -190,6 +190,7 @@ def test_formats_are_named():
         ExportConfig(run="run", format="keras")
 
 
+@pytest.mark.slow
 def test_the_command_line(convnet_run, cache, tmp_path):
     words = (f"run={convnet_run}", "format=onnx", "output=out")
     result = run("lt_extrap.export", *words, cwd=tmp_path, LT_EXTRAP_CACHE=str(cache))

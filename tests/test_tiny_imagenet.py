@@ -34,6 +34,7 @@ def check(config):
     return target, added
 
 
+@pytest.mark.slow
 def test_the_public_archive_becomes_the_data_set(prepare, tmp_path, monkeypatch):
     grey = io.BytesIO()
     Image.new("RGB", (64, 64), (90, 90, 90)).save(grey, "JPEG")

@@ -112,26 +112,6 @@ def test_a_finished_run_returns_at_once(small, tmp_path, capsys):
         train(small("component=baseline", "recipe.blr=1e-3"), tmp_path / "run")
 
 
-def test_a_run_stopped_at_an_epochs_end_goes_on_as_if_it_had_not_been(small, tmp_path, monkeypatch):
-    config = small("component=silencing", "budget={unit: epochs, amount: 3, warmup: 1}")
-    train(config, tmp_path / "straight")
-    at_the_end = Checkpoints.on_train_epoch_end
-    for epoch in (0, 0, 1):  # the second time before its first step
-
-        def stopped(self, trainer, pl_module, epoch=epoch):
-            if trainer.current_epoch == epoch:
-                self.stop.received = signal.SIGTERM
-            at_the_end(self, trainer, pl_module)
-
-        monkeypatch.setattr(Checkpoints, "on_train_epoch_end", stopped)
-        with pytest.raises(Stopped):
-            train(config, tmp_path / "stopped")
-    monkeypatch.setattr(Checkpoints, "on_train_epoch_end", at_the_end)
-    train(config, tmp_path / "stopped")
-    a, b = weights(tmp_path / "straight"), weights(tmp_path / "stopped")
-    assert all(torch.equal(a[key], b[key]) for key in a)
-
-
 # validations after epochs 1 and 2, and once more at the end of training
 @pytest.mark.parametrize(
     ("accuracies", "selected"), [((0.9, 0.1, 0.1), "best"), ((0.1, 0.9, 0.9), "last"), ((0.5, 0.5, 0.5), "last")]

@@ -16,7 +16,7 @@ from lt_extrap.errors import ConfigError
 def check(holds: bool, key: str, wanted: str, found: object) -> None:
     """Raise a `ConfigError` naming the key and its legal values, unless the condition holds."""
     if not holds:
-        raise ConfigError(f"{key} to be {wanted}", repr(found), f"set {key} to {wanted}")
+        raise ConfigError(f"{key} to be {wanted}", repr(found), f"correct {key}")
 
 
 def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:

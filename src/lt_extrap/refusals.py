@@ -36,7 +36,9 @@ def told(error: HydraException | OmegaConfBaseException) -> ConfigError:
         return ConfigError("keys that the chosen options have", key, spelled(key))
     if match := re.match(r"Error merging override \+*([^=\s]+)=(.*)", text):
         reason = str(cause).strip().split("\n")[0] if cause else text
-        return ConfigError(f"a value of the right type for {match[1]}", f"{match[2]}: {reason}", _typed(match[1]))
+        return ConfigError(
+            f"a value of the right type for {match[1]}", f"{match[1]}={match[2]}: {reason}", _typed(match[1])
+        )
     if "value1,value2" in text or "requires --multirun" in text:
         return ConfigError(
             "one value for each key in a single run",
