@@ -5,6 +5,7 @@ import csv
 import errno
 import io
 import json
+import multiprocessing
 import os
 import signal
 
@@ -181,6 +182,15 @@ def test_a_metric_that_only_worsens(small, tmp_path, monkeypatch, steps):
         best = torch.load(tmp_path / name / "checkpoints" / "best.ckpt", weights_only=True)
         assert best["global_step"] == 10
     assert_same_run(tmp_path / "straight", tmp_path / "resumed")
+
+
+@pytest.mark.parametrize("step", [10, 15])
+def test_a_stop_leaves_no_worker_behind(small, tmp_path, monkeypatch, step):
+    """At the end of a validation and in the middle of an epoch; torch waits five seconds for each that is left."""
+    stop_at(monkeypatch, step)
+    with pytest.raises(Stopped):
+        train(small("component=baseline", *LONG, "data.workers=1"), tmp_path)
+    assert multiprocessing.active_children() == []
 
 
 def test_a_stop_during_the_test_keeps_what_was_trained(small, tmp_path, monkeypatch, straight):

@@ -87,8 +87,11 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
                 found = f"{trainer.world_size}"
                 raise ConfigError("one device", found, "set trainer.devices=1 and trainer.num_nodes=1")
             stop.patient = True
-            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-            stop.patient = False
+            try:
+                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            finally:
+                trainer.fit_loop.teardown()  # of an end during a validation Lightning leaves the training's workers
+                stop.patient = False
             stop.answer()
             if trainer.global_step != steps:
                 raise TrainingError(
