@@ -12,14 +12,15 @@ import statistics
 import tempfile
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
+from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
 from lt_extrap.config import ConvNet, Head, Recipe
 from lt_extrap.data.datamodule import Batch
 from lt_extrap.model.backbones import build_backbone
@@ -113,7 +114,9 @@ def ours(batches: list[Batch], folder: str) -> float:
         max_epochs=1,
         gradient_clip_val=1.0,
         logger=CSVLogger(folder, name=""),
-        callbacks=[clock, EpochLine(), ModelCheckpoint(folder, monitor="val/acc", mode="max", save_weights_only=True)],
+        callbacks=[clock, EpochLine(), Checkpoints(Path(folder), StopSignal(), every=600.0)],
+        plugins=[WholeFileIO()],
+        enable_checkpointing=False,
         enable_progress_bar=False,
         num_sanity_val_steps=0,
         enable_model_summary=False,

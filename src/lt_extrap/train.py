@@ -33,7 +33,7 @@ from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.module import ExtrapolationModule, build_module
 from lt_extrap.paths import conf_dir
 from lt_extrap.progress import EpochLine, result_line, start_panel
-from lt_extrap.trainer import build_trainer, numbers, quiet
+from lt_extrap.trainer import build_trainer, device_count, numbers, quiet
 
 
 def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
@@ -57,6 +57,8 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     steps = _steps(config, training)
     module = build_module(config, target, training, steps=steps)
     data = ImageDataModule(target, training, recipe=config.recipe, loading=config.data, seed=config.seed)
+    if (devices := device_count(config.trainer)) > 1:
+        raise ConfigError("one device", f"{devices}", "set trainer.devices=1 and trainer.num_nodes=1")
     kept = Checkpoints(folder / runs.CHECKPOINTS, stop, every=60 * config.checkpoint_minutes)
     # The folder is touched only now: what was refused until here leaves no trace in it.
     with stop.listening(), runs.locked(folder):
@@ -83,9 +85,6 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
                     "enable_progress_bar": console.is_terminal,
                 },
             )
-            if trainer.world_size > 1:
-                found = f"{trainer.world_size}"
-                raise ConfigError("one device", found, "set trainer.devices=1 and trainer.num_nodes=1")
             stop.patient = True
             try:
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
