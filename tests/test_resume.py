@@ -258,6 +258,12 @@ def test_no_readable_checkpoint_is_an_error_and_nothing_is_lost(small, tmp_path,
     assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == b"x"
 
 
+def test_a_finished_run_needs_no_checkpoint(small, tmp_path):
+    results = train(small("component=baseline"), tmp_path)
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"x")
+    assert train(small("component=baseline"), tmp_path) == results
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(small, tmp_path, monkeypatch, straight):
     overrides = ("component=baseline", *LONG)
     save, calls = torch.save, []

@@ -183,6 +183,11 @@ def _validates(trainer: L.Trainer) -> bool:
     return trainer.limit_val_batches != 0 and every is not None and (trainer.current_epoch + 1) % every == 0
 
 
+def begun(folder: Path) -> bool:
+    """Whether a run has left a state there, readable or not."""
+    return any((folder / name).exists() for name in (LAST, BEFORE))
+
+
 def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
     """The checkpoint to go on from: the last, or if that cannot be read the one before; None if there is none.
 

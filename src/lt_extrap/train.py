@@ -62,11 +62,11 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     kept = Checkpoints(folder / runs.CHECKPOINTS, stop, every=60 * config.checkpoint_minutes)
     # The folder is touched only now: what was refused until here leaves no trace in it.
     with stop.listening(), runs.locked(folder):
-        checkpoint = checkpoints.newest(kept.folder, console.print)
-        claim = runs.claim(folder, config, _files(config, target.root), begun=checkpoint is not None)
+        claim = runs.claim(folder, config, _files(config, target.root), begun=checkpoints.begun(kept.folder))
         if claim.results is not None:
             console.print(f"finished before: {folder}")
             return claim.results
+        checkpoint = checkpoints.newest(kept.folder, console.print)
         console.print(start_panel(config, target, training, module.model, steps, str(folder)))
         for note in claim.notes:
             console.print(f"not as at the last start: {note}")
