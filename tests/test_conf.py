@@ -18,7 +18,7 @@ from lt_extrap.config import (
 )
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
-from lt_extrap.refusals import refuse_bare_lists
+from lt_extrap.refusals import refuse_words
 from lt_extrap.trainer import OWN_TRAINER_KEYS
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
@@ -61,7 +61,9 @@ def test_trainer_options_are_lightnings(file: Path):
 @pytest.mark.parametrize("file", sorted((conf_dir() / "logger").glob("*.yaml")), ids=lambda file: file.stem)
 def test_logger_options_are_the_loggers(file: Path):
     options = dict(configure("experiment=demo", f"logger={file.stem}").logger)
-    inspect.signature(get_object(options.pop("_target_"))).bind(save_dir="x", **options)
+    assert ("_target_" in options) == (file.stem != "none")
+    if options:
+        inspect.signature(get_object(options.pop("_target_"))).bind(save_dir="x", **options)
 
 
 def test_only_the_known_files_are_there():
@@ -197,6 +199,7 @@ def test_no_experiment_prints_the_list():
             "1:1:3",
             "list",
         ),
+        (["experiment=demo", "budget=10"], "right type for budget", "10", "budget.unit, budget.amount"),
         (["experiment=demo", "budget={amount"], "key=value", "budget={amount", "quote"),
         (["experiment=demo", "nonsense"], "key=value", "nonsense", "quote"),
         (["experiment=demo", "seeds=1"], "keys that", "seeds", "did you mean seed?"),
@@ -212,18 +215,22 @@ def test_mistakes_are_told_in_our_words(overrides, wanted, found, remedy):
     assert remedy in told.remedy
 
 
+@pytest.mark.parametrize("group", ["logger", "component", "loss"])
+def test_a_group_without_an_option_is_refused(group):
+    with pytest.raises(ConfigError, match=f"conf/{group}/"):
+        refuse_words([f"{group}=null"])
+
+
 @pytest.mark.parametrize(
     "word", ["auxiliary.sampling_ratio=1,1,3", "backbone.widths=8,16", "recipe.betas=choice(0.9,0.95)"]
 )
 def test_an_unbracketed_list_is_refused_with_the_right_spelling(word):
     key, _, values = word.partition("=")
     with pytest.raises(ConfigError) as error:
-        refuse_bare_lists(["-m", "experiment=demo", word])
+        refuse_words(["-m", "experiment=demo", word])
     if "choice" not in word:
         assert f"'{key}=[{values}]'" in error.value.remedy
 
 
 def test_lists_of_lists_and_other_sweeps_pass():
-    refuse_bare_lists(
-        ["-m", "auxiliary.sampling_ratio=[1,1,3],[1,1,1]", "seed=0,1", "component=a,b", "nonsense", "--x"]
-    )
+    refuse_words(["-m", "auxiliary.sampling_ratio=[1,1,3],[1,1,1]", "seed=0,1", "component=a,b", "nonsense", "--x"])

@@ -157,7 +157,6 @@ def test_a_table_of_two_runs(small, tmp_path, capfd, home, monkeypatch):
         assert lines[-1] == f"W&B: wandb sync demo/{folder.name}/wandb/{part.name}"
     assert len(ids) == 2
     first, second = (told(tmp_path / "demo" / f"component+{name}-seed+0") for name in results)
-    assert "no baseline" in said(output["baseline"].out)[0]
     wrong = first.tables["confusions"]
     assert wrong["columns"] == ["class", "name", "predicted", "images"]
     assert [row[3] for row in wrong["data"]] == sorted((row[3] for row in wrong["data"]), reverse=True)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -42,8 +43,8 @@ def test_the_same_numbers_again(run, capsys):
     assert results["test"] != results["last"]
     assert measured(run) == results["test"]
     assert measured(run, weights="last") == results["last"]
-    assert capsys.readouterr().out.count("the numbers of results.json") == 2
-    assert json.loads((run / "evaluation.json").read_text())["test"] == results["last"]
+    assert capsys.readouterr().out.count("\nthe numbers of") == 2
+    assert json.loads((run / "evaluation-direct-last.json").read_text())["test"] == results["last"]
 
 
 def test_any_list(run, tmp_path):
@@ -69,6 +70,7 @@ def test_the_retrained_classifier(run, capsys):
     recipe = record.config.recipe
     assert (recipe.lr, recipe.mixup, recipe.cutmix) == (pytest.approx(2e-3 * recipe.batch_size / 512), 0.8, 1.0)
     assert record.config.budget.amount == 30
+    assert recipe.ema is None
     assert record.results["auxiliary_classes"] == 0
     assert retrained_numbers == record.results["test"] != direct
     # The backbone is that of the selected weights, running statistics included, and only the head has moved.
@@ -80,8 +82,11 @@ def test_the_retrained_classifier(run, capsys):
         assert torch.equal(after[key], before[key.replace("model.", "average.module.")]), key
     assert after["model.head.weight"].shape[0] == 9
     capsys.readouterr()
-    assert measured(run, classifier="retrained") == retrained_numbers
+    moved = run.with_name("moved")
+    run.rename(moved)
+    assert measured(moved, classifier="retrained") == retrained_numbers
     assert "finished before" in capsys.readouterr().out
+    moved.rename(run)
     config = retrained(runs.load(run))
     other = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, image_size=20))
     with pytest.raises(ConfigError, match="same backbone"):
@@ -133,12 +138,37 @@ def test_what_is_no_finished_run_of_this_target_is_refused(small, tmp_path, spoi
         measured(tmp_path)
 
 
+def test_other_lists_than_those_of_the_training_are_refused(small, tmp_path, capsys):
+    """The groups many, medium and few are of the training list."""
+    source = load_target(small("component=baseline").target)
+    root = tmp_path / "root"
+    shutil.copytree(source.root, root)
+    mine = ("target=lists", "target.archive=null", f"target.root={root}", "target.val=null")
+    lists = ("target.train=lists/target_train.txt", "target.test=lists/target_test.txt", "target.names=names.txt")
+    (root / "names.txt").write_text("\n".join(source.classes.names))
+    without = [word for word in SMALL if not word.startswith("target.world")]
+    config = configure(*without, *mine, *lists, "component=baseline", "budget={unit: steps, amount: 1, warmup: 0}")
+    train(config, tmp_path / "run")
+    before = measured(tmp_path / "run")
+    test, names, train_list = (root / name for name in ("lists/target_test.txt", "names.txt", "lists/target_train.txt"))
+    test.write_text("\n".join(test.read_text().splitlines()[1:]))
+    assert measured(tmp_path / "run") != before
+    assert "another test list" in capsys.readouterr().out
+    rows = train_list.read_text()
+    train_list.write_text(rows + rows.splitlines()[0])
+    with pytest.raises(RunError, match=r"another content of target\.train"):
+        measured(tmp_path / "run")
+    train_list.write_text(rows)
+    names.write_text("\n".join(reversed(names.read_text().splitlines())))
+    with pytest.raises(RunError, match=r"another content of target\.names"):
+        measured(tmp_path / "run")
+
+
 def edit(run, name, **values):
     runs.write_json(run / name, {**json.loads((run / name).read_text()), **values})
 
 
-def test_a_head_is_retrained_on_one_device(run):
-    options = EvaluateConfig(run=str(run), classifier="retrained", trainer={"devices": 2})
-    (run / "retrained").rename(run / "away") if (run / "retrained").exists() else None
+def test_a_head_is_retrained_on_one_device(convnet_run):
+    options = EvaluateConfig(run=str(convnet_run), classifier="retrained", trainer={"accelerator": "cpu", "devices": 2})
     with pytest.raises(ConfigError, match="one device to train"):
         evaluate(options)

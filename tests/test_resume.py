@@ -8,19 +8,23 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from lt_extrap import checkpoints
-from lt_extrap.checkpoints import Checkpoints, Stopped
+from lt_extrap.checkpoints import Checkpoints, Stopped, StopSignal
 from lt_extrap.errors import RunError
 from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.train import train
 
 # 10 steps an epoch of the baseline, 13 of silencing.
 LONG = ("budget={unit: epochs, amount: 3, warmup: 1}", "recipe.ema=0.9", "recipe.mixup=0.8")
+
+
+STRIP = checkpoints.strip
 
 
 @pytest.fixture(autouse=True)
@@ -216,6 +220,38 @@ def test_a_folder_may_move_between_two_starts(small, tmp_path, monkeypatch, stra
     assert_same_run(straight(*overrides)[0], tmp_path / "there")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_is_not_lost_where_python_drops_what_its_handler_raises():
+    stop = StopSignal()
+
+    class Dropped:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)  # the handler raises here, and Python only writes that down
+
+    def work():
+        with stop.listening():
+            Dropped()
+
+    with pytest.raises(Stopped):
+        work()
+
+
+def test_what_fails_because_it_was_interrupted_is_a_stop():
+    stop = StopSignal()
+
+    def work():
+        with stop.listening():
+            stop.received = signal.SIGINT
+            raise RuntimeError("a worker exited unexpectedly")
+
+    with pytest.raises(Stopped) as stopped:
+        work()
+    assert stopped.value.code == 128 + signal.SIGINT
+    with pytest.raises(RuntimeError), StopSignal().listening():
+        raise RuntimeError("of its own")
+
+
 def test_a_second_interrupt_stops_at_once(small, tmp_path, monkeypatch):
     def twice(self, *_):
         os.kill(os.getpid(), signal.SIGINT)
@@ -243,6 +279,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(small, tmp_path,
     train(small(*overrides), tmp_path)
     out = capsys.readouterr().out
     assert ("cannot be read" in out) == (damage != "missing")
+    assert (tmp_path / "checkpoints" / "last.unreadable").exists() == (damage != "missing")
     assert "goes on from step 10/30" in out
     assert_same_run(straight(*overrides)[0], tmp_path)
 
@@ -283,6 +320,67 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(small, tmp_pa
     assert names == {"best.ckpt", "last.ckpt"}
     train(small(*overrides), tmp_path)
     assert_same_run(straight(*overrides)[0], tmp_path)
+
+
+@pytest.mark.parametrize("last", ["unreadable", "missing"])
+def test_a_kill_between_two_renames(small, tmp_path, monkeypatch, straight, last):
+    """The new state has its first name, the one before is under another; none takes the place of a good one."""
+    overrides = ("component=baseline", *LONG)
+    stop_at(monkeypatch, 15, 17)
+    with pytest.raises(Stopped):
+        train(small(*overrides), tmp_path)
+    folder = tmp_path / "checkpoints"
+    (folder / "last.ckpt").rename(folder / "new.ckpt")
+    (folder / "before.ckpt").write_bytes(b"x")
+    if last == "unreadable":
+        (folder / "last.ckpt").write_bytes(b"x")
+    with pytest.raises(Stopped):
+        train(small(*overrides), tmp_path)
+    train(small(*overrides), tmp_path)
+    assert_same_run(straight(*overrides)[0], tmp_path)
+
+
+def test_slurm_signals_do_not_exchange_the_weights(small, tmp_path, monkeypatch, straight):
+    overrides = ("component=baseline", *LONG)
+    for key, value in {"JOB_ID": "7", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{key}", value)
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    arrived = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: arrived.append(number))
+    try:
+        with monkeypatch.context() as patch:
+            stop_at(patch, 13, number=signal.SIGUSR1)
+            train(small(*overrides), tmp_path)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert arrived
+    assert not list(tmp_path.rglob("hpc_ckpt*"))
+    assert_same_run(straight(*overrides)[0], tmp_path)
+
+
+def test_seconds_are_those_of_all_starts(small, tmp_path, monkeypatch):
+    stop_at(monkeypatch, 15)
+    with pytest.raises(Stopped):
+        train(small("component=baseline", *LONG), tmp_path)
+    before = state(tmp_path)["callbacks"]["Checkpoints"]["seconds"]
+    assert before > 0
+    results = train(small("component=baseline", *LONG), tmp_path)
+    assert results["seconds"] >= round(before, 1)
+
+
+def test_a_finished_run_keeps_weights_alone(small, tmp_path, monkeypatch):
+    """Also where a kill came between its results and the line that does it."""
+    config = small("component=baseline", "budget={unit: epochs, amount: 2, warmup: 0}")
+    train(config, tmp_path)  # strip does nothing in this file
+    whole = (tmp_path / "checkpoints" / "last.ckpt").stat().st_size
+    assert (tmp_path / "checkpoints" / "before.ckpt").exists()
+    monkeypatch.setattr(checkpoints, "strip", STRIP)
+    train(config, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert (tmp_path / "checkpoints" / "last.ckpt").stat().st_size < whole / 2
+    (tmp_path / "results.json").unlink()
+    with pytest.raises(RunError, match=r"weights alone[\s\S]*results\.json"):
+        train(config, tmp_path)
 
 
 def test_checkpoints_within_an_epoch(small, tmp_path, monkeypatch):

@@ -17,11 +17,12 @@ from lt_extrap.runs import claim, load, locked, run_folder, write_json
             ["experiment=demo", "trainer.devices=1", "logger=csv", "data.workers=4", "target.root=/x"],
             "default-seed+0",
         ),
+        (["recipe.clip=3", "component=silencing", "recipe.clip=2"], "component+silencing-recipe.clip+2-seed+0"),
         (["recipe.clip=2", "component=silencing"], "component+silencing-recipe.clip+2-seed+0"),
         (["loss.lambda_s=.1"], "loss.lambda_s+0.1-seed+0"),
         (["loss.lambda_s=1e-1"], "loss.lambda_s+0.1-seed+0"),
         (["loss.tau=1.0"], "loss.tau+1-seed+0"),
-        (["auxiliary.sampling_ratio=[1,.5,3]"], "auxiliary.sampling_ratio+1.0.5.3-seed+0"),
+        (["auxiliary.sampling_ratio=[1,.5,3]"], "auxiliary.sampling_ratio+1_0.5_3-seed+0"),
         (["trainer.precision=bf16-mixed"], "trainer.precision+bf16-mixed-seed+0"),
         (["auxiliary.neighbors_per_class=null"], "auxiliary.neighbors_per_class+null-seed+0"),
     ],
@@ -55,7 +56,10 @@ def test_a_finished_run_returns_its_results_to_its_own_configuration(tmp_path, s
     assert record["starts"][0]["versions"]["torch"]
     write_json(folder / "results.json", {"test": 1})
     again = claim(
-        folder, small("data.workers=3", "data.resident=true", "logger=wandb", "trainer.devices=2"), lists, begun=True
+        folder,
+        small("data.workers=3", "data.resident=true", "checkpoint_minutes=1.0", "logger=wandb", "trainer.devices=2"),
+        lists,
+        begun=True,
     )
     assert again.results == {"test": 1}
     assert again.id == first.id

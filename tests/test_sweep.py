@@ -289,7 +289,7 @@ def start(*words: str) -> subprocess.Popen[str]:
 def test_launchers(launcher):
     """In other processes all is as in this one: folders, failures, table and figure."""
     more = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
-    process = start(f"hydra/launcher={launcher}", *more, "loss.lambda_s=0.1,2")
+    process = start(f"hydra/launcher={launcher}", *more, "loss.lambda_s=0.1,2", "data.workers=1")
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 1, printed
     assert listed(printed) == ["finished", "failed"]

@@ -1,21 +1,25 @@
 """What a run keeps on disk while it trains, what it goes on from, and how it stops when it is told to."""
 
-import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from lt_extrap.errors import RunError
+from lt_extrap.files import write_whole
 
-LAST, BEFORE, BEST = "last.ckpt", "before.ckpt", "best.ckpt"
+NEW, LAST, BEFORE, BEST = "new.ckpt", "last.ckpt", "before.ckpt", "best.ckpt"
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(SystemExit):
@@ -46,9 +50,10 @@ class StopSignal:
             raise Stopped(number)
 
     def install(self) -> None:
-        """Take the signals; Lightning takes SIGTERM too, when a fit begins."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self)
+        """Take the signals, in the main thread, where alone they arrive; Lightning takes SIGTERM when a fit begins."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, self)
 
     def answer(self) -> None:
         """Stop, if a signal asked for it."""
@@ -57,18 +62,20 @@ class StopSignal:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen within this block; only the main thread can."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            self.install()
-        except ValueError:  # another thread, in which signals never arrive
-            yield
-            return
+        """Listen within this block."""
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        self.install()
         try:
             yield
+            self.answer()  # Python drops what a handler raises in some places, such as a lock of logging
+        except Exception as error:
+            if self.received:  # and what was interrupted may fail in ways of its own
+                raise Stopped(self.received) from error
+            raise
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
 
 class WholeFileIO(CheckpointIO):
@@ -120,6 +127,7 @@ class Checkpoints(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.stop.install()
+        self.stop.patient = True
         self._began = self._saved = time.monotonic()
 
     def on_train_batch_end(
@@ -150,17 +158,19 @@ class Checkpoints(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.seconds, self._began = self._total(), time.monotonic()
+        self.stop.patient = False
 
     def _answer(self, trainer: L.Trainer) -> None:
-        if trainer.global_step < trainer.max_steps:  # else the fit ends by itself
+        if self.stop.received and trainer.global_step < trainer.max_steps:  # else the fit ends by itself
+            print(f"stopped at step {trainer.global_step}/{trainer.max_steps}: the same command goes on", flush=True)
             self.stop.answer()
 
     def _total(self) -> float:
         return self.seconds + time.monotonic() - self._began
 
     def _save_last(self, trainer: L.Trainer) -> None:
-        new, last = self.folder / "new.ckpt", self.folder / LAST
-        self._save(trainer, new.name, weights_only=False)
+        new, last = self.folder / NEW, self.folder / LAST
+        self._save(trainer, NEW, weights_only=False)
         if last.exists():
             last.replace(self.folder / BEFORE)
         new.replace(last)
@@ -185,33 +195,42 @@ def _validates(trainer: L.Trainer) -> bool:
 
 def begun(folder: Path) -> bool:
     """Whether a run has left a state there, readable or not."""
-    return any((folder / name).exists() for name in (LAST, BEFORE))
+    return any((folder / name).exists() for name in (NEW, LAST, BEFORE))
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
-    """The checkpoint to go on from: the last, or if that cannot be read the one before; None if there is none.
+    """The state to go on from; None if there is none.
+
+    The last one, or, if it cannot be read, the one before; where a kill between two renames left the last one under its
+    first name, it gets its own. What cannot be read is put aside, so that it never takes the place of what can.
 
     Raises:
-        RunError: there are some, and none can be read.
+        RunError: there are some, and none can be read; or it is that of a run that had ended.
     """
-    unreadable = []
-    for path in (folder / LAST, folder / BEFORE):
+    unreadable: list[tuple[Path, str]] = []
+    for path in (folder / NEW, folder / LAST, folder / BEFORE):
         if not path.exists():
             continue
         try:
-            torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises what its parts raise: RuntimeError, EOFError, UnpicklingError...
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            unreadable.append(f"{path}: {reason}")
+            unreadable.append((path, f"{type(error).__name__} {str(error).splitlines()[:1]}"))
             continue
-        for line in unreadable:
-            warn(f"cannot be read, so the checkpoint before is used: {line}")
-        return path
+        if "optimizer_states" not in content:
+            raise RunError(
+                f"a state to go on from in {path}",
+                "weights alone, as of a run that had ended",
+                "put its results.json back, or move the run folder away to begin anew",
+            )
+        for damaged, reason in unreadable:
+            warn(f"cannot be read, so {path.name} is used: {damaged}: {reason}")
+            damaged.replace(damaged.with_suffix(".unreadable"))
+        return path.replace(folder / LAST) if path.name == NEW else path
     if unreadable:
         raise RunError(
             "a checkpoint that can be read",
-            "; ".join(unreadable),
-            f"put a good copy there, or remove {folder} to begin anew",
+            "; ".join(f"{path}: {reason}" for path, reason in unreadable),
+            f"put a good copy there, or move {folder} away to begin anew",
         )
     return None
 
@@ -222,20 +241,3 @@ def strip(folder: Path) -> None:
     weights = {key: content[key] for key in ("state_dict", "global_step", "epoch")}
     write_whole(folder / LAST, lambda file: torch.save(weights, file))
     (folder / BEFORE).unlink(missing_ok=True)
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write a file beside its place, flush it to the disk, and rename it: it is there whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
-            raise error.__context__ from None  # torch.save puts an error of its own over that of a full disk
-        raise

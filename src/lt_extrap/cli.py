@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_extrap.errors import LtExtrapError, RunError
-from lt_extrap.refusals import refuse_bare_lists, told
+from lt_extrap.refusals import refuse_words, told
 
 
 def run(task: Callable[[], Any]) -> None:
@@ -20,13 +21,24 @@ def run(task: Callable[[], Any]) -> None:
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or Hydra prints errors itself and they never come here
     try:
-        refuse_bare_lists(sys.argv[1:])
+        refuse_words(sys.argv[1:])
         task()
     except LtExtrapError as error:
         sys.exit(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(str(told(error)))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if (told_error := disk(error)) is None:
             raise
-        sys.exit(str(RunError("room on the disk", str(error), "free some and run the same command again")))
+        sys.exit(str(told_error))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def disk(error: OSError) -> RunError | None:
+    """The error in our words, if it is that of a disk that is full or may not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError("room on the disk", str(error), "free some and run the same command again")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return RunError("files that may be read and written", str(error), "run where you may write, or mend the rights")
+    return None

@@ -71,10 +71,16 @@ class Dashboard(Logger):
         self._lost = False
         self._replaced: dict[str, str | None] = {}
         self._hooks = sys.exit, sys.excepthook
+        if os.environ.get("WANDB_MODE") == "disabled":
+            self._lost = True  # as it was asked for
+            return
         try:
             self._begin()
         except Exception as error:  # W&B's own, the disk's, and those of a file that is not what it should be
             self._lose("begin", error)
+        except BaseException:  # told to stop in the meantime
+            self._release()
+            raise
 
     @property
     def name(self) -> str:
@@ -148,10 +154,13 @@ class Dashboard(Logger):
         except Exception as broken:
             self._lose("end in time", broken)
         self._release()
-        if begun and not self._lost:
-            self._check()
-        if begun and not (self._lost and self.offline):
-            _say(self._where())
+        try:
+            if begun and not self._lost:
+                self._check()
+            if begun and not (self._lost and self.offline):
+                _say(self._where())
+        except Exception as broken:  # of a file that is not what it should be, or W&B's own
+            self._lose("say what it has", broken)
         return False
 
     def _begin(self) -> None:
@@ -236,7 +245,6 @@ class Dashboard(Logger):
             if not tables["gains"]:
                 _say("no gains, since no class is recognised better than by the baseline")
         else:
-            _say("no gains, since no baseline of this seed has ended beside this run; its confusions instead")
             names = [row["name"] for row in per_class]
             tables["confusions"] = [
                 {

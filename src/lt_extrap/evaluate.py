@@ -28,7 +28,7 @@ from lt_extrap.paths import conf_dir
 from lt_extrap.progress import result_line
 from lt_extrap.runs import Run
 from lt_extrap.train import train
-from lt_extrap.trainer import build_trainer, numbers, quiet
+from lt_extrap.trainer import build_trainer, device_count, numbers, quiet
 
 
 @dataclass
@@ -42,7 +42,7 @@ class EvaluateConfig:
         weights: `selected`, the headline of results.json, or `last`.
         images: a list, `path label` a line, with the labels of the target; null = the target's test list.
         root: of the target's files, where it is not the one of the run; the paths of `images` start there too.
-        output: JSON file; null = <run>/evaluation.json.
+        output: JSON file; null = <run>/evaluation-<classifier>-<weights>[-<list>].json.
         workers: loader processes.
         trainer: arguments of lightning.Trainer; several devices share the images and give the same numbers.
     """
@@ -75,15 +75,23 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     run = runs.load(Path(config.run))
     if config.classifier == "retrained":
         folder = run.folder / "retrained"
-        if not (folder / runs.RESULTS).is_file() and config.trainer.get("devices", 1) != 1:
+        if not (folder / runs.RESULTS).is_file() and device_count(config.trainer) > 1:
             raise ConfigError(
                 "one device to train the new head",
-                f"trainer.devices={config.trainer['devices']}",
+                f"{config.trainer}",
                 "run this once with trainer.devices=1; what it trained can be measured on several",
             )
         train(retrained(run, root=config.root), folder)
         run = runs.load(folder)
     target = load_target(dataclasses.replace(run.config.target, **({"root": config.root} if config.root else {})))
+    lists = runs.files_of(run.config, target.root).items()
+    changed = run.changed({key: path for key, path in lists if key.startswith("target.")})
+    if wrong := {"target.train", "target.names"} & set(changed):
+        raise RunError(
+            f"the lists and names that {run.folder} was trained on",
+            f"another content of {', '.join(sorted(wrong))}: groups and classes would be others under the same names",
+            "give root=<the folder with the old ones>",
+        )
     if config.images:
         file = Path(config.images)
         index = read_list(file)
@@ -106,14 +114,17 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         "test": measured,
     }
     if trainer.is_global_zero:
-        output = Path(config.output) if config.output else Path(config.run) / "evaluation.json"
+        of_list = f"-{Path(config.images).stem}" if config.images else ""
+        name = f"evaluation-{config.classifier}-{config.weights}{of_list}.json"
+        output = Path(config.output) if config.output else Path(config.run) / name
         runs.write_json(output, results)
         console = Console()
         console.print(result_line(measured, config.weights, str(output)), highlight=False, soft_wrap=True)
         before = run.results["test" if config.weights == "selected" else "last"]
         if not config.images:
-            same = before == measured
-            console.print("the numbers of results.json" if same else f"not the numbers of results.json: {before}")
+            why = " (another test list)" if "target.test" in changed else ""
+            of = run.folder / runs.RESULTS
+            print(f"the numbers of {of}" if before == measured else f"not those of {of}{why}: {before}")
     return results
 
 

@@ -25,13 +25,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lt_extrap import cli, compose, runs
-from lt_extrap.checkpoints import write_whole
 from lt_extrap.config import Timm, check
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.images import find_images
 from lt_extrap.data.target import load_target
 from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError, DataError, ExportError, LtExtrapError, RunError
+from lt_extrap.files import write_whole
 from lt_extrap.model.backbones import timm_options
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.paths import conf_dir

@@ -37,7 +37,9 @@ def baseline_of(folder: Path, seed: int) -> Path | None:
     A baseline of other classes or of another number of test images is none.
     """
     baseline = folder.with_name(f"component+baseline-seed+{seed}")
-    if baseline.name == folder.name or not all((baseline / file).is_file() for file in (RESULTS, CONFUSIONS)):
+    if baseline.name == folder.name or not all(
+        (baseline / file).is_file() for file in (RESULTS, PER_CLASS, CONFUSIONS)
+    ):
         return None
     columns = ("class", "name", "test_images")
     tested, tested_before = (

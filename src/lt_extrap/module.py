@@ -23,7 +23,7 @@ from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier, build_head
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
-from lt_extrap.model.metrics import LongTailMetrics
+from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass
 from lt_extrap.model.shots import Shot
 
 
@@ -36,7 +36,11 @@ class ExtrapolationModule(L.LightningModule):
         loss: of training; its prior never enters a prediction. None where nothing is trained.
         split: the name under which test metrics are logged.
         unreadable: images that were left out of their batches, each once.
+        per_class, confusions: of the last test.
     """
+
+    per_class: PerClass
+    confusions: Confusions
 
     def __init__(
         self,

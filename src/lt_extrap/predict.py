@@ -26,12 +26,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lt_extrap import cli, compose, runs
-from lt_extrap.checkpoints import write_whole
 from lt_extrap.config import check
 from lt_extrap.data.images import ImageBatch, ImageFiles, collate_images, find_images
 from lt_extrap.data.loader import leave_signals
 from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError, DataError, RunError
+from lt_extrap.files import write_whole
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.paths import conf_dir
 
@@ -156,7 +156,7 @@ def _classify(direct: DirectClassifier, images: ImageFiles, config: PredictConfi
         num_workers=config.workers,
         collate_fn=collate_images,
         worker_init_fn=leave_signals,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=direct.model.head.weight.device.type == "cuda",
     )
     console, position = Console(stderr=True), 0
     batches: Iterator[ImageBatch] = iter(loader)  # forks the workers, before the bar has a thread

@@ -67,23 +67,28 @@ def experiments(names: Iterable[str] | None = None) -> str:
     return "an experiment:" + "".join(f"\n    experiment={name:<20} {_headline(folder / name)}" for name in found)
 
 
-def refuse_bare_lists(words: Iterable[str]) -> None:
-    """Refuse `key=1,1,3` for a key that is a list: with -m it would be three runs, each with a number for a list.
+def refuse_words(words: Iterable[str]) -> None:
+    """Refuse what Hydra would take wrongly: a group without an option, and a list without its brackets.
+
+    With -m `key=1,1,3` would be three runs, each with a number for a list.
 
     Raises:
         ConfigError: such a word.
     """
     lists = {key for key, type_ in _types() if type_.startswith("list")}
     for word in words:
-        if word.startswith("-") or word.partition("=")[0] not in lists:
+        key, _, value = word.partition("=")
+        if value == "null" and (conf_dir() / key).is_dir():
+            options = ", ".join(sorted(path.stem for path in (conf_dir() / key).glob("*.yaml")))
+            raise ConfigError(f"{key} to be one of conf/{key}/", "null", f"choose {options}; or leave it out")
+        if word.startswith("-") or key not in lists:
             continue
         (override,) = OverridesParser.create().parse_overrides([word])
         if override.is_sweep_override() and not any(isinstance(value, list) for value in override.sweep_iterator()):
-            key, _, values = word.partition("=")
             raise ConfigError(
                 f"a list for {key}",
-                f"{word}, which is {len(values.split(','))} runs with a number each",
-                f"write '{key}=[{values}]'; two lists: '{key}=[{values}],[...]'",
+                f"{word}, which is {len(value.split(','))} runs with a number each",
+                f"write '{key}=[{value}]'; two lists: '{key}=[{value}],[...]'",
             )
 
 
@@ -118,6 +123,8 @@ def _types() -> Iterator[tuple[str, str]]:
 
 
 def _typed(key: str) -> str:
+    if below := [name for name in _keys() if name.startswith(f"{key}.")]:
+        return f"give its keys: {', '.join(below[:5])}"
     wanted = dict(_types()).get(key, "")
     if wanted.startswith("list"):
         return f"give a list: '{key}=[...]'"

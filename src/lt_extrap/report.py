@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from lt_extrap import cli
+from lt_extrap.compose import from_hydra
 from lt_extrap.config import check
 from lt_extrap.errors import RunError
 from lt_extrap.figure import FORMATS, draw, save
@@ -55,7 +56,7 @@ ConfigStore.instance().store(group="schema", name="report", node=ReportConfig)
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="report")
 def task(config: DictConfig) -> None:
     """Hydra's entry: print the table and the folders it comes from."""
-    options = ReportConfig(**config)  # type: ignore[arg-type]  # Hydra has checked keys and types
+    options: ReportConfig = from_hydra(config)
     root = Path(options.runs)
     ended, others = find_runs(root)
     if not ended:

@@ -2,8 +2,8 @@
 
 import csv
 import hashlib
+import io
 import json
-import os
 import platform
 import re
 import secrets
@@ -23,6 +23,7 @@ from lt_extrap.compose import from_dict, kinds, to_dict
 from lt_extrap.config import TrainConfig
 from lt_extrap.data.target import ClassTable
 from lt_extrap.errors import ConfigError, RunError
+from lt_extrap.files import write_whole
 from lt_extrap.model.metrics import Confusions, PerClass
 
 RESULTS, RUN, PER_CLASS, WEIGHTS = "results.json", "run.json", "per_class.csv", "model.safetensors"
@@ -36,7 +37,7 @@ _FREE = re.compile(
 )
 # And what stands in the folder above.
 _ABOVE = re.compile(r"(experiment|sweep|name|hydra\b.*)")
-_UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
+UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
 _LONGEST = 80
 
 
@@ -50,11 +51,13 @@ def run_folder(overrides: Iterable[str], seed: int) -> str:
         overrides: Hydra's task overrides, `key=value`.
         seed: of the run; always in the name, and last, so that a row of a table is what stands before it.
     """
-    parts = []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.key_or_group
-        if key != "seed" and not _FREE.fullmatch(key) and not _ABOVE.fullmatch(key):
-            parts.append(_UNSAFE.sub(".", f"{key}+{_canonical(override.value())}"))
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    last = {override.key_or_group: override.value() for override in parsed}  # of a key given twice
+    parts = [
+        UNSAFE.sub(".", f"{key}+{_canonical(value)}")
+        for key, value in last.items()
+        if key != "seed" and not _FREE.fullmatch(key) and not _ABOVE.fullmatch(key)
+    ]
     # The component is what a reader looks for first.
     name = "-".join(sorted(parts, key=lambda part: (not part.startswith("component+"), part)))
     if len(name) > _LONGEST:
@@ -83,6 +86,18 @@ def locked(folder: Path) -> Iterator[None]:
         ) from None
     with lock:
         yield
+
+
+def files_of(config: TrainConfig, root: Path) -> dict[str, Path]:
+    """The files that decide what this run trains and tests on, by configuration key."""
+    keys = {"target": ("train", "val", "test", "names"), "auxiliary": ("train", "names", "pairs", "budget_list")}
+    files = {
+        f"{node}.{key}": getattr(getattr(config, node), key, None) for node, names in keys.items() for key in names
+    }
+    found = {
+        key: root / (file.partition(":")[0] if key.endswith(".names") else file) for key, file in files.items() if file
+    }
+    return found | ({"features_from": Path(config.features_from)} if config.features_from else {})
 
 
 @dataclass(frozen=True)
@@ -133,7 +148,7 @@ def claim(folder: Path, config: TrainConfig, files: Mapping[str, Path], *, begun
         raise RunError(
             f"the same run as before in {folder}",
             "; ".join(changed),
-            "give the new run its own name=..., or remove that folder",
+            "give the new run its own name=..., or move that folder away",
         )
     if ended:
         return Claim(record["id"], read_json(folder / RESULTS), ())
@@ -146,11 +161,23 @@ def claim(folder: Path, config: TrainConfig, files: Mapping[str, Path], *, begun
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has ended, as evaluate, predict and export read it."""
+    """A run that has ended, as evaluate, predict and export read it.
+
+    Attributes:
+        folder: where it is.
+        config: of the run.
+        results: content of results.json.
+        files: hashes of what it was trained and tested on, by configuration key.
+    """
 
     folder: Path
     config: TrainConfig
     results: dict[str, Any]
+    files: dict[str, str]
+
+    def changed(self, files: Mapping[str, Path]) -> list[str]:
+        """Which of these files are not what they were for the run, by configuration key."""
+        return [key for key, path in files.items() if key in self.files and self.files[key] != _hash(path)]
 
 
 def load(folder: Path) -> Run:
@@ -170,7 +197,7 @@ def load(folder: Path) -> Run:
         config = from_dict(record["config"], record["kinds"])
     except ConfigError as error:
         raise _another_version(folder, f"{error.wanted}: {error.found}") from error
-    return Run(folder, config, read_json(folder / RESULTS))
+    return Run(folder, config, read_json(folder / RESULTS), record["files"])
 
 
 def weights_file(run: Path) -> Path:
@@ -217,12 +244,13 @@ def read_json(path: Path) -> dict[str, Any]:
         found = type(content).__name__
     except (OSError, ValueError) as error:
         found = str(error)
-    raise RunError(f"a JSON object in {path}", found, "remove the run folder and run again")
+    raise RunError(f"a JSON object in {path}", found, "move the run folder away and run again")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object whole or not at all."""
-    _replace(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def write_per_class(path: Path, classes: ClassTable, measured: PerClass) -> None:
@@ -247,25 +275,15 @@ def write_confusions(path: Path, confusions: Confusions) -> None:
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-    temporary.replace(path)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([header, *rows])
+    write_whole(path, lambda file: file.write(text.getvalue().encode()))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file, by the names of its header."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _hash(path: Path) -> str:
@@ -278,7 +296,7 @@ def _canonical(value: Any) -> str:
     if isinstance(value, dict):
         return ".".join(f"{key}.{_canonical(item)}" for key, item in sorted(value.items()))
     if isinstance(value, list):
-        return ".".join(map(_canonical, value))
+        return "_".join(map(_canonical, value))
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return "null" if value is None else str(value)
@@ -309,18 +327,17 @@ def _leaves(node: Any, at: str = "") -> Iterable[tuple[str, Any]]:
 
 def _commit() -> str | None:
     """The commit of the checkout that runs, with a + when its files differ; None outside of one."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve()
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        git("ls-files", "--error-unmatch", here.name)  # or the repository is not ours, but encloses it
+        return git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return described.stdout.strip()
 
 
 def _versions() -> dict[str, str]:

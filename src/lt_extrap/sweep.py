@@ -4,7 +4,6 @@ import hashlib
 import logging
 import math
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -24,14 +23,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_extrap.checkpoints import StopSignal
+from lt_extrap.cli import disk
 from lt_extrap.errors import ConfigError, LtExtrapError
 from lt_extrap.refusals import told
-from lt_extrap.runs import read_json, run_folder, write_json
+from lt_extrap.runs import UNSAFE, read_json, run_folder, write_json
 from lt_extrap.table import markdown, read_rows, tabulate, write_csv
 from lt_extrap.trainer import device_count
 
 _log = logging.getLogger(__name__)
-_UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
 
 
 def run(task: Callable[[], Any]) -> None:
@@ -188,14 +187,14 @@ def _name(keys: Iterable[str], jobs: Iterable[Sequence[str]]) -> str:
     more = ("experiment=", "name=", "seed=")
     runs = sorted(" ".join([run_folder(job, 0), *(word for word in job if word.startswith(more))]) for job in jobs)
     digits = hashlib.sha256("\n".join(runs).encode()).hexdigest()[:6]
-    return _UNSAFE.sub(".", "-".join(["sweep", *keys]))[:80] + f"-{digits}"
+    return UNSAFE.sub(".", "-".join(["sweep", *keys]))[:80] + f"-{digits}"
 
 
 def _known(error: Exception) -> LtExtrapError | None:
-    """The error in our words, if it is a mistake of the user's."""
+    """The error in our words, if it is a mistake of the user's or a full disk."""
     if isinstance(error, HydraException | OmegaConfBaseException):
         return error if isinstance(error, LtExtrapError) else told(error)
-    return None
+    return disk(error) if isinstance(error, OSError) else None
 
 
 def _shown(path: str | Path) -> str:

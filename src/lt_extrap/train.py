@@ -15,6 +15,7 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
@@ -62,14 +63,16 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     kept = Checkpoints(folder / runs.CHECKPOINTS, stop, every=60 * config.checkpoint_minutes)
     # The folder is touched only now: what was refused until here leaves no trace in it.
     with stop.listening(), runs.locked(folder):
-        claim = runs.claim(folder, config, _files(config, target.root), begun=checkpoints.begun(kept.folder))
+        claim = runs.claim(folder, config, runs.files_of(config, target.root), begun=checkpoints.begun(kept.folder))
         if claim.results is not None:
-            console.print(f"finished before: {folder}")
+            if (kept.folder / checkpoints.BEFORE).exists():  # a kill came between results and the line that does this
+                checkpoints.strip(kept.folder)
+            print(f"finished before: {folder}")
             return claim.results
-        checkpoint = checkpoints.newest(kept.folder, console.print)
+        checkpoint = checkpoints.newest(kept.folder, print)
         console.print(start_panel(config, target, training, module.model, steps, str(folder)))
         for note in claim.notes:
-            console.print(f"not as at the last start: {note}")
+            print(f"not as at the last start: {note}")
         with quiet(), _logger(config, folder) as logger:  # a logger warns of a run that goes on
             trainer = build_trainer(
                 config.trainer,
@@ -79,18 +82,17 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
                     "gradient_clip_val": config.recipe.clip,
                     "logger": logger,
                     "callbacks": [EpochLine(), kept, *([RichProgressBar()] if console.is_terminal else [])],
-                    "plugins": [WholeFileIO()],
+                    # Lightning would answer Slurm's signals with a checkpoint of its own, and load it into later tests.
+                    "plugins": [WholeFileIO(), LightningEnvironment()],
                     "default_root_dir": folder,
                     "limit_val_batches": None if target.val is not None else 0,
                     "enable_progress_bar": console.is_terminal,
                 },
             )
-            stop.patient = True
             try:
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             finally:
                 trainer.fit_loop.teardown()  # of an end during a validation Lightning leaves the training's workers
-                stop.patient = False
             stop.answer()
             if trainer.global_step != steps:
                 raise TrainingError(
@@ -179,16 +181,6 @@ def _logger(config: TrainConfig, folder: Path) -> Iterator[Logger | bool]:
     with logger if isinstance(logger, Dashboard) else nullcontext():
         logger.log_hyperparams(compose.to_dict(config))
         yield logger
-
-
-def _files(config: TrainConfig, root: Path) -> dict[str, Path]:
-    """The files that decide what this run trains and tests on, by configuration key."""
-    keys = {"target": ("train", "val", "test", "names"), "auxiliary": ("train", "names", "pairs", "budget_list")}
-    files = {
-        f"{node}.{key}": getattr(getattr(config, node), key, None) for node, names in keys.items() for key in names
-    }
-    found = {key: root / file.partition(":")[0] for key, file in files.items() if file}
-    return found | ({"features_from": Path(config.features_from)} if config.features_from else {})
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")

@@ -24,6 +24,8 @@ OWN_TRAINER_KEYS = {
     "num_sanity_val_steps": "nothing: it would feed the metrics",
     "val_check_interval": "nothing: validation follows an epoch (trainer.check_val_every_n_epoch=n: every n)",
     "limit_val_batches": "nothing: a share of the classes is no measure of all",
+    "enable_progress_bar": "nothing: there is a bar on a terminal, and a line an epoch elsewhere",
+    "enable_model_summary": "nothing: the panel at the start has what it says",
     "enable_checkpointing": "nothing: a run always keeps its weights",
     "accumulate_grad_batches": "recipe.batch_size",
     **dict.fromkeys(("fast_dev_run", "overfit_batches", "max_time", "min_steps", "min_epochs"), "budget"),

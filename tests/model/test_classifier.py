@@ -21,6 +21,15 @@ def test_shapes_and_uint8():
     torch.testing.assert_close(model(IMAGES), model(IMAGES.float()))
 
 
+def test_a_frozen_backbone_stays_in_evaluation_mode_and_has_no_gradients():
+    whole = build(0)
+    model = Classifier(whole.backbone, whole.head, frozen=True).train()
+    assert model.head.training
+    assert not any(module.training for module in model.backbone.modules())
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+    assert all(p.requires_grad for p in model.head.parameters())
+
+
 def test_initial_weights_of_target_and_backbone_do_not_depend_on_the_auxiliary_classes():
     alone, together, more = build(0), build(3), build(50)
     for key, value in alone.backbone.state_dict().items():

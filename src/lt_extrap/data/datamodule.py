@@ -1,6 +1,7 @@
 """Batches: images read by keyed samplers, unreadable ones reported instead of raised in a worker."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -171,6 +172,8 @@ class ImageDataModule(L.LightningDataModule):
             "num_workers": workers,
             "prefetch_factor": self.loading.prefetch,
             "persistent_workers": workers > 0,
+            # Named, for joblib's launcher makes another one the default of its jobs, with which no worker starts.
+            "multiprocessing_context": "fork" if workers > 0 and sys.platform == "linux" else None,
             "worker_init_fn": leave_signals,
             "pin_memory": self._device.type == "cuda",
         }

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lt_extrap.config import OPTIONS, Backbone
 from lt_extrap.errors import LtExtrapError, RunError
+from lt_extrap.files import write_whole
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier, empty_linear
 
@@ -60,9 +61,7 @@ class DirectClassifier:
     def save(self, path: Path) -> None:
         """Write weights and metadata; replaced whole or not at all."""
         weights = {key: value.detach().cpu().contiguous() for key, value in self.model.state_dict().items()}
-        temporary = path.with_suffix(".tmp")
-        save_file(weights, temporary, self.metadata())
-        temporary.replace(path)
+        write_whole(path, lambda file: file.write(save(weights, self.metadata())))
 
     @classmethod
     def load(cls, path: Path) -> "DirectClassifier":
