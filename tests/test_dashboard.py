@@ -210,7 +210,7 @@ train(configure(*{SMALL + RUN!r}), Path(sys.argv[1]))
     assert points(wandb.rows) == points(whole.rows)
     assert {run.run_id for run in wandb.runs} == {json.loads((folder / "run.json").read_text())["id"]}
     assert wandb.exits == [0]
-    command = said(capfd.readouterr().out)[1].split()
+    command = said(capfd.readouterr().out)[0].split()
     assert [Path(word).name for word in command[3:]] == [part.name for part in parts_of(folder)]
     assert len(parts_of(folder)) == 2
 
