@@ -25,7 +25,7 @@ from lt_extrap.data.resident import ResidentImages, room
 from lt_extrap.data.sampler import EpochDraw, EpochSampler
 from lt_extrap.data.transforms import TrainTransform
 
-IMAGES, CLASSES, PIXELS, SIZE, BATCH, ROUNDS, GOAL = 1024, 8, 64, 48, 128, 5, 0.5
+IMAGES, CLASSES, PIXELS, SIZE, BATCH, ROUNDS, GOAL = 1024, 8, 64, 48, 128, 5, 0.65
 
 
 def run() -> list[dict[str, Any]]:
