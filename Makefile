@@ -15,7 +15,6 @@ help: ## what there is
 
 demo: .venv/installed ## the baseline and the method on the embedded world, in one table
 	$(RUN) -m lt_extrap.train -m experiment=demo component=baseline,silencing
-	$(RUN) -m lt_extrap.report runs=runs/demo
 
 test: .venv/installed ## the fast tests, under 3 minutes on 2 cores
 	$(RUN) -m pytest -q -n 2
