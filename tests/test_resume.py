@@ -248,6 +248,8 @@ def test_what_fails_because_it_was_interrupted_is_a_stop():
     with pytest.raises(Stopped) as stopped:
         work()
     assert stopped.value.code == 128 + signal.SIGINT
+    with pytest.raises(RunError), stop.listening():
+        raise RunError("room for the state", "a full disk", "free some")
     with pytest.raises(RuntimeError), StopSignal().listening():
         raise RuntimeError("of its own")
 

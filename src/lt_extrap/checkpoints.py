@@ -13,7 +13,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
-from lt_extrap.errors import RunError
+from lt_extrap.errors import LtExtrapError, RunError
 from lt_extrap.files import write_whole
 
 NEW, LAST, BEFORE, BEST = "new.ckpt", "last.ckpt", "before.ckpt", "best.ckpt"
@@ -68,6 +68,8 @@ class StopSignal:
         try:
             yield
             self.answer()  # Python drops what a handler raises in some places, such as a lock of logging
+        except LtExtrapError:
+            raise  # such as a full disk, where the state was to be saved: that has to be told
         except Exception as error:
             if self.received:  # and what was interrupted may fail in ways of its own
                 raise Stopped(self.received) from error

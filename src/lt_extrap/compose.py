@@ -53,7 +53,7 @@ def from_hydra(composed: DictConfig) -> Any:
     except OmegaConfBaseException as error:
         raise ConfigError(
             "a configuration whose references resolve",
-            f"{error.full_key or 'configuration'}: {error.msg or error}".replace("\n", " "),
+            _reason(error),
             "give that key a value, or choose a target that has it (auxiliary sets belong to a target)",
         ) from None
 
@@ -85,9 +85,13 @@ def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> TrainConfi
     except OmegaConfBaseException as error:
         raise ConfigError(
             "a configuration of this version",
-            f"{error.full_key or 'configuration'}: {error.msg or error}".replace("\n", " "),
+            _reason(error),
             "use the version that wrote it",
         ) from None
+
+
+def _reason(error: OmegaConfBaseException) -> str:
+    return f"{error.full_key or 'configuration'}: {error.msg or error}".replace("\n", " ")
 
 
 def _unknown_keys(node: Any, at: str = "") -> Iterator[str]:
