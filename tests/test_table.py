@@ -4,7 +4,8 @@ import json
 import pytest
 
 from lt_extrap.errors import RunError
-from lt_extrap.table import find_runs, markdown, read_rows, row_name, tabulate, varied, write_csv
+from lt_extrap.runs import write_table
+from lt_extrap.table import find_runs, markdown, read_rows, row_name, tabulate, varied
 
 
 def put(folder, name, seed, overall=0.5, few=0.5, steps=10, **config):
@@ -153,6 +154,6 @@ def test_markdown_lines_up(runs):
 
 def test_csv_is_the_table(runs):
     table = tabulate(read(runs))
-    write_csv(runs / "new" / "table.csv", table)
+    write_table(runs / "new" / "table.csv", table[0], table[1:])
     with (runs / "new" / "table.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == table

@@ -17,8 +17,8 @@ from lt_extrap.config import check
 from lt_extrap.errors import RunError
 from lt_extrap.figure import FORMATS, draw, save
 from lt_extrap.paths import conf_dir
-from lt_extrap.runs import RESULTS, RUN
-from lt_extrap.table import find_runs, markdown, read_rows, row_name, tabulate, write_csv
+from lt_extrap.runs import RESULTS, RUN, write_table
+from lt_extrap.table import find_runs, markdown, read_rows, row_name, tabulate
 
 
 @dataclass
@@ -68,7 +68,7 @@ def task(config: DictConfig) -> None:
     rows = read_rows((row_name(run, root), run) for run in ended)
     table = tabulate(rows, baseline=options.baseline, weights=options.weights)
     if options.csv:
-        write_csv(Path(options.csv), table)
+        write_table(Path(options.csv), table[0], table[1:])
     if options.figure:
         save(draw(rows, options.weights), Path(options.figure))
     print(markdown(table))

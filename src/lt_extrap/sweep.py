@@ -26,8 +26,8 @@ from lt_extrap.checkpoints import StopSignal
 from lt_extrap.cli import disk
 from lt_extrap.errors import ConfigError, LtExtrapError
 from lt_extrap.refusals import told
-from lt_extrap.runs import UNSAFE, read_json, run_folder, write_json
-from lt_extrap.table import markdown, read_rows, tabulate, write_csv
+from lt_extrap.runs import UNSAFE, read_json, run_folder, write_json, write_table
+from lt_extrap.table import markdown, read_rows, tabulate
 from lt_extrap.trainer import device_count
 
 _log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class Sweep(Callback):
         table = tabulate(rows)
         text, file = markdown(table), self.folder / self.name
         file.with_name(f"{self.name}.md").write_text(text + "\n", encoding="utf-8")
-        write_csv(file.with_name(f"{self.name}.csv"), table)
+        write_table(file.with_name(f"{self.name}.csv"), table[0], table[1:])
         save(draw(rows), file.with_name(f"{self.name}.png"))
         print(f"\n{text}\n\ntable and figure: {_shown(file)}.md, .csv and .png")
 

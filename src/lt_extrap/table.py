@@ -1,6 +1,5 @@
 """Runs in rows and columns: a row is what differs in more than the seed."""
 
-import csv
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -140,13 +139,6 @@ def markdown(table: Sequence[Sequence[str]]) -> str:
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
     ]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
-
-
-def write_csv(file: Path, table: Sequence[Sequence[str]]) -> None:
-    """Write the table as comma-separated values."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows(table)
 
 
 def _natural(name: str) -> list[str | float]:
