@@ -142,7 +142,7 @@ def test_other_lists_than_those_of_the_training_are_refused(small, tmp_path, cap
     """The groups many, medium and few are of the training list."""
     source = load_target(small("component=baseline").target)
     root = tmp_path / "root"
-    shutil.copytree(source.root, root)
+    shutil.copytree(source.place.root, root)
     mine = ("target=lists", "target.archive=null", f"target.root={root}", "target.val=null")
     lists = ("target.train=lists/target_train.txt", "target.test=lists/target_test.txt", "target.names=names.txt")
     (root / "names.txt").write_text("\n".join(source.classes.names))

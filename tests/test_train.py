@@ -242,7 +242,7 @@ def corrupt(small, tmp_path, monkeypatch):
     """The small world in a cache of its own, one training image cut short."""
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
     target = load_target(small("component=baseline").target)
-    file = target.images / target.train.path(3)
+    file = target.place.images / target.train.path(3)
     file.write_bytes(file.read_bytes()[:60])
     return target.train.path(3)
 
@@ -269,7 +269,7 @@ def test_an_unreadable_image_is_left_out_named_once_and_counted(small, tmp_path,
 def test_an_unreadable_test_image_is_never_skipped(small, tmp_path, monkeypatch, resident):
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
     target = load_target(small("component=baseline").target)
-    (target.images / target.test.path(3)).write_bytes(b"")
+    (target.place.images / target.test.path(3)).write_bytes(b"")
     config = small("component=baseline", "data.on_unreadable=skip", f"data.resident={resident}")
     with pytest.raises(DataError) as error:
         train(config, tmp_path / "run")

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from lt_extrap import checkpoints, cli, runs
 from lt_extrap.compose import from_hydra
-from lt_extrap.config import Balanced, Budget, Loading, NoAuxiliary, TrainConfig, check
+from lt_extrap.config import Balanced, Budget, Loading, NoAuxiliary, Target, TrainConfig, check
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.target import TargetSet, check_images, check_labels, load_target
@@ -83,9 +83,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             )
         train(retrained(run, root=config.root), folder)
         run = runs.load(folder)
-    target = load_target(dataclasses.replace(run.config.target, **({"root": config.root} if config.root else {})))
-    lists = runs.files_of(run.config, target.root).items()
-    changed = run.changed({key: path for key, path in lists if key.startswith("target.")})
+    target = _target(run.config, config.root)
+    changed = run.changed({f"target.{key}": path for key, path in target.files.items()})
     if wrong := {"target.train", "target.names"} & set(changed):
         raise RunError(
             f"the lists and names that {run.folder} was trained on",
@@ -96,7 +95,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         file = Path(config.images)
         index = read_list(file)
         check_labels(index, len(target.classes), file, "target classes")
-        check_images(index, target.images, file)
+        check_images(index, target.place.images, file)
         target = dataclasses.replace(target, test=index)
     module = load_module(run, target, config.weights)
     loading = Loading(workers=config.workers)
@@ -178,13 +177,12 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
     2e-3 for 512 images without a warm-up, Mixup 0.8 and CutMix 1.
     """
     config = run.config
-    target = dataclasses.replace(config.target, **({"root": root} if root else {}))
-    batch = min(512, len(load_target(target).train))
+    batch = min(512, len(_target(config, root).train))
     recipe = dataclasses.replace(config.recipe, batch_size=batch, blr=1e-3, mixup=0.8, cutmix=1.0, ema=None)
     return dataclasses.replace(
         config,
         name=f"{config.name}, retrained",
-        target=target,
+        target=_rooted(config.target, root),
         auxiliary=NoAuxiliary(),
         loss=Balanced(),
         recipe=recipe,
@@ -192,6 +190,14 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
         features_from=str(run.folder / runs.WEIGHTS),
         logger={},
     )
+
+
+def _rooted(target: Target, root: str | None) -> Target:
+    return dataclasses.replace(target, root=root) if root else target
+
+
+def _target(config: TrainConfig, root: str | None) -> TargetSet:
+    return load_target(_rooted(config.target, root), skip_missing=config.data.on_unreadable == "skip")
 
 
 ConfigStore.instance().store(group="schema", name="evaluate", node=EvaluateConfig)

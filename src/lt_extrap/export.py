@@ -133,7 +133,7 @@ def _images(config: ExportConfig, direct: DirectClassifier) -> tuple[Float[Tenso
             raise DataError(
                 f"the test images of {config.run}, to compare the export on", error.found, "set images=<folder>"
             ) from error
-        files = [str(target.images / target.test.path(i)) for i in _spread(len(target.test))]
+        files = [str(target.place.images / target.test.path(i)) for i in _spread(len(target.test))]
         source = f"the test list of {config.run}"
     transform = EvalTransform(size=direct.image_size, crop_fraction=direct.crop_fraction)
     try:

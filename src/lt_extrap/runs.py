@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from lt_extrap.compose import from_dict, kinds, to_dict
 from lt_extrap.config import TrainConfig
-from lt_extrap.data.target import ClassTable
+from lt_extrap.data.target import ClassTable, TargetSet
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.files import write_whole
 from lt_extrap.model.metrics import Confusions, PerClass
@@ -32,7 +32,7 @@ FORMAT = 1  # of a run folder; another one is refused
 
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
 _FREE = re.compile(
-    r"(logger\b.*|checkpoint_minutes|data\.(workers|prefetch|resident)|target\.root"
+    r"(logger\b.*|checkpoint_minutes|data\.(workers|prefetch|resident)|target\.(root|images|archive)"
     r"|trainer\.(accelerator|devices|num_nodes|log_every_n_steps|profiler|detect_anomaly))"
 )
 # And what stands in the folder above.
@@ -88,15 +88,12 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def files_of(config: TrainConfig, root: Path) -> dict[str, Path]:
+def files_of(config: TrainConfig, target: TargetSet) -> dict[str, Path]:
     """The files that decide what this run trains and tests on, by configuration key."""
-    keys = {"target": ("train", "val", "test", "names"), "auxiliary": ("train", "names", "pairs", "budget_list")}
-    files = {
-        f"{node}.{key}": getattr(getattr(config, node), key, None) for node, names in keys.items() for key in names
-    }
-    found = {
-        key: root / (file.partition(":")[0] if key.endswith(".names") else file) for key, file in files.items() if file
-    }
+    found = {f"target.{key}": path for key, path in target.files.items()}
+    for key in ("train", "names", "pairs", "budget_list"):
+        if (file := getattr(config.auxiliary, key, None)) is not None:
+            found[f"auxiliary.{key}"] = target.place.root / (file.partition(":")[0] if key == "names" else file)
     return found | ({"features_from": Path(config.features_from)} if config.features_from else {})
 
 
@@ -254,9 +251,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_per_class(path: Path, classes: ClassTable, measured: PerClass) -> None:
-    """Write a row a target class: id, name, shot, training images, test images, accuracy (0..1)."""
+    """Write a row a target class: label, id, name, shot, training images, test images, accuracy (0..1)."""
     rows = zip(
         range(len(classes)),
+        classes.ids,
         classes.names,
         classes.shots,
         classes.counts.tolist(),
@@ -264,7 +262,7 @@ def write_per_class(path: Path, classes: ClassTable, measured: PerClass) -> None
         ("" if accuracy != accuracy else f"{accuracy:.6f}" for accuracy in measured.accuracy.tolist()),
         strict=True,
     )
-    write_table(path, ["class", "name", "shot", "train_images", "test_images", "accuracy"], rows)
+    write_table(path, ["class", "id", "name", "shot", "train_images", "test_images", "accuracy"], rows)
 
 
 def write_confusions(path: Path, confusions: Confusions) -> None:

@@ -53,8 +53,9 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         Stopped: SIGTERM or SIGINT came; the state is saved.
     """
     console, stop = Console(), StopSignal()
-    target = load_target(config.target)
-    training = build_training_set(config.auxiliary, target, seed=config.seed)
+    skip = config.data.on_unreadable == "skip"
+    target = load_target(config.target, skip_missing=skip)
+    training = build_training_set(config.auxiliary, target, seed=config.seed, skip_missing=skip)
     steps = _steps(config, training)
     module = build_module(config, target, training, steps=steps)
     data = ImageDataModule(target, training, recipe=config.recipe, loading=config.data, seed=config.seed)
@@ -63,7 +64,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     kept = Checkpoints(folder / runs.CHECKPOINTS, stop, every=60 * config.checkpoint_minutes)
     # The folder is touched only now: what was refused until here leaves no trace in it.
     with stop.listening(), runs.locked(folder):
-        claim = runs.claim(folder, config, runs.files_of(config, target.root), begun=checkpoints.begun(kept.folder))
+        claim = runs.claim(folder, config, runs.files_of(config, target), begun=checkpoints.begun(kept.folder))
         if claim.results is not None:
             if (kept.folder / checkpoints.BEFORE).exists():  # a kill came between results and the line that does this
                 checkpoints.strip(kept.folder)
@@ -110,6 +111,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
                 "pairs": training.pairs,
                 "right_pairs": training.right_pairs,
                 "seconds": round(kept.seconds, 1),
+                "left_out": {str(label): int(target.left_out[label]) for label in target.left_out.nonzero()[0]},
                 "unreadable": list(module.unreadable),
             }
             direct = DirectClassifier(

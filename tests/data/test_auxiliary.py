@@ -106,7 +106,7 @@ def test_permuted_pairs_are_wrong_and_keep_their_numbers(target, seed):
 
 
 def test_a_permutation_that_stays_right_is_refused(target):
-    (target.root / "all.json").write_text(json.dumps({"edges": [[t, a] for t in range(5) for a in range(6)]}))
+    (target.place.root / "all.json").write_text(json.dumps({"edges": [[t, a] for t in range(5) for a in range(6)]}))
     everyone = classes(pairs="all.json", neighbors_per_class=None, sampling_ratio=None, permute=True)
     with pytest.raises(DataError, match="30 of 30 pairs"):
         add_classes(everyone, target, seed=0)
@@ -214,31 +214,31 @@ def test_scale_and_ceiling():
     ],
 )
 def test_bad_pairs(target, file, content, said):
-    (target.root / file).write_text(content)
+    (target.place.root / file).write_text(content)
     with pytest.raises(DataError, match=said):
         add_classes(classes(pairs=file, neighbors_per_class=None, sampling_ratio=None), target, seed=0)
 
 
 def test_an_auxiliary_class_with_a_targets_name(target):
-    (target.root / "names.txt").write_text("a\nb\nc\nd\ne\n_3 \n")
+    (target.place.root / "names.txt").write_text("a\nb\nc\nd\ne\n_3 \n")
     with pytest.raises(DataError, match="is called '_3', as is target class 3"):
         add_classes(classes(), target, seed=0)
 
 
 def test_nothing_left(target):
-    (target.root / "pairs.json").write_text('{"ranks": [[], [], [], [], []]}')
+    (target.place.root / "pairs.json").write_text('{"ranks": [[], [], [], [], []]}')
     with pytest.raises(DataError, match="none is left"):
         add_classes(classes(pairs="pairs.json"), target, seed=0)
 
 
 def test_missing_auxiliary_images(target):
-    (target.root / "auxiliary.txt").write_text("x.png 0\ny.png 1\n")
+    (target.place.root / "auxiliary.txt").write_text("x.png 0\ny.png 1\n")
     with pytest.raises(DataError, match=r"1 are not there: y\.png"):
         add_classes(classes(), target, seed=0)
 
 
 def test_no_images_for_the_shots(target):
-    (target.root / "extra.txt").write_text("x.png 0\n")
+    (target.place.root / "extra.txt").write_text("x.png 0\n")
     with pytest.raises(DataError, match="medium and few"):
         add_target_images(TargetExtra(train="extra.txt", images_per_epoch=3), target)
 

@@ -37,7 +37,7 @@ def test_counts_names_and_splits(folder):
 def test_root_from_the_environment(folder, monkeypatch):
     monkeypatch.setenv("LT_EXTRAP_DATA", str(folder.parent))
     target = Target(folder=folder.name, train="train.txt", test="test.txt")
-    assert load_target(target).root == folder
+    assert load_target(target).place.root == folder
     monkeypatch.delenv("LT_EXTRAP_DATA")
     with pytest.raises(ConfigError, match="LT_EXTRAP_DATA is not set"):
         load_target(target)
@@ -49,11 +49,11 @@ def test_archive_is_unpacked_once(folder, cache):
             tar.add(file, file.name)
             file.unlink()
     first = load_target(lists(folder, archive="images.tar"))
-    assert first.images.is_relative_to(cache)
-    before = (first.images / "a0.png").stat().st_mtime_ns
-    assert load_target(lists(folder, archive="images.tar")).images == first.images
-    assert (first.images / "a0.png").stat().st_mtime_ns == before
-    assert {path.name for path in first.images.parent.iterdir() if path.name.startswith("tmp")} == set()
+    assert first.place.images.is_relative_to(cache)
+    before = (first.place.images / "a0.png").stat().st_mtime_ns
+    assert load_target(lists(folder, archive="images.tar")).place.images == first.place.images
+    assert (first.place.images / "a0.png").stat().st_mtime_ns == before
+    assert {path.name for path in first.place.images.parent.iterdir() if path.name.startswith("tmp")} == set()
 
 
 def test_an_archive_cannot_write_elsewhere(folder):
@@ -66,14 +66,14 @@ def test_an_archive_cannot_write_elsewhere(folder):
 @pytest.mark.parametrize("text", ["cat\ndog\n", "\ufeffcat\r\ndog\r\n\r\n"])
 def test_names_from_text(folder, text):
     (folder / "names.txt").write_text(text, encoding="utf-8", newline="")
-    assert read_names(folder, "names.txt") == ("cat", "dog")
+    assert read_names(folder, "names.txt") == (("0", "1"), ("cat", "dog"))
 
 
 def test_names_from_json(folder):
     (folder / "names.json").write_text('{"plain": ["crane", "crane"], "full": [{"name": "x"}, {"name": "y"}]}')
     # ImageNet has two cranes: a name is no key.
-    assert read_names(folder, "names.json:plain") == ("crane", "crane")
-    assert read_names(folder, "names.json:full") == ("x", "y")
+    assert read_names(folder, "names.json:plain") == (("0", "1"), ("crane", "crane"))
+    assert read_names(folder, "names.json:full")[1] == ("x", "y")
 
 
 @pytest.mark.parametrize("source", ["none.txt", "names.json:absent", "names.json:number", "bad.json:x", "gap.txt"])

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 
 from lt_extrap.config import AuxiliaryClasses, TargetExtra
 from lt_extrap.data.lists import SampleIndex, read_list
-from lt_extrap.data.target import ClassTable, TargetSet, check_images, check_labels, read_names
+from lt_extrap.data.target import ClassTable, TargetSet, check_labels, numbered, read_names, usable
 from lt_extrap.errors import DataError
 from lt_extrap.keys import Stream, generator
 from lt_extrap.model.shots import Shot
@@ -57,7 +57,7 @@ class Pairs:
     rank: Int64[np.ndarray, " pairs"] | None
 
 
-def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int) -> Addition:
+def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int, *, skip_missing: bool = False) -> Addition:
     """Read an auxiliary set and keep the classes that this run trains on (method: Choosing neighbors).
 
     With pairs, a class stays as long as one of its pairs does; without pairs all classes stay. A class without
@@ -68,15 +68,15 @@ def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int) -> Ad
             auxiliary class has a target's name, or nothing is left.
     """
     assert auxiliary.train is not None  # the schema refuses a set without a list
-    file = target.root / auxiliary.train
+    root = target.place.root
+    file = root / auxiliary.train
     index = read_list(file)
-    names = (
-        read_names(target.root, auxiliary.names)
-        if auxiliary.names
-        else tuple(f"auxiliary {i}" for i in range(int(index.labels.max()) + 1))
+    _, names = (
+        read_names(root, auxiliary.names) if auxiliary.names else numbered(int(index.labels.max()) + 1, "auxiliary ")
     )
     check_labels(index, len(names), file, "auxiliary class names")
-    check_images(index, target.images, file)
+    exclude = target.files.get("exclude")
+    index = usable(index, target.place.images, file, exclude=exclude, skip_missing=skip_missing)
     _refuse_target_names(names, target.classes, file)
     available = np.bincount(index.labels, minlength=len(names))
     if auxiliary.pairs:
@@ -111,7 +111,7 @@ def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int) -> Ad
     )
 
 
-def add_target_images(extra: TargetExtra, target: TargetSet) -> Addition:
+def add_target_images(extra: TargetExtra, target: TargetSet, *, skip_missing: bool = False) -> Addition:
     """Further images of the classes of `extra.shots`, as many an epoch as auxiliary classes would have shown.
 
     The budget is spread evenly: each class shows the same number, classes with fewer show them all.
@@ -120,10 +120,11 @@ def add_target_images(extra: TargetExtra, target: TargetSet) -> Addition:
         DataError: a list is missing or malformed, or no class of the shots has further images.
     """
     assert extra.train is not None  # the schema refuses a set without a list
-    file = target.root / extra.train
+    file = target.place.root / extra.train
     index = read_list(file)
     check_labels(index, len(target.classes), file, "target classes")
-    check_images(index, target.images, file)
+    exclude = target.files.get("exclude")
+    index = usable(index, target.place.images, file, exclude=exclude, skip_missing=skip_missing)
     chosen = np.array([shot in extra.shots for shot in target.classes.shots])
     rows = np.flatnonzero(chosen[index.labels])
     if len(rows) == 0:
@@ -221,7 +222,7 @@ def _whole_numbers(rows: list[Any], width: int) -> Int64[np.ndarray, "rows width
 
 def _kept_pairs(auxiliary: AuxiliaryClasses, target: TargetSet, num_auxiliary: int) -> Int64[np.ndarray, "pairs 2"]:
     assert auxiliary.pairs is not None
-    file = target.root / auxiliary.pairs
+    file = target.place.root / auxiliary.pairs
     found = read_pairs(file, len(target.classes))
     for side, limit, of in ((0, len(target.classes), "target"), (1, num_auxiliary, "auxiliary")):
         wrong = np.flatnonzero((found.pairs[:, side] < 0) | (found.pairs[:, side] >= limit))
@@ -280,7 +281,7 @@ def _budget(extra: TargetExtra, target: TargetSet) -> int:
     if extra.images_per_epoch is not None:
         return extra.images_per_epoch
     assert extra.budget_list is not None
-    available = np.bincount(read_list(target.root / extra.budget_list).labels)
+    available = np.bincount(read_list(target.place.root / extra.budget_list).labels)
     return int(np.minimum(available, extra.samples_per_class).sum())
 
 

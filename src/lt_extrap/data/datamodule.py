@@ -106,7 +106,7 @@ class ImageDataModule(L.LightningDataModule):
         for split in wanted:
             images = ResidentImages(
                 self._index(split),
-                self.target.images,
+                self.target.place.images,
                 self._transform(split),
                 self.seed,
                 device=self._device,
@@ -166,7 +166,7 @@ class ImageDataModule(L.LightningDataModule):
             }
         workers = self.loading.workers
         return {
-            "dataset": ImageDataset(self._index(split), self.target.images, self._transform(split), self.seed),
+            "dataset": ImageDataset(self._index(split), self.target.place.images, self._transform(split), self.seed),
             "batch_size": self.recipe.batch_size,
             "collate_fn": collate,
             "num_workers": workers,

@@ -2,17 +2,16 @@
 
 import json
 import os
-import shutil
-import tarfile
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 
 from lt_extrap.config import EmbeddedTarget, Target
+from lt_extrap.data.archive import unpack
 from lt_extrap.data.embedded import World, write_world
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.errors import ConfigError, DataError
@@ -25,10 +24,13 @@ class ClassTable:
     """The target classes. Label = position.
 
     Attributes:
-        names: class names; not always unique, so never keys.
-        counts: target training images a class, from the full training list; auxiliary data never moves them.
+        ids: what tells classes apart, such as WordNet ids or folder names; unique.
+        names: class names; not always unique (ImageNet has two cranes), so never keys.
+        counts: target training images a class, from the full training list; auxiliary data never moves them, nor
+            does what is left out of training.
     """
 
+    ids: tuple[str, ...]
     names: tuple[str, ...]
     counts: Int64[np.ndarray, " target"]
 
@@ -41,95 +43,156 @@ class ClassTable:
         return shot_of(self.counts)
 
 
+class Place(NamedTuple):
+    """Where the files of a target are.
+
+    Attributes:
+        root: where its auxiliary files are.
+        lists: where its lists and class names are.
+        images: where the relative paths of the lists start.
+    """
+
+    root: Path
+    lists: Path
+    images: Path
+
+
 @dataclass(frozen=True)
 class TargetSet:
     """A target data set as read.
 
     Attributes:
-        root: where lists and auxiliary files are.
-        images: where the relative paths of the lists start.
+        place: where its files are.
+        files: those that decide what is trained and tested on, by configuration key (`train`, `names`, ...).
+        classes: their names and training counts.
+        train: the training images, without those that are left out.
         val: None where the data set has no validation list.
+        left_out: training images of each class that are not trained on: `target.exclude`, or not there.
     """
 
-    root: Path
-    images: Path
+    place: Place
+    files: dict[str, Path]
     classes: ClassTable
     train: SampleIndex
     val: SampleIndex | None
     test: SampleIndex
+    left_out: Int64[np.ndarray, " target"]
 
 
-def load_target(target: Target) -> TargetSet:
+def load_target(target: Target, *, skip_missing: bool = False) -> TargetSet:
     """Read a target data set and check it.
+
+    Args:
+        target: the node.
+        skip_missing: leave out training images that are not there, instead of refusing the list.
 
     Raises:
         DataError: a root, list or name file is missing or malformed; a label has no name; a class has no training
             image and `target.allow_empty` is off; a listed image is not there.
     """
+    place = find_place(target)
+    files = {
+        key: place.lists / (file.partition(":")[0] if key == "names" else file)
+        for key in ("train", "val", "test", "names")
+        if (file := getattr(target, key)) is not None
+    }
+    if target.exclude:
+        files["exclude"] = place.root / Path(target.exclude).expanduser()
+    lists = {split: read_list(files[split]) for split in ("train", "val", "test") if split in files}
+    full = lists["train"]
+    ids, names = (
+        read_names(place.lists, target.names, ids=target.ids_in_names)
+        if target.names
+        else numbered(int(full.labels.max()) + 1)
+    )
+    for split, index in lists.items():
+        check_labels(index, len(names), files[split], "class names")
+        if split != "train":
+            check_images(index, place.images, files[split])
+    train = usable(full, place.images, files["train"], exclude=files.get("exclude"), skip_missing=skip_missing)
+    counts = np.bincount(full.labels, minlength=len(names)).astype(np.int64)
+    left_out = counts - np.bincount(train.labels, minlength=len(names))
+    empty = np.flatnonzero(counts == left_out)
+    if len(empty) and not target.allow_empty:
+        raise DataError(
+            f"training images for each of {len(names)} classes in {files['train']}",
+            f"none for {len(empty)} classes: {some([f'{i} ({names[i]})' for i in empty])}",
+            "mend the list, or set target.allow_empty=true to leave them out of the prior and report them as zero",
+        )
+    return TargetSet(
+        place=place,
+        files=files,
+        classes=ClassTable(ids, names, counts),
+        train=train,
+        val=lists.get("val"),
+        test=lists["test"],
+        left_out=left_out,
+    )
+
+
+def find_place(target: Target) -> Place:
+    """Where the files of a target are; what this machine makes of them is made if it is not there.
+
+    Raises:
+        DataError: a folder or archive is missing.
+    """
     if isinstance(target, EmbeddedTarget):
-        root = _embedded(target.world)
-    else:
-        root = Path(target.root).expanduser().resolve() if target.root else data_root(target.folder)
+        world = _embedded(target.world)
+        return Place(world, world, world)
+    root = Path(target.root).expanduser().resolve() if target.root else data_root(target.folder)
     if not root.is_dir():
         raise DataError(
             f"the folder of the target {target.folder!r}",
             f"no folder {root}",
             "set LT_EXTRAP_DATA to the folder that holds it, or give target.root=<its path>; see docs/data.md",
         )
-    images = _unpack(root / target.archive) if target.archive else root
-    train = read_list(root / target.train)
-    names = (
-        read_names(root, target.names)
-        if target.names
-        else tuple(str(label) for label in range(int(train.labels.max()) + 1))
-    )
-    splits = {"train": (target.train, train), "test": (target.test, read_list(root / target.test))}
-    if target.val:
-        splits["val"] = (target.val, read_list(root / target.val))
-    for file, index in splits.values():
-        check_labels(index, len(names), root / file, "class names")
-        check_images(index, images, root / file)
-    counts = np.bincount(train.labels, minlength=len(names)).astype(np.int64)
-    empty = np.flatnonzero(counts == 0)
-    if len(empty) and not target.allow_empty:
-        raise DataError(
-            f"training images for each of {len(names)} classes in {root / target.train}",
-            f"none for {len(empty)} classes: {_some([f'{i} ({names[i]})' for i in empty])}",
-            "mend the list, or set target.allow_empty=true to leave them out of the prior and report them as zero",
-        )
-    return TargetSet(
-        root=root,
-        images=images,
-        classes=ClassTable(names, counts),
-        train=train,
-        val=splits["val"][1] if target.val else None,
-        test=splits["test"][1],
-    )
+    images = root / Path(target.images).expanduser() if target.images else root
+    if not images.is_dir():
+        raise DataError("the folder of the target's images", f"no folder {images}", "correct target.images")
+    return Place(root, root, unpack(root / target.archive) if target.archive else images.resolve())
 
 
-def read_names(root: Path, source: str) -> tuple[str, ...]:
-    """Class names from a text file (one a line) or from `file.json:key`, a list of names or of {"name": ...}.
+def numbered(classes: int, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Ids and names of classes that have none: their numbers."""
+    return tuple(str(i) for i in range(classes)), tuple(f"{prefix}{i}" for i in range(classes))
+
+
+def read_names(root: Path, source: str, *, ids: bool = False) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Ids and names of classes, in the order of their labels.
+
+    Args:
+        root: where the file is.
+        source: a text file, a name a line; or `file.json:key`, a list of names or of {"name": ..., "id": ...}.
+        ids: the first word of each line of the text file is the id. Without ids, the labels are.
 
     Raises:
-        DataError: the file, the key or a name is missing.
+        DataError: the file, the key or a name is missing, or two classes have one id.
     """
     file, _, key = source.partition(":")
     try:
         text = (root / file).read_text(encoding="utf-8-sig")
-        if not key:
-            names = [line.strip() for line in text.rstrip().splitlines()]
+        if key:
+            entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in json.loads(text)[key]]
         else:
-            names = [entry if isinstance(entry, str) else entry["name"] for entry in json.loads(text)[key]]
-        for number, name in enumerate(names):
-            if not isinstance(name, str) or not name:
+            lines = [line.strip() for line in text.rstrip().splitlines()]
+            entries = (
+                [dict(zip(("id", "name"), line.split(None, 1), strict=False)) for line in lines]
+                if ids
+                else [{"name": line} for line in lines]
+            )
+        for number, entry in enumerate(entries):
+            if not isinstance(entry.get("name"), str) or not entry["name"]:
                 raise ValueError(f"no name for class {number}")
+        found = tuple(str(entry.get("id", entry.get("wnid", number))) for number, entry in enumerate(entries))
+        if len(set(found)) < len(found):
+            raise ValueError(f"the id {next(i for i in found if found.count(i) > 1)!r} twice")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"class names in {root / file}" + (f" under the key {key!r}" if key else ", one a line"),
             f"{type(error).__name__}: {error}",
             "give a text file with a name a line, or file.json:key",
         ) from None
-    return tuple(names)
+    return found, tuple(entry["name"] for entry in entries)
 
 
 def check_labels(index: SampleIndex, classes: int, file: Path, of: str) -> None:
@@ -146,13 +209,52 @@ def check_labels(index: SampleIndex, classes: int, file: Path, of: str) -> None:
 
 def check_images(index: SampleIndex, images: Path, file: Path) -> None:
     """Refuse a list some of whose images are not there, before hours of training end in one of them."""
-    missing = [i for i in range(len(index)) if not os.path.isfile(os.path.join(images, index.path(i)))]  # noqa: PTH113, PTH118
-    if missing:
+    missing = missing_rows(index, images)
+    if len(missing):
         raise DataError(
             f"the {len(index)} images of {file} below {images}",
-            f"{len(missing)} are not there: {_some([index.path(i) for i in missing])}",
+            f"{len(missing)} are not there: {some([index.path(i) for i in missing])}",
             "check target.root and the layout of the image folder (the first path shows what the list expects)",
         )
+
+
+def usable(index: SampleIndex, images: Path, file: Path, *, exclude: Path | None, skip_missing: bool) -> SampleIndex:
+    """The training images of a list that are to be used: not excluded, and there.
+
+    Raises:
+        DataError: `exclude` cannot be read, or an image is not there and `skip_missing` is off.
+    """
+    if exclude is not None:
+        unwanted = _read_paths(exclude)
+        index = index.select(np.array([i for i in range(len(index)) if index.path(i) not in unwanted], np.int64))
+    if not skip_missing:
+        check_images(index, images, file)
+        return index
+    keep = np.ones(len(index), bool)
+    keep[missing_rows(index, images)] = False
+    return index if keep.all() else index.select(np.flatnonzero(keep))
+
+
+def missing_rows(index: SampleIndex, images: Path) -> Int64[np.ndarray, " missing"]:
+    """Positions of the images that are not there."""
+    root = str(images)
+    rows = [i for i in range(len(index)) if not os.path.isfile(os.path.join(root, index.path(i)))]  # noqa: PTH113, PTH118
+    return np.array(rows, np.int64)
+
+
+def some(items: Sequence[str], most: int = 5) -> str:
+    """The first of some items, and how many more there are."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def _read_paths(file: Path) -> frozenset[str]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "a file of paths to exclude, one a line", f"{file}: {error}", "correct target.exclude"
+        ) from None
+    return frozenset(line.strip() for line in lines if line.strip())
 
 
 def _embedded(fields: dict[str, int]) -> Path:
@@ -167,39 +269,3 @@ def _embedded(fields: dict[str, int]) -> Path:
         raise DataError(
             f"room to write the embedded world in {cache_dir()}", str(error), "free disk, or set LT_EXTRAP_CACHE"
         ) from error
-
-
-def _some(items: Sequence[str], most: int = 5) -> str:
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
-
-
-def _unpack(archive: Path) -> Path:
-    """Unpack a tar once to the cache; its size and time tell versions apart."""
-    if not archive.is_file():
-        raise DataError(
-            "the archive of the target's images",
-            f"no file {archive}",
-            "see docs/data.md for how to make it, or set target.archive=null if the images are already unpacked",
-        )
-    status = archive.stat()
-    folder = cache_dir() / "archives" / f"{archive.parent.name}-{status.st_size}-{int(status.st_mtime)}"
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Unpacked beside its final place and then renamed: a kill leaves no half of it under that name.
-    unpacked = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(unpacked, filter="data")
-        unpacked.chmod(0o755)
-        unpacked.rename(folder)
-    except tarfile.TarError as error:
-        raise DataError(f"a readable tar of images at {archive}", str(error), "make it again") from error
-    except OSError as error:
-        if not folder.is_dir():  # else another process was faster, and that is as good
-            raise DataError(
-                f"room to unpack {archive} in {folder.parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
-            ) from error
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
-    return folder

@@ -51,9 +51,15 @@ class TrainingSet:
 
 
 def build_training_set(
-    auxiliary: NoAuxiliary | AuxiliaryClasses | TargetExtra, target: TargetSet, *, seed: int
+    auxiliary: NoAuxiliary | AuxiliaryClasses | TargetExtra, target: TargetSet, *, seed: int, skip_missing: bool = False
 ) -> TrainingSet:
     """Put target and auxiliary images together.
+
+    Args:
+        auxiliary: the node.
+        target: the target set.
+        seed: of the draw.
+        skip_missing: leave out further images that are not there, instead of refusing their list.
 
     Raises:
         DataError: from reading the auxiliary files.
@@ -72,9 +78,9 @@ def build_training_set(
             right_pairs=0,
         )
     added: Addition = (
-        add_classes(auxiliary, target, seed)
+        add_classes(auxiliary, target, seed, skip_missing=skip_missing)
         if isinstance(auxiliary, AuxiliaryClasses)
-        else add_target_images(auxiliary, target)
+        else add_target_images(auxiliary, target, skip_missing=skip_missing)
     )
     # Images are drawn by group: a target's further images are a group beside its own, which is always shown whole.
     column = np.concatenate([groups, added.column])

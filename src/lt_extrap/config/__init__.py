@@ -1,0 +1,36 @@
+"""The schema: a dataclass for every configuration node that we own, with its ranges.
+
+`compose.py` puts the values of conf/ and of the command line into these classes, which checks the ranges. The nodes
+`trainer` and `logger` belong to Lightning and stay open dictionaries.
+"""
+
+from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtra
+from lt_extrap.config.checks import check
+from lt_extrap.config.loading import Loading
+from lt_extrap.config.loss import Balanced, Loss, Silencing
+from lt_extrap.config.model import Backbone, ConvNet, Head, Timm
+from lt_extrap.config.recipe import Budget, Recipe
+from lt_extrap.config.target import AuxiliaryFiles, EmbeddedTarget, Target
+from lt_extrap.config.train import OPTIONS, TrainConfig
+
+__all__ = [
+    "OPTIONS",
+    "AuxiliaryClasses",
+    "AuxiliaryFiles",
+    "Backbone",
+    "Balanced",
+    "Budget",
+    "ConvNet",
+    "EmbeddedTarget",
+    "Head",
+    "Loading",
+    "Loss",
+    "NoAuxiliary",
+    "Recipe",
+    "Silencing",
+    "Target",
+    "TargetExtra",
+    "Timm",
+    "TrainConfig",
+    "check",
+]

@@ -1,0 +1,37 @@
+"""The node `data`: how images reach the device."""
+
+from dataclasses import dataclass
+
+from lt_extrap.config.checks import check, one_of
+
+
+@dataclass
+class Loading:
+    """How images reach the device.
+
+    Attributes:
+        workers: loader processes; 0 = in the training process. They change no result. Resident images are decoded by
+            them at the start, and need none afterwards.
+        prefetch: batches that each worker prepares ahead; null = torch's own number, 2.
+        resident: decode all images once and keep them on the device as bytes, cropped and resized there to the same
+            pixels. The images of a list have one size then, and all of them take at most half of the GPU's free
+            memory, or of the machine's.
+        on_unreadable: `error` (stop and name the file) or `skip` (leave a training image out of its batch, name it
+            once, count it). Validation and test images are never skipped.
+    """
+
+    workers: int = 2
+    prefetch: int | None = None
+    resident: bool = False
+    on_unreadable: str = "error"
+
+    def __post_init__(self) -> None:
+        check(self.workers >= 0, "data.workers", "at least 0", self.workers)
+        check(self.prefetch is None or self.prefetch >= 1, "data.prefetch", "at least 1, or null", self.prefetch)
+        check(
+            self.prefetch is None or (self.workers > 0 and not self.resident),
+            "data.prefetch",
+            "null where no worker could prepare a batch: with data.workers=0 and with data.resident=true",
+            self.prefetch,
+        )
+        one_of("data.on_unreadable", self.on_unreadable, ("error", "skip"))

@@ -1,0 +1,103 @@
+"""The nodes `recipe` and `budget`: how the network is trained, and how long."""
+
+import math
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from lt_extrap.config.checks import check, one_of
+
+
+@dataclass
+class Recipe:
+    """How the network is trained: AdamW, linear warm-up and cosine to 0 by optimizer step.
+
+    Attributes:
+        batch_size: images of an optimizer step, over all devices.
+        blr: base learning rate; lr = blr * batch_size / 256.
+        betas: of AdamW.
+        weight_decay: on weights; never on biases, norms and other one-dimensional parameters.
+        clip: largest gradient norm; null = no clipping.
+        image_size: pixels, height and width, of what the network sees.
+        crop_scale: smallest and largest share of the image that a random crop keeps.
+        crop_ratio: narrowest and widest width / height of that crop before it is made square.
+        flip: probability of a horizontal flip, 0..1.
+        crop_fraction: share of the shorter side that evaluation's central crop keeps, 0..1.
+        ema: decay of an exponential moving average of the weights, 0 < ema < 1, a step; the average is what is
+            validated, tested and exported. null = none.
+        mixup, cutmix: alpha of the Beta distribution; 0 is off (.001 is not: it swaps whole images).
+    """
+
+    batch_size: int = MISSING
+    blr: float = MISSING
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    weight_decay: float = 0.05
+    clip: float | None = None
+    image_size: int = MISSING
+    crop_scale: list[float] = field(default_factory=lambda: [0.08, 1.0])
+    crop_ratio: list[float] = field(default_factory=lambda: [3 / 4, 4 / 3])
+    flip: float = 0.5
+    crop_fraction: float = 1.0
+    ema: float | None = None
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(self.batch_size >= 1, "recipe.batch_size", "at least 1", self.batch_size)
+        check(0 < self.blr < math.inf, "recipe.blr", "positive", self.blr)
+        check(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            "recipe.betas",
+            "two numbers in 0 <= beta < 1",
+            self.betas,
+        )
+        check(self.weight_decay >= 0, "recipe.weight_decay", "at least 0", self.weight_decay)
+        check(self.clip is None or self.clip > 0, "recipe.clip", "positive, or null", self.clip)
+        check(self.image_size >= 1, "recipe.image_size", "at least 1", self.image_size)
+        check(
+            len(self.crop_scale) == 2 and 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1,
+            "recipe.crop_scale",
+            "[smallest, largest] with 0 < smallest <= largest <= 1",
+            self.crop_scale,
+        )
+        check(
+            len(self.crop_ratio) == 2 and 0 < self.crop_ratio[0] <= self.crop_ratio[1],
+            "recipe.crop_ratio",
+            "[narrowest, widest] with 0 < narrowest <= widest",
+            self.crop_ratio,
+        )
+        check(0 <= self.flip <= 1, "recipe.flip", "in 0..1", self.flip)
+        check(
+            0 < self.crop_fraction <= 1,
+            "recipe.crop_fraction",
+            "in 0 < crop_fraction <= 1",
+            self.crop_fraction,
+        )
+        check(self.ema is None or 0 < self.ema < 1, "recipe.ema", "in 0 < ema < 1, or null", self.ema)
+        check(self.mixup >= 0, "recipe.mixup", "at least 0", self.mixup)
+        check(self.cutmix >= 0, "recipe.cutmix", "at least 0", self.cutmix)
+
+    @property
+    def lr(self) -> float:
+        """The peak learning rate."""
+        return self.blr * self.batch_size / 256
+
+
+@dataclass
+class Budget:
+    """How long a run is. Auxiliary data makes an epoch longer, so a fair table needs more than epochs.
+
+    Attributes:
+        unit: `epochs`, `steps` (of the optimizer) or `target_views` (target images shown).
+        amount: how many of them.
+        warmup: how many of them warm up, in the same unit.
+    """
+
+    unit: str = "epochs"
+    amount: float = 100.0
+    warmup: float = 10.0
+
+    def __post_init__(self) -> None:
+        one_of("budget.unit", self.unit, ("epochs", "steps", "target_views"))
+        check(0 < self.amount < math.inf, "budget.amount", "positive", self.amount)
+        check(0 <= self.warmup < self.amount, "budget.warmup", "in 0 <= warmup < budget.amount", self.warmup)

@@ -1,0 +1,58 @@
+"""The configuration of a training run, and what each of its groups can be."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtra
+from lt_extrap.config.checks import check
+from lt_extrap.config.loading import Loading
+from lt_extrap.config.loss import Balanced, Loss, Silencing
+from lt_extrap.config.model import ConvNet, Head, Timm
+from lt_extrap.config.recipe import Budget, Recipe
+from lt_extrap.config.target import EmbeddedTarget, Target
+
+
+@dataclass
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        name: of the folder below runs/ that holds the runs of this experiment.
+        seed: of everything random, 0..2**63-1.
+        features_from: a model.safetensors whose backbone is taken over and kept frozen, so that only a new head is
+            trained; null = everything is trained.
+        checkpoint_minutes: between two checkpoints within an epoch; each epoch's end is kept anyway.
+        trainer: arguments of lightning.Trainer. logger: `_target_` and arguments of a Lightning logger.
+    """
+
+    name: str = "default"
+    seed: int = 0
+    target: Any = MISSING
+    auxiliary: Any = MISSING
+    loss: Any = MISSING
+    backbone: Any = MISSING
+    head: Head = MISSING
+    recipe: Recipe = MISSING
+    budget: Budget = field(default_factory=Budget)
+    data: Loading = field(default_factory=Loading)
+    features_from: str | None = None
+    checkpoint_minutes: float = 10.0
+    trainer: dict[str, Any] = MISSING
+    logger: dict[str, Any] = MISSING
+
+    def __post_init__(self) -> None:
+        check(0 <= self.seed < 2**63, "seed", "in 0..2**63-1", self.seed)
+        check(self.checkpoint_minutes >= 0, "checkpoint_minutes", "at least 0", self.checkpoint_minutes)
+
+
+# Every class that a group of conf/ can be, by the name that its option files start from.
+OPTIONS: dict[str, dict[str, type]] = {
+    "target": {"lists": Target, "embedded": EmbeddedTarget},
+    "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
+    "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
+    "backbone": {"convnet": ConvNet, "timm": Timm},
+    "head": {"linear": Head},
+    "recipe": {"adamw": Recipe},
+}

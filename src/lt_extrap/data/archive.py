@@ -1,0 +1,45 @@
+"""Archives of images, unpacked once to the cache."""
+
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+
+from lt_extrap.errors import DataError
+from lt_extrap.paths import cache_dir
+
+
+def unpack(archive: Path) -> Path:
+    """Unpack a tar once to the cache; its size and time tell versions apart.
+
+    Raises:
+        DataError: it is not there or not a tar, or there is no room.
+    """
+    if not archive.is_file():
+        raise DataError(
+            "the archive of the target's images",
+            f"no file {archive}",
+            "see docs/data.md for how to make it, or set target.archive=null if the images are already unpacked",
+        )
+    status = archive.stat()
+    folder = cache_dir() / "archives" / f"{archive.parent.name}-{status.st_size}-{int(status.st_mtime)}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Unpacked beside its final place and then renamed: a kill leaves no half of it under that name.
+    unpacked = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(unpacked, filter="data")
+        unpacked.chmod(0o755)
+        unpacked.rename(folder)
+    except tarfile.TarError as error:
+        raise DataError(f"a readable tar of images at {archive}", str(error), "make it again") from error
+    except OSError as error:
+        if not folder.is_dir():  # else another process was faster, and that is as good
+            raise DataError(
+                f"room to unpack {archive} in {folder.parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
+            ) from error
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+    return folder
