@@ -146,7 +146,7 @@ def test_a_table_of_two_runs(small, tmp_path, capfd, home, monkeypatch):
             assert wandb.config["auxiliary"]["sampling_ratio"] is None
 
         table = wandb.tables["per_class"]
-        assert table["columns"] == ["class", "name", "shot", "train_images", "test_images", "accuracy"]
+        assert table["columns"] == ["class", "id", "name", "shot", "train_images", "test_images", "accuracy"]
         assert len(table["data"]) == 9
         assert sum(row[-1] for row in table["data"]) / 9 == pytest.approx(result["test"]["acc"], abs=1e-5)
 

@@ -177,7 +177,8 @@ def test_spread_is_even(total, available):
 
 def table(many: int, medium: int, few: int) -> ClassTable:
     counts = np.array([200] * many + [50] * medium + [5] * few)
-    return ClassTable(tuple(map(str, range(len(counts)))), counts)
+    names = tuple(map(str, range(len(counts))))
+    return ClassTable(names, names, counts)
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,10 @@ def read_names(root: Path, source: str, *, ids: bool = False) -> tuple[tuple[str
         for number, entry in enumerate(entries):
             if not isinstance(entry.get("name"), str) or not entry["name"]:
                 raise ValueError(f"no name for class {number}")
-        found = tuple(str(entry.get("id", entry.get("wnid", number))) for number, entry in enumerate(entries))
+        found = tuple(
+            str(next(key for key in (entry.get("id"), entry.get("wnid"), number) if key is not None))
+            for number, entry in enumerate(entries)
+        )
         if len(set(found)) < len(found):
             raise ValueError(f"the id {next(i for i in found if found.count(i) > 1)!r} twice")
     except (OSError, ValueError, KeyError, TypeError) as error:
