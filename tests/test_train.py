@@ -10,9 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from lt_extrap.checkpoints import Checkpoints, Stopped
+from lt_extrap.data.lists import read_list
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
+from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.module import ExtrapolationModule, build_model, lr_share
 from lt_extrap.train import train
@@ -263,6 +265,29 @@ def test_an_unreadable_image_is_left_out_named_once_and_counted(small, tmp_path,
     results = train(small("component=baseline", *skip), tmp_path / "run")
     assert [path in line for line in results["unreadable"]] == [True]
     assert capsys.readouterr().out.count("left out, unreadable") == 1
+
+
+def test_missing_images_leave_the_prior_and_are_told_by_class(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
+    target = load_target(small("component=baseline").target)
+    auxiliary = read_list(target.place.root / "lists/aux_neighbor_train.txt")
+    for index in (target.train, auxiliary):
+        (target.place.images / index.path(3)).unlink()
+    skip = "data.on_unreadable=skip"
+    with pytest.raises(DataError, match="1 are not there"):
+        train(small("component=neighbors"), tmp_path / "run")
+    results = train(small("component=neighbors", skip), tmp_path / "run")
+    label = int(target.train.labels[3])
+    assert results["left_out"] == {str(label): 1}
+    name = target.classes.names[label]
+    assert f"1 of the training list: {name} 1" in capsys.readouterr().out
+    config = small("component=neighbors", skip)
+    less = load_target(config.target, skip_missing=True)
+    training = build_training_set(config.auxiliary, less, seed=0, skip_missing=True)
+    assert training.counts[label] == target.classes.counts[label] - 1
+    assert training.counts[len(target.classes) :].sum() == 9 * 20 - 1
+    again = evaluate(EvaluateConfig(run=str(tmp_path / "run"), workers=0, trainer={"accelerator": "cpu"}))
+    assert again["test"] == results["test"]
 
 
 @pytest.mark.parametrize("resident", ["false", "true"])

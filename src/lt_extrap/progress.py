@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import Tensor
 
 from lt_extrap.config import TrainConfig
-from lt_extrap.data.target import TargetSet
+from lt_extrap.data.target import TargetSet, some
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.shots import Shot
@@ -55,10 +55,19 @@ def start_panel(
         f"betas {recipe.betas}, weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
         "selection": "best val/acc" if target.val is not None else "last weights (there is no validation list)",
     }
+    if target.left_out.any():
+        rows["left out"] = _left_out(target)
     table = Table.grid(padding=(0, 2))
     for key, value in rows.items():
         table.add_row(key, value)
     return Panel(table, title=f"lt_extrap: {config.name}, seed {config.seed}", title_align="left")
+
+
+def _left_out(target: TargetSet) -> str:
+    """How many listed training images are not trained on, and of which classes."""
+    labels = target.left_out.nonzero()[0]
+    classes = some([f"{target.classes.names[label]} {target.left_out[label]}" for label in labels])
+    return f"{target.left_out.sum():,} of the training list: {classes}"
 
 
 class EpochLine(L.Callback):

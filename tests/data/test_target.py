@@ -34,6 +34,52 @@ def test_counts_names_and_splits(folder):
     assert [target.test.path(i) for i in range(2)] == ["t0.png", "t1.png"]
 
 
+def test_ids_keep_classes_of_one_name_apart(folder):
+    (folder / "names.txt").write_text("n01 crane\nn02 crane\n")
+    classes = load_target(lists(folder, names="names.txt", ids_in_names=True)).classes
+    assert (classes.ids, classes.names) == (("n01", "n02"), ("crane", "crane"))
+    (folder / "names.txt").write_text("n01 crane\nn01 crane bird\n")
+    with pytest.raises(DataError, match="the id 'n01' twice"):
+        load_target(lists(folder, names="names.txt", ids_in_names=True))
+    with pytest.raises(ConfigError, match=r"target\.ids_in_names"):
+        lists(folder, names="names.json:x", ids_in_names=True)
+
+
+def test_images_in_another_folder_than_the_lists(folder, tmp_path_factory):
+    images = tmp_path_factory.mktemp("images")
+    for file in folder.glob("*.png"):
+        file.rename(images / file.name)
+    target = load_target(lists(folder, images=str(images)))
+    assert (target.place.lists, target.place.images) == (folder, images)
+    with pytest.raises(DataError, match=r"correct target\.images"):
+        load_target(lists(folder, images="nowhere"))
+
+
+def test_what_is_excluded_is_not_trained_on_and_moves_no_shot(folder):
+    (folder / "exclude.txt").write_text("\ufeffa0.png\r\n\r\nt0.png\r\n", encoding="utf-8", newline="")
+    target = load_target(lists(folder, exclude="exclude.txt"))
+    assert [target.train.path(i) for i in range(len(target.train))] == ["a1.png", "b0.png"]
+    assert (target.classes.counts.tolist(), target.left_out.tolist()) == ([2, 1], [1, 0])
+    assert len(target.test) == 2  # never
+    assert target.files["exclude"] == folder / "exclude.txt"  # part of the identity of a run
+    (folder / "exclude.txt").write_text("b0.png\n")
+    with pytest.raises(DataError, match=r"none for 1 classes: 1 \(1\)"):
+        load_target(lists(folder, exclude="exclude.txt"))
+    with pytest.raises(DataError, match=r"correct target\.exclude"):
+        load_target(lists(folder, exclude="none.txt"))
+
+
+def test_missing_training_images_are_refused_or_skipped(folder):
+    (folder / "a0.png").unlink()
+    with pytest.raises(DataError, match=r"1 are not there: a0\.png"):
+        load_target(lists(folder))
+    target = load_target(lists(folder), skip_missing=True)
+    assert (len(target.train), target.left_out.tolist(), target.classes.counts.tolist()) == (2, [1, 0], [2, 1])
+    (folder / "t0.png").unlink()
+    with pytest.raises(DataError, match=r"t0\.png"):
+        load_target(lists(folder), skip_missing=True)
+
+
 def test_root_from_the_environment(folder, monkeypatch):
     monkeypatch.setenv("LT_EXTRAP_DATA", str(folder.parent))
     target = Target(folder=folder.name, train="train.txt", test="test.txt")

@@ -16,8 +16,9 @@ class Loading:
         resident: decode all images once and keep them on the device as bytes, cropped and resized there to the same
             pixels. The images of a list have one size then, and all of them take at most half of the GPU's free
             memory, or of the machine's.
-        on_unreadable: `error` (stop and name the file) or `skip` (leave a training image out of its batch, name it
-            once, count it). Validation and test images are never skipped.
+        on_unreadable: `error` (stop and name the file) or `skip`: a training image that is not there is left out of
+            the set, before the prior is counted; one that cannot be read is left out of its batch, named once and
+            counted. Validation and test images are never skipped, and shots are those of the whole list.
     """
 
     workers: int = 2

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 # JPEG first: it is what nearly every file is. No format that runs a program or nests another file.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,7 +31,7 @@ class UnreadableImage(Exception):
 
 
 def decode_rgb(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Image:
-    """Decode the first frame of a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM file.
+    """Decode the first frame of a JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF or PPM file.
 
     The EXIF orientation is applied; palette, grey and CMYK become RGB; transparent pixels show white;
     16-bit grey is scaled to 8 bits. Colour profiles are ignored, as the published data pipelines do.
