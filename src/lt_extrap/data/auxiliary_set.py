@@ -1,5 +1,6 @@
 """An auxiliary set in memory, from lists or from the folder that curation writes."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,14 @@ class AuxiliarySet:
 
     Attributes:
         index: images that are there; paths are absolute or start where those of the target do. Labels are 0..K-1.
+        images: the folder they are in.
         names, ids: of the K classes; an id is a WordNet id, or says nothing.
         pairs: None where the classes are nobody's neighbors.
         file: the list or manifest, for messages.
     """
 
     index: SampleIndex
+    images: Path
     names: tuple[str, ...]
     ids: tuple[str, ...]
     pairs: Pairs | None
@@ -53,14 +56,9 @@ def read_auxiliary_set(files: AuxiliaryFiles, target: TargetSet, *, skip_missing
             some(same, 3),
             "take them out of the auxiliary set: training on a target class as on another class would be wrong labels",
         )
-    index = usable(
-        found.index,
-        target.place.images,
-        found.file,
-        exclude=target.files.get("exclude"),
-        skip_missing=skip_missing,
-    )
-    return AuxiliarySet(index, found.names, found.ids, found.pairs, found.file)
+    exclude = target.files.get("exclude")
+    index = usable(found.index, found.images, found.file, exclude=exclude, skip_missing=skip_missing)
+    return dataclasses.replace(found, index=index)
 
 
 def read_labels(files: AuxiliaryFiles, place: Place) -> Int32[np.ndarray, " images"]:
@@ -114,7 +112,7 @@ def _from_lists(files: AuxiliaryFiles, target: TargetSet) -> AuxiliarySet:
     if files.pairs:
         pairs = read_pairs(root / files.pairs, len(target.classes))
         check_ids(pairs, len(target.classes), len(names))
-    return AuxiliarySet(index, names, ids, pairs, file)
+    return AuxiliarySet(index, target.place.images, names, ids, pairs, file)
 
 
 def _from_folder(files: AuxiliaryFiles, target: TargetSet) -> AuxiliarySet:
@@ -134,6 +132,7 @@ def _from_folder(files: AuxiliaryFiles, target: TargetSet) -> AuxiliarySet:
             )
     return AuxiliarySet(
         index=stored.index.below(images),
+        images=images,
         names=tuple(made.name for made in stored.classes),
         ids=tuple(made.wnid or str(made.aux) for made in stored.classes),
         pairs=_pairs(stored, target.classes, folder) if stored.pairs else None,

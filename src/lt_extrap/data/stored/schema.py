@@ -182,7 +182,8 @@ def is_wnid(value: object) -> bool:
 
 
 def _text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value.strip() or _CONTROL.search(value):
+    # Printable texts, which are nearly all, need no search: a set has millions of texts.
+    if type(value) is not str or not value.strip() or not (value.isprintable() or not _CONTROL.search(value)):
         raise ValueError(f"{name} {value!r:.100}: not a line of text")
 
 

@@ -86,9 +86,11 @@ def match(relation: dict[str, list[str]], table: ClassTable, images: Path) -> Ma
     if not images.is_dir():
         raise DataError("a folder of ImageNet-21k", f"no folder {images}", "give images=<folder of n.../ folders>")
     proposed = sorted({wnid for wnids in relation.values() for wnid in wnids})
-    targets = [wnid for wnid in proposed if wnid in set(table.ids)]
-    absent = [wnid for wnid in proposed if wnid not in targets and not class_images(images, wnid)]
-    used = [wnid for wnid in proposed if wnid not in {*targets, *absent}]
+    ids = set(table.ids)
+    targets = [wnid for wnid in proposed if wnid in ids]
+    others = [wnid for wnid in proposed if wnid not in ids]
+    used = [wnid for wnid in others if class_images(images, wnid)]
+    absent = sorted(set(others) - set(used))
     packed = sum((images / f"{wnid}.tar").is_file() for wnid in absent)
     if not used:
         raise DataError(
@@ -118,9 +120,9 @@ def class_images(images: Path, wnid: str) -> list[str]:
 
 def _described(wnids: Iterable[str], table: ClassTable) -> list[ClassRecord]:
     """Names and glosses of WordNet, which timm ships. A homonym of a target, such as crane, gets its id behind it."""
-    from timm.data import ImageNetInfo  # and torch with it
+    from timm.data.imagenet_info import ImageNetInfo  # and torch with it
 
-    info = ImageNetInfo("imagenet22k")
+    info: Any = ImageNetInfo("imagenet22k")
     known = set(info.label_names())
     taken = {spelling(name) for name in table.names}
     classes = []
