@@ -1,5 +1,6 @@
 """The command on auxiliary sets, and a run on what it makes."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,13 +14,14 @@ from conftest import SMALL
 from lt_extrap import runs
 from lt_extrap.auxiliary_set import AuxiliarySetConfig, check_set, convert, import_released
 from lt_extrap.compose import configure, from_hydra
-from lt_extrap.config import Target
+from lt_extrap.config import AuxiliaryClasses, Target
 from lt_extrap.data.stored.reader import read_images, read_set
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
-from lt_extrap.errors import ConfigError, DataError
+from lt_extrap.errors import ConfigError, DataError, RunError
 from lt_extrap.paths import conf_dir
 from lt_extrap.train import train
+from test_sweep import jobs_of
 
 WORLD = [override for override in SMALL if override.startswith("target.")]
 CLEARED = ("target.neighbors.train=null", "target.neighbors.names=null", "target.neighbors.pairs=null")
@@ -40,6 +42,12 @@ def folder(tmp_path_factory, cache):
     return folder
 
 
+@pytest.fixture(scope="module")
+def world():
+    """The small world as a target."""
+    return configure(*SMALL).target
+
+
 def test_a_converted_set_has_no_finding(folder, capsys):
     check_set(composed("do=verify", f"folder={folder}", "target=embedded", *WORLD, "hashes=true"))
     assert capsys.readouterr().out == f"nothing is wrong with {folder}: 9 classes, 27 pairs, 180 images\n"
@@ -48,18 +56,16 @@ def test_a_converted_set_has_no_finding(folder, capsys):
     assert read_set(folder).pairs[0].rank == 1
 
 
-@pytest.mark.parametrize("k", ["1", "2", "null"])
-@pytest.mark.parametrize("copied", [True, False])
-def test_a_set_trains_as_its_lists_do(folder, small, tmp_path, k, copied):
-    options = ("component=silencing", f"target.neighbors.neighbors_per_class={k}")
-    lists = small(*options)
-    target = load_target(lists.target)
-    words = [f"target.neighbors.folder={folder}"]
+@pytest.mark.parametrize(("k", "copied"), [(1, True), (2, False), (None, True)])
+def test_a_set_trains_as_its_lists_do(folder, world, tmp_path, k, copied):
+    target = load_target(world)
+    files = {"folder": str(folder)}
     if not copied:
-        convert(composed("do=convert", f"folder={tmp_path / 'set'}", "target=embedded", *WORLD))
-        words = [f"target.neighbors.folder={tmp_path / 'set'}", f"target.neighbors.images={target.place.images}"]
-    stored = small(*options, *CLEARED, *words)
-    a, b = (build_training_set(config.auxiliary, target, seed=0) for config in (lists, stored))
+        convert(AuxiliarySetConfig(do="convert", folder=str(tmp_path / "set"), target=world))
+        files = {"folder": str(tmp_path / "set"), "images": str(target.place.images)}
+    lists = AuxiliaryClasses(**vars(world.neighbors) | {"neighbors_per_class": k})
+    stored = AuxiliaryClasses(**files, neighbors_per_class=k)
+    a, b = (build_training_set(auxiliary, target, seed=0) for auxiliary in (lists, stored))
     assert a.auxiliary_names == b.auxiliary_names
     assert a.counts.tolist() == b.counts.tolist()
     assert a.relation.neighbor.tolist() == b.relation.neighbor.tolist()
@@ -78,54 +84,54 @@ def test_a_run_on_a_set_gives_the_numbers_of_its_lists(folder, small, convnet_ru
     assert "auxiliary.train" not in files
 
 
-def test_the_place_of_the_images_is_no_part_of_a_run(folder, small):
-    target = load_target(small().target)
+def test_a_sweep_over_neighbors_takes_a_set(folder):
+    set_ = [f"target.neighbors.folder={folder}", *CLEARED]
+    jobs = jobs_of("experiment=demo", "sweep=neighbors_per_class", "auxiliary.neighbors_per_class=1,2", *set_)
+    assert [(c.auxiliary.folder, c.auxiliary.neighbors_per_class) for _, c in jobs] == [
+        (str(folder), 1),
+        (str(folder), 2),
+    ]
+
+
+def test_the_place_of_the_images_is_no_part_of_a_run(folder, small, tmp_path):
     here = small("component=silencing", *CLEARED, f"target.neighbors.folder={folder}")
-    moved = small(
-        "component=silencing", *CLEARED, f"target.neighbors.folder={folder}", f"target.neighbors.images={folder}"
-    )
+    moved = dataclasses.replace(here, auxiliary=dataclasses.replace(here.auxiliary, images="/elsewhere"))
+    target = load_target(here.target)
     assert runs.files_of(here, target) == runs.files_of(moved, target)
-    assert not list(
-        runs._differences(
-            {"config": runs.to_dict(here), "kinds": {}}, {"config": runs.to_dict(moved), "kinds": {}, "files": {}}
-        )
-    )
-    assert runs.run_folder(["target.neighbors.images=/x", "target.neighbors.folder=/sets/a"], 0) == (
-        "target.neighbors.folder+.sets.a-seed+0"
-    )
+    first = runs.claim(tmp_path / "run", here, runs.files_of(here, target), begun=False)
+    assert runs.claim(tmp_path / "run", moved, runs.files_of(moved, target), begun=True).id == first.id
+    another = dataclasses.replace(here, auxiliary=dataclasses.replace(here.auxiliary, folder="/elsewhere"))
+    with pytest.raises(RunError, match=r"auxiliary\.folder was"):
+        runs.claim(tmp_path / "run", another, runs.files_of(here, target), begun=True)
+    words = ["target.neighbors.images=/x", "target.neighbors.folder=/sets/a"]
+    assert runs.run_folder(words, 0) == "target.neighbors.folder+.sets.a-seed+0"
 
 
-def test_the_other_components_take_the_folder(folder, small):
-    extra = small("component=target_extra", *CLEARED, f"target.neighbors.folder={folder}")
-    target = load_target(extra.target)
-    assert build_training_set(extra.auxiliary, target, seed=0).target_views == len(target.train) + 180
-    assert "auxiliary.budget_folder/manifest.jsonl" in runs.files_of(extra, target)
-    permuted = small(
-        "component=permuted",
-        *CLEARED,
-        f"target.neighbors.folder={folder}",
-        "auxiliary.sampling_ratio=[1,1,1]",
-        "auxiliary.neighbors_per_class=1",
-    )
-    assert build_training_set(permuted.auxiliary, target, seed=0).right_pairs < 9
+def test_further_target_images_match_the_budget_of_a_set(folder, small):
+    config = small("component=target_extra", *CLEARED, f"target.neighbors.folder={folder}")
+    target = load_target(config.target)
+    assert build_training_set(config.auxiliary, target, seed=0).target_views == len(target.train) + 180
+    assert runs.files_of(config, target)["auxiliary.budget_folder/manifest.jsonl"] == folder / "manifest.jsonl"
 
 
 def test_random_classes_have_no_pairs(small, tmp_path):
-    convert(composed("do=convert", "of=random", f"folder={tmp_path / 'set'}", "target=embedded", *WORLD, "copy=true"))
+    convert(AuxiliarySetConfig(do="convert", of="random", folder=str(tmp_path / "set"), target=small().target))
     assert read_set(tmp_path / "set").pairs == ()
     cleared = ("target.random.train=null", "target.random.names=null", f"target.random.folder={tmp_path / 'set'}")
     config = small("component=random", *cleared)
-    training = build_training_set(config.auxiliary, load_target(config.target), seed=0)
+    target = load_target(config.target)
+    auxiliary = dataclasses.replace(config.auxiliary, images=str(target.place.images))
+    training = build_training_set(auxiliary, target, seed=0)
     assert (len(training.auxiliary_names), training.pairs) == (9, 0)
 
 
-def test_findings_end_the_command(folder, tmp_path, capsys):
-    convert(composed("do=convert", f"folder={tmp_path / 'set'}", "target=embedded", *WORLD))
-    with pytest.raises(DataError, match=r"180 in manifest\.jsonl"):
-        check_set(composed("do=verify", f"folder={tmp_path / 'set'}"))
-    assert capsys.readouterr().out.count("not there, or no file") == 180
+def test_findings_end_the_command(folder, fish, tmp_path, capsys):
     with pytest.raises(DataError, match=r"9 in pairs\.jsonl"):
-        check_set(composed("do=verify", f"folder={folder}", "target=embedded", *WORLD, "target.world.seed=3"))
+        check_set(AuxiliarySetConfig(do="verify", folder=str(folder), target=fish))
+    assert capsys.readouterr().out.count("which is no id here") == 9
+    with pytest.raises(DataError, match=r"180 in manifest\.jsonl"):
+        check_set(AuxiliarySetConfig(do="verify", folder=str(folder), images=str(tmp_path)))
+    assert capsys.readouterr().out.count("not there, or no file") == 180
 
 
 @pytest.fixture
@@ -171,23 +177,27 @@ def test_the_released_relation_becomes_a_set_that_trains(fish, tmp_path, capsys,
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("options", "said"),
     [
-        (["folder=x"], "do=..."),
-        (["do=check", "folder=x"], "verify, convert or import"),
-        (["do=convert", "folder=x"], "target=<name>"),
-        (["do=verify", "folder=x", "copy=true"], "copy"),
-        (["do=verify", "folder=x", "of=random"], "of to be left alone"),
-        (["do=verify", "folder=x", "images_per_class=3"], "images_per_class"),
-        (["do=import", "folder=x", "target=embedded"], "relation"),
-        (["do=import", "folder=x", "target=embedded", "relation=y"], "ImageNet-21k"),
-        (["do=convert", "folder=x", "target=embedded", "images=y"], "where the target's are"),
+        ({"do": "check"}, "verify, convert or import"),
+        ({"do": "convert"}, "target=<name>"),
+        ({"do": "verify", "copy": True}, "copy"),
+        ({"do": "verify", "of": "random"}, "of to be left alone"),
+        ({"do": "verify", "images_per_class": 3}, "images_per_class"),
+        ({"do": "import", "target": Target()}, "relation"),
+        ({"do": "import", "target": Target(), "relation": "y"}, "ImageNet-21k"),
+        ({"do": "convert", "target": Target(), "images": "y"}, "where the target's are"),
     ],
 )
-def test_options_that_change_nothing_are_refused(overrides, said):
+def test_options_that_change_nothing_are_refused(options, said):
     with pytest.raises(ConfigError) as error:
-        composed(*overrides)
+        AuxiliarySetConfig(folder="x", **options)
     assert said in str(error.value)
+
+
+def test_options_that_are_missing_are_named():
+    with pytest.raises(ConfigError, match=r"give do=\.\.\."):
+        composed("folder=x")
 
 
 def test_lists_that_can_be_no_set(fish, tmp_path):

@@ -7,6 +7,7 @@ ImageNet-21k. Neither copies images unless told to.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,7 @@ class AuxiliarySetConfig:
         images: verify: where the paths of the manifest start, null = the folder. import: the folder of ImageNet-21k.
         copy: convert, import: copy the images into the folder, so that it can be given away.
         images_per_class: import: the first of each class, by name; null = all.
-        hashes: verify: compare the sha256 of every image. convert, import: record sha256 and size, which reads all.
+        hashes: verify: compare the sha256 of every image. convert, import: record it, and the size; reads every image.
     """
 
     do: str = MISSING
@@ -119,8 +120,7 @@ def convert(config: AuxiliarySetConfig) -> Header:
     target = load_target(config.target, skip_missing=True)
     found = read_auxiliary_set(files, target)
     order = sorted(range(len(found.index)), key=lambda i: (int(found.index.labels[i]), found.index.path(i)))
-    root = target.place.images
-    try:
+    with _no_record_refused(found.file):
         content = _Content(
             table=target.classes,
             classes=[
@@ -128,15 +128,11 @@ def convert(config: AuxiliarySetConfig) -> Header:
                 for aux, (name, id_) in enumerate(zip(found.names, found.ids, strict=True))
             ],
             pairs=list(_pairs(found, target.classes)),
-            root=root,
+            root=target.place.images,
             images=((found.index.path(i), int(found.index.labels[i])) for i in order),
             source=None,
         )
         return _write(config, content)
-    except ValueError as error:
-        raise DataError(
-            f"lists of which a set can be made: {found.file}", str(error), "correct the lists or names"
-        ) from error
 
 
 def import_released(config: AuxiliarySetConfig) -> Header:
@@ -160,7 +156,8 @@ def import_released(config: AuxiliarySetConfig) -> Header:
         for made in matched.classes
         for path in class_images(root, str(made.wnid))[: config.images_per_class]
     )
-    return _write(config, _Content(table, matched.classes, matched.pairs, root, images, "ImageNet-21k"))
+    with _no_record_refused(root):
+        return _write(config, _Content(table, matched.classes, matched.pairs, root, images, "ImageNet-21k"))
 
 
 @dataclass(frozen=True)
@@ -189,12 +186,21 @@ def _write(config: AuxiliarySetConfig, content: _Content) -> Header:
     )
     of = config.of or "neighbors"
     words = [f"target.{of}.folder={Path(config.folder).resolve()}"]
+    words += [f"target.{of}.{key}=null" for key in getattr(config.target, of).lists()]
     words += [] if config.copy else [f"target.{of}.images={content.root}"]
     ranked = any(pair.rank is not None for pair in content.pairs)
     words += [] if ranked else [f"target.{of}.neighbors_per_class=null"]
     print(f"{config.folder}: {header.classes:,} classes, {header.pairs:,} pairs, {header.images:,} images")
     print(f"train on it by: {' '.join(words)}")
     return header
+
+
+@contextmanager
+def _no_record_refused(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(f"a set made of {source}", str(error), "correct that name or path") from error
 
 
 def _pairs(found: AuxiliarySet, table: ClassTable) -> Iterator[PairRecord]:

@@ -1,5 +1,6 @@
 """The auxiliary set on disk: what is written is read again, and what must not be in it is refused by file and line."""
 
+import hashlib
 import json
 import os
 import re
@@ -34,6 +35,7 @@ IMAGES = [
     ImageRecord("dace/1.png", 0, width=8, height=6, caption="a dace | <b>", creator='=1+1, "x"', licence="CC BY"),
     ImageRecord("dace/2.png", 0, url="https://example.org/2.png", cosine={"n00000002": 0.5, "n00000001": 0.25}),
     ImageRecord("roach/1.png", 1, flags=["small"]),
+    ImageRecord("roach/2.png", 1),
 ]
 
 
@@ -140,9 +142,9 @@ def test_the_same_bytes_again(folder, tmp_path, pool):
 def test_the_card(folder):
     card = (folder / "card.md").read_text()
     assert "| many | 1 | 1 | 1 | 1 | 2 |" in card
-    assert "| few | 1 | 1 | 2 | 2 | 3 |" in card
+    assert "| few | 1 | 1 | 2 | 2 | 4 |" in card
     assert "| CC BY | 1 |" in card
-    assert "| unknown | 2 |" in card
+    assert "| unknown | 3 |" in card
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ def test_a_folder_that_is_there_stays(folder):
     [
         ("set.json", '"format": 1', '"format": 2', "this version (format 1)"),
         ("set.json", '"format": 1', '"format": 1, "x": 3', "unexpected keyword argument 'x'"),
-        ("set.json", '"images": 3', '"images": 4', "manifest.jsonl: 3 records, and 4 by set.json"),
+        ("set.json", '"images": 4', '"images": 5', "manifest.jsonl: 4 records, and 5 by set.json"),
         ("manifest.jsonl", '"dace/2.png"', '"../2.png"', "manifest.jsonl, line 2: the path '../2.png'"),
         ("manifest.jsonl", '"dace/2.png"', '"dace/1.png"', "line 2: the path dace/1.png a second time"),
         ("manifest.jsonl", '"dace/2.png", "aux": 0', '"dace/2.png", "aux": 2', "line 2: aux 2, and there are 2"),
@@ -224,7 +226,7 @@ def test_bytes_that_are_no_text(folder):
     with (folder / "manifest.jsonl").open("ab") as file:
         file.write(b"\xff\n[1]\n" + b" " * (1 << 21))
     found = [finding for finding in findings(folder) if finding.startswith("manifest.jsonl, line")]
-    assert [finding.split(":")[0] for finding in found] == [f"manifest.jsonl, line {n}" for n in (4, 5, 6, 7)]
+    assert [finding.split(":")[0] for finding in found] == [f"manifest.jsonl, line {n}" for n in (5, 6, 7, 8)]
 
 
 def test_a_file_that_is_missing(folder, tmp_path):
@@ -236,16 +238,19 @@ def test_a_file_that_is_missing(folder, tmp_path):
 
 
 def test_a_good_set_has_no_finding(folder, pool, tmp_path):
-    assert findings(folder, hashes=True) == []
+    assert findings(folder) == []
+    assert [finding.rpartition(": ")[2] for finding in findings(folder, hashes=True)] == ["no sha256 to compare"] * 4
     write(tmp_path / "thin")
     assert findings(tmp_path / "thin", images=pool) == []
-    assert len(findings(tmp_path / "thin")) == 3
+    assert len(findings(tmp_path / "thin")) == 4
 
 
 def test_all_findings_at_once(folder, tmp_path):
     sha256 = '"sha256": "' + "0" * 64 + '"'
     lines = (folder / "manifest.jsonl").read_text().splitlines()
     lines[1] = lines[1].replace('"sha256": null', sha256)
+    good = hashlib.sha256((folder / IMAGES[3].path).read_bytes()).hexdigest()
+    lines[3] = lines[3].replace('"sha256": null', f'"sha256": "{good}"')
     (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
     edit(folder / "manifest.jsonl", '"width": 8', '"width": 9')
     (folder / "roach/1.png").write_bytes(b"no image")
@@ -278,7 +283,7 @@ def test_links_out_of_the_folder_and_what_is_no_file(folder, tmp_path):
     assert findings(folder) == ["manifest.jsonl, line 1: dace/1.png: a link leads out of the folder"]
     (folder / "roach").rename(tmp_path / "roach")
     (folder / "roach").symlink_to(tmp_path / "roach")
-    assert len([finding for finding in findings(folder) if "leads out" in finding]) == 3
+    assert len([finding for finding in findings(folder) if "leads out" in finding]) == 4
     (folder / "roach").unlink()
     (folder / "roach").mkdir()
     os.mkfifo(folder / "roach/1.png")

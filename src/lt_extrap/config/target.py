@@ -30,7 +30,7 @@ class AuxiliaryFiles:
     neighbors_per_class: int | None = 5
 
     def __post_init__(self) -> None:
-        lists = {key: value for key in ("train", "names", "pairs") if (value := getattr(self, key)) is not None}
+        lists = self.lists()
         if self.folder is not None and lists:
             raise ConfigError(
                 "an auxiliary set in a folder, or one in train, names and pairs",
@@ -40,6 +40,10 @@ class AuxiliaryFiles:
         check(self.images is None or self.folder is not None, "images", "null without a folder", self.images)
         k = self.neighbors_per_class
         check(k is None or k >= 1, "neighbors_per_class", "at least 1, or null for all pairs", k)
+
+    def lists(self) -> dict[str, str]:
+        """Those files of a set in lists that are given, by key."""
+        return {key: value for key in ("train", "names", "pairs") if (value := getattr(self, key)) is not None}
 
 
 @dataclass

@@ -68,7 +68,9 @@ def _wrong(root: Path, image: ImageRecord, hashes: bool) -> str | None:
         return f"cannot be read as an image ({error.reason})"
     if (image.width or size[0], image.height or size[1]) != size:
         return f"{size[0]} x {size[1]} pixels, and {image.width} x {image.height} by the manifest"
-    if hashes and image.sha256 is not None:
+    if hashes:
+        if image.sha256 is None:
+            return "no sha256 to compare"
         with file.open("rb") as content:
             if hashlib.file_digest(content, "sha256").hexdigest() != image.sha256:
                 return "another sha256"

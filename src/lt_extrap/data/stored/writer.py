@@ -84,7 +84,10 @@ def write_set(
         )
         _write_text(new / HEADER, json.dumps(vars(header), indent=2, ensure_ascii=False) + "\n")
         _write_text(new / CARD, _card(header, table, classes, pairs, tally))
-        read_set(new)
+        try:
+            read_set(new)
+        except DataError as error:
+            raise DataError("records that make an auxiliary set", error.found, "correct what they come from") from None
     return header
 
 
