@@ -1,7 +1,10 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -34,3 +37,20 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         os.fsync(folder)  # or a loss of power may undo the renaming, and keep that of a later file
     finally:
         os.close(folder)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside a place, which gets its name when the block has ended well, and is removed otherwise.
+
+    Raises:
+        OSError: it cannot be made, or something is at that place by then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -47,7 +47,7 @@ def start_panel(
         "auxiliary": f"{len(training.auxiliary_names)} classes, {training.pairs} neighbor pairs"
         + (f" ({training.right_pairs} of them right)" if training.right_pairs < training.pairs else "")
         + f", {extra:,} further images, "
-        f"{shown - len(target.train):,} of them an epoch",
+        f"{shown - len(target.train):,} of them an epoch" + "".join(f"; {note}" for note in training.notes),
         "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
         "loss": f"{type(config.loss).__name__} {vars(config.loss)}",
         "model": f"{type(config.backbone).__name__} {vars(config.backbone)}, {trained:,} parameters trained",

@@ -21,6 +21,8 @@ from omegaconf import OmegaConf
 
 from lt_extrap.compose import from_dict, kinds, to_dict
 from lt_extrap.config import TrainConfig
+from lt_extrap.data.auxiliary_set import set_folder
+from lt_extrap.data.stored.schema import CLASSES, MANIFEST, PAIRS
 from lt_extrap.data.target import ClassTable, TargetSet
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.files import write_whole
@@ -33,6 +35,7 @@ FORMAT = 1  # of a run folder; another one is refused
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
 _FREE = re.compile(
     r"(logger\b.*|checkpoint_minutes|data\.(workers|prefetch|resident)|target\.(root|images|archive)"
+    r"|(auxiliary|target\.(neighbors|random))\.images"
     r"|trainer\.(accelerator|devices|num_nodes|log_every_n_steps|profiler|detect_anomaly))"
 )
 # And what stands in the folder above.
@@ -94,6 +97,9 @@ def files_of(config: TrainConfig, target: TargetSet) -> dict[str, Path]:
     for key in ("train", "names", "pairs", "budget_list"):
         if (file := getattr(config.auxiliary, key, None)) is not None:
             found[f"auxiliary.{key}"] = target.place.root / (file.partition(":")[0] if key == "names" else file)
+    for key, names in (("folder", (MANIFEST, CLASSES, PAIRS)), ("budget_folder", (MANIFEST,))):
+        if (folder := getattr(config.auxiliary, key, None)) is not None:
+            found |= {f"auxiliary.{key}/{name}": set_folder(folder, target.place) / name for name in names}
     return found | ({"features_from": Path(config.features_from)} if config.features_from else {})
 
 

@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lt_extrap.config import AuxiliaryClasses, NoAuxiliary, Target, TargetExtra
-from lt_extrap.data.auxiliary import (
-    add_classes,
-    add_target_images,
-    neighbors_by_shot,
-    read_pairs,
-    spread,
-)
+from lt_extrap.data.auxiliary import add_classes, add_target_images, spread
+from lt_extrap.data.pairs import neighbors_by_shot, read_pairs
 from lt_extrap.data.target import ClassTable, TargetSet, load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import DataError

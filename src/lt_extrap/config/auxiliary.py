@@ -34,14 +34,14 @@ class AuxiliaryClasses(AuxiliaryFiles):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(
-            self.train is not None,
+            self.train is not None or self.folder is not None,
             "auxiliary.train",
-            "a list: this target comes without one (target.neighbors.train, target.random.train)",
+            "a list: this target comes without one (target.neighbors.train or .folder, target.random.train or .folder)",
             self.train,
         )
         k, ratio = self.neighbors_per_class, self.sampling_ratio
         check(
-            self.pairs is not None or (k is None and not self.permute),
+            self.pairs is not None or self.folder is not None or (k is None and not self.permute),
             "auxiliary.neighbors_per_class",
             "null for classes without pairs, of which all are used",
             k,
@@ -70,15 +70,16 @@ class TargetExtra:
         train: list of further target images, `path label` a line.
         shots: the groups that get them.
         images_per_epoch: how many an epoch shows, drawn afresh each epoch and spread evenly over the classes;
-            null = as many as an epoch would show of the classes of `budget_list`.
-        budget_list: the auxiliary list whose budget is matched.
-        samples_per_class: the cap under which `budget_list` is counted.
+            null = as many as an epoch would show of the classes of the auxiliary set.
+        budget_list, budget_folder: the auxiliary list, or the folder of a set, whose budget is matched.
+        samples_per_class: the cap under which its images are counted.
     """
 
     train: str | None = None
     shots: list[str] = field(default_factory=lambda: ["medium", "few"])
     images_per_epoch: int | None = None
     budget_list: str | None = None
+    budget_folder: str | None = None
     samples_per_class: int = 50
 
     def __post_init__(self) -> None:
@@ -90,7 +91,7 @@ class TargetExtra:
         check(n is None or n >= 1, "auxiliary.images_per_epoch", "at least 1, or null", n)
         check(self.samples_per_class >= 1, "auxiliary.samples_per_class", "at least 1", self.samples_per_class)
         check(
-            n is not None or self.budget_list is not None,
+            n is not None or self.budget_list is not None or self.budget_folder is not None,
             "auxiliary.images_per_epoch",
             "a number where the target has no neighbors whose budget could be matched",
             n,

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from lt_extrap.config.checks import check
+from lt_extrap.errors import ConfigError
 
 
 @dataclass
 class AuxiliaryFiles:
-    """Where an auxiliary set of a target lies, relative to the target's root.
+    """Where an auxiliary set of a target lies, relative to the target's root: lists, or a folder.
 
     Attributes:
+        folder: of a set as curation writes it, instead of train, names and pairs (docs/data.md, Auxiliary sets).
+        images: where the paths of the folder's manifest start; null = the folder itself, which no link may leave.
         train: list of images, `path auxiliary-id` a line, ids 0..K-1; null = there is no such set.
         names: class names: a text file, a name a line, or `file.json:key`.
         pairs: which auxiliary class is a neighbor of which target: JSON with `edges` (unranked pairs) or
@@ -19,14 +22,28 @@ class AuxiliaryFiles:
         neighbors_per_class: k, the number of neighbors a target of ratio 1 keeps, nearest first; null = all pairs.
     """
 
+    folder: str | None = None
+    images: str | None = None
     train: str | None = None
     names: str | None = None
     pairs: str | None = None
     neighbors_per_class: int | None = 5
 
     def __post_init__(self) -> None:
+        lists = self.lists()
+        if self.folder is not None and lists:
+            raise ConfigError(
+                "an auxiliary set in a folder, or one in train, names and pairs",
+                f"folder={self.folder} beside {', '.join(f'{key}={value}' for key, value in lists.items())}",
+                "clear the other: " + " ".join(f"target.neighbors.{key}=null" for key in lists),
+            )
+        check(self.images is None or self.folder is not None, "images", "null without a folder", self.images)
         k = self.neighbors_per_class
         check(k is None or k >= 1, "neighbors_per_class", "at least 1, or null for all pairs", k)
+
+    def lists(self) -> dict[str, str]:
+        """Those files of a set in lists that are given, by key."""
+        return {key: value for key in ("train", "names", "pairs") if (value := getattr(self, key)) is not None}
 
 
 @dataclass

@@ -61,6 +61,21 @@ def decode_rgb(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Imag
         raise UnreadableImage(path, reason) from error
 
 
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height as the file's header has them; no pixel is decoded.
+
+    Raises:
+        UnreadableImage: with the path and a reason.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                return image.size
+    except Exception as error:  # as above
+        raise UnreadableImage(path, getattr(error, "strerror", None) or type(error).__name__) from error
+
+
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation 1..8; 1 if the block is damaged, which is no reason to lose the picture."""
     try:

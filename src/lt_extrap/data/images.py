@@ -69,7 +69,7 @@ def find_images(source: Path, root: Path | None = None) -> ImagePaths:
         ConfigError: a root for what is no list.
         DataError: there is no such folder or file, it cannot be read, or it has no images.
     """
-    is_list = source.is_file() and not os.fsencode(source.name).lower().endswith(_suffixes())
+    is_list = source.is_file() and not os.fsencode(source.name).lower().endswith(suffixes())
     if root is not None and not is_list:
         raise ConfigError("root to be null where images is no list", repr(str(root)), "leave root alone")
     try:
@@ -89,7 +89,7 @@ def find_images(source: Path, root: Path | None = None) -> ImagePaths:
     if not paths:
         raise DataError(
             f"images in {source}",
-            "no line" if is_list else f"no file that ends in {', '.join(s.decode() for s in _suffixes())}",
+            "no line" if is_list else f"no file that ends in {', '.join(s.decode() for s in suffixes())}",
             "correct images=<folder, list or image>",
         )
     return ImagePaths.pack(start, paths)
@@ -148,12 +148,12 @@ def _below(folder: bytes, above: frozenset[bytes] = frozenset()) -> Iterator[byt
                 continue
             if entry.is_dir():
                 yield from _below(entry.path, above | {real})
-            elif entry.name.lower().endswith(_suffixes()):
+            elif entry.name.lower().endswith(suffixes()):
                 yield entry.path
 
 
 @cache
-def _suffixes() -> tuple[bytes, ...]:
+def suffixes() -> tuple[bytes, ...]:
     """Extensions of the formats that `decode_rgb` takes, in lower case."""
     known: Iterable[tuple[str, str]] = Image.registered_extensions().items()
     return tuple(sorted(suffix.encode() for suffix, name in known if name in FORMATS))

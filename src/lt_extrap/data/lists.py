@@ -1,6 +1,7 @@
 """List files, `path label` a line, and the index of samples read from them."""
 
 import dataclasses
+import os
 from codecs import BOM_UTF8
 from collections.abc import Sequence
 from itertools import pairwise
@@ -62,6 +63,16 @@ class SampleIndex:
             shift = np.repeat(starts[rows] - offsets[:-1][rows], lengths[rows])
             text[begin:end] = self.text[np.arange(begin, end) + shift]
         return SampleIndex(labels=self.labels[positions], offsets=offsets, text=text)
+
+    def below(self, root: Path) -> "SampleIndex":
+        """The same samples by absolute paths: each relative one behind that of a folder."""
+        prefix = np.frombuffer(os.fsencode(os.path.join(root, "")), np.uint8)  # noqa: PTH118 (ends in a slash)
+        lengths = np.column_stack([np.full(len(self), len(prefix)), np.diff(self.offsets)])
+        is_path = np.repeat(np.tile([False, True], len(self)), lengths.ravel())
+        text = np.empty(len(is_path), np.uint8)
+        text[is_path], text[~is_path] = self.text, np.tile(prefix, len(self))
+        offsets = self.offsets + len(prefix) * np.arange(len(self) + 1)
+        return dataclasses.replace(self, offsets=offsets, text=text)
 
     def duplicates(self) -> Int64[np.ndarray, " duplicates"]:
         """Positions of the samples whose path occurs before them, whatever their label."""

@@ -25,6 +25,7 @@ class TrainingSet:
         auxiliary_names: names of columns L..L+K-1.
         target_views: target images that one epoch shows.
         right_pairs: neighbor pairs that were proposed as such: all of them, but for the permuted control.
+        notes: what is to be told of the auxiliary set, a line each.
     """
 
     index: SampleIndex
@@ -34,6 +35,7 @@ class TrainingSet:
     auxiliary_names: tuple[str, ...]
     target_views: int
     right_pairs: int
+    notes: tuple[str, ...] = ()
 
     @property
     def pairs(self) -> int:
@@ -102,4 +104,5 @@ def build_training_set(
         auxiliary_names=added.names,
         target_views=int(counts[:num_target].sum()),
         right_pairs=added.right_pairs,
+        notes=added.notes,
     )
