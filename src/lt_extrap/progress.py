@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from torch import Tensor
 
-from lt_extrap.config import TrainConfig
+from lt_extrap.config import OfficialTarget, TrainConfig
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.model.classifier import Classifier
@@ -53,12 +53,22 @@ def start_panel(
         "model": f"{type(config.backbone).__name__} {vars(config.backbone)}, {trained:,} parameters trained",
         "optimizer": f"AdamW, batch {recipe.batch_size}, lr {recipe.lr:g} (blr {recipe.blr:g} x batch / 256), "
         f"betas {recipe.betas}, weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
-        "selection": "best val/acc" if target.val is not None else "last weights (there is no validation list)",
+        "selection": f"best val/acc on {config.target.val}"
+        if target.val is not None
+        else "last weights (there is no validation list)",
+        "test": f"{config.target.test}, {len(target.test):,} images" + _plays_test(config),
     }
     table = Table.grid(padding=(0, 2))
     for key, value in rows.items():
         table.add_row(key, value)
     return Panel(table, title=f"lt_extrap: {config.name}, seed {config.seed}", title_align="left")
+
+
+def _plays_test(config: TrainConfig) -> str:
+    official = config.target.official if isinstance(config.target, OfficialTarget) else None
+    if official is None or official.val is not None:
+        return ""
+    return "; a validation list plays the test, for the set has no other"
 
 
 class EpochLine(L.Callback):

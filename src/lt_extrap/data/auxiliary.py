@@ -124,7 +124,7 @@ def add_target_images(extra: TargetExtra, target: TargetSet, *, skip_missing: bo
     index = read_list(file)
     check_labels(index, len(target.classes), file, "target classes")
     exclude = target.files.get("exclude")
-    index = usable(index, target.place.images, file, exclude=exclude, skip_missing=skip_missing)
+    index = target.by_class(usable(index, target.place.images, file, exclude=exclude, skip_missing=skip_missing))
     chosen = np.array([shot in extra.shots for shot in target.classes.shots])
     rows = np.flatnonzero(chosen[index.labels])
     if len(rows) == 0:
@@ -232,9 +232,10 @@ def _kept_pairs(auxiliary: AuxiliaryClasses, target: TargetSet, num_auxiliary: i
                 f"the pair {found.pairs[wrong[0]].tolist()} (target, auxiliary), and {len(wrong) - 1} more",
                 "check that pairs, names and lists belong together",
             )
+    pairs = np.stack([target.class_of[found.pairs[:, 0]], found.pairs[:, 1]], axis=1)
     k = auxiliary.neighbors_per_class
     if k is None:
-        return np.unique(found.pairs, axis=0)
+        return np.unique(pairs, axis=0)
     if found.rank is None:
         raise DataError(
             f"ranked pairs in {file}, of which to keep the first {k} a target",
@@ -243,7 +244,7 @@ def _kept_pairs(auxiliary: AuxiliaryClasses, target: TargetSet, num_auxiliary: i
         )
     kept = neighbors_by_shot(target.classes, k, auxiliary.sampling_ratio, auxiliary.scale)
     limits = np.array([kept.get(shot, 0) for shot in target.classes.shots])
-    chosen: Int64[np.ndarray, "pairs 2"] = found.pairs[found.rank <= limits[found.pairs[:, 0]]]
+    chosen: Int64[np.ndarray, "pairs 2"] = pairs[found.rank <= limits[pairs[:, 0]]]
     return chosen
 
 
