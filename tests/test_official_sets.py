@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from lt_extrap.compose import configure
+from lt_extrap.data.official import count_hash
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.train import train
 
 TINY = (
-    "target.official=null",
     "recipe.image_size=16",
     "recipe.batch_size=8",
     "backbone.widths=[8,16]",
@@ -62,7 +62,7 @@ def test_imagenet_lt_in_both_layouts(ilsvrc, tmp_path, monkeypatch, capsys):
     """Field reports A3 and A6."""
     lists, images = ilsvrc
     monkeypatch.setenv("LT_EXTRAP_DATA", str(lists.parent))
-    config = configure("target=imagenet_lt", f"target.images={images}", *TINY)
+    config = configure("target=imagenet_lt", f"target.images={images}", "target.official=null", *TINY)
     by_synset = train(config, tmp_path / "by_synset")
     said = capsys.readouterr().out
     assert "ImageNet_LT_test.txt, 6 images" in said
@@ -76,8 +76,11 @@ def test_imagenet_lt_in_both_layouts(ilsvrc, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_inat18_in_the_order_of_lift(tmp_path, capsys):
-    """Trained in the order of the names from annotations, measured on a list in the official order."""
+def test_inat18_in_the_order_of_lift(tmp_path, monkeypatch, capsys):
+    """Trained in the order of the names from annotations, measured on a list in the official order.
+
+    Field report A6: what plays the test is said.
+    """
     root = tmp_path / "iNaturalist18"
     names = ["Zea mays", "Apis mellifera", "Mus musculus"]
     for file, numbers in (("train2018.json", range(4)), ("val2018.json", range(4, 6))):
@@ -92,11 +95,16 @@ def test_inat18_in_the_order_of_lift(tmp_path, capsys):
         (root / file).write_text(json.dumps(content))
     (root / "categories.json").write_text(json.dumps([{"id": i, "name": name} for i, name in enumerate(names)]))
     files = (f"target.root={root}", "target.train=train2018.json", "target.test=val2018.json")
+    figures = "train: 12, test: 6, classes: 3, many: 0, medium: 0, few: 3, largest: 4, smallest: 4"
+    official = f"target.official={{{figures}, counts: {count_hash(np.array([4, 4, 4]))}}}"
     run = tmp_path / "run"
+    monkeypatch.setenv("COLUMNS", "200")
     longer = ("budget.amount=20", "recipe.blr=0.1")
-    results = train(configure("target=inat18", *files, *TINY, *longer, "target.label_order=name"), run)
+    results = train(configure("target=inat18", *files, official, *TINY, *longer, "target.label_order=name"), run)
     assert results["test"]["acc"] == 1.0  # so that labels in another order would be seen below
-    assert "last weights" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "val2018.json, 6 images; a validation list plays the test, for the set has no other" in said
+    assert "last weights" in said
     assert [line.split(",")[2] for line in (run / "per_class.csv").read_text().splitlines()[1:]] == sorted(names)
     (tmp_path / "mine.txt").write_text("".join(f"{path} {label}\n" for path, label in rows))
     mine = evaluate(EvaluateConfig(run=str(run), images=str(tmp_path / "mine.txt"), workers=0))

@@ -59,6 +59,11 @@ def test_choices_are_named(key, value):
         configure("target=inat18", f"target.{key}={value}")
 
 
+def test_ids_in_names_are_of_text_files():
+    with pytest.raises(ConfigError, match="target.ids_in_names to be false"):
+        configure("target=inat18", "target.ids_in_names=true")
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_every_official_set_says_its_figures_and_package(name):
     target = configure(f"target={name}").target

@@ -85,8 +85,8 @@ def why_missing(index: SampleIndex, images: Path, package: str | None = None) ->
     """
     missing = list(islice((path for path in index.paths() if not (images / path).is_file()), 5))
     instead = (found for path in missing for found in _elsewhere(path, images))
-    there, cause = next(instead, None) or _nearest(missing[0], images)
-    return f"there is {there} ({cause})" + (f"; the list is made for {package}" if package else "")
+    said = next((f"there is {there} ({cause})" for there, cause in instead), None) or _nearest(missing[0], images)
+    return said + (f"; the list is made for {package}" if package else "")
 
 
 def _elsewhere(path: str, images: Path) -> Iterator[tuple[Path, str]]:
@@ -105,16 +105,19 @@ def _elsewhere(path: str, images: Path) -> Iterator[tuple[Path, str]]:
     return ((there, cause) for there, cause in candidates if there.is_file())
 
 
-def _nearest(path: str, images: Path) -> tuple[Path, str]:
-    """What is there where a path leads nowhere: an archive that nobody unpacked, or another file."""
+def _nearest(path: str, images: Path) -> str:
+    """What is there where a path leads nowhere: an archive that nobody unpacked, or other files."""
     folder = next(parent for parent in (images / path).parents if parent.is_dir())
     entries = _entries(folder)
     archive = next((entry for entry in entries if entry.name.endswith(_ARCHIVES)), None)
     if archive is not None:
-        return archive, "an archive that is not unpacked"
+        return f"there is {archive} (an archive that is not unpacked)"
+    if not entries:
+        return f"there is {folder}, and nothing in it"
     below = [entry for entry in entries if entry.is_dir()] or [folder]  # where there are folders, lists lie beside them
-    example = next((Path(at, min(files)) for start in below for at, _, files in os.walk(start) if files), folder)
-    return example, f"{folder} holds {some([entry.name for entry in entries], 3) or 'nothing'}"
+    example = next((Path(at, min(files)) for start in below for at, _, files in os.walk(start) if files), None)
+    names = some([entry.name for entry in entries], 3)
+    return f"there is {folder} with {names} in it" + (f", such as {example}" if example else "")
 
 
 def _entries(folder: Path) -> list[Path]:
