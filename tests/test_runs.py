@@ -17,6 +17,8 @@ from lt_extrap.runs import claim, load, locked, run_folder, write_json
             ["experiment=demo", "trainer.devices=1", "logger=csv", "data.workers=4", "target.root=/x"],
             "default-seed+0",
         ),
+        (["target.official=null", "target.official.test=6", "target.package=x"], "default-seed+0"),
+        (["target.label_order=name"], "target.label_order+name-seed+0"),
         (["recipe.clip=3", "component=silencing", "recipe.clip=2"], "component+silencing-recipe.clip+2-seed+0"),
         (["recipe.clip=2", "component=silencing"], "component+silencing-recipe.clip+2-seed+0"),
         (["loss.lambda_s=.1"], "loss.lambda_s+0.1-seed+0"),

@@ -30,8 +30,8 @@ from lt_extrap.data.stored.reader import Finding, read_header
 from lt_extrap.data.stored.schema import CLASSES, PAIRS, ClassRecord, Header, ImageRecord, PairRecord, is_wnid
 from lt_extrap.data.stored.verifier import verify
 from lt_extrap.data.stored.writer import write_set
-from lt_extrap.data.target import ClassTable, load_target, some
-from lt_extrap.errors import DataError
+from lt_extrap.data.target import ClassTable, load_target
+from lt_extrap.errors import DataError, some
 from lt_extrap.paths import conf_dir
 
 T = TypeVar("T")

@@ -18,8 +18,9 @@ from lt_extrap import checkpoints, cli, runs
 from lt_extrap.compose import from_hydra
 from lt_extrap.config import Balanced, Budget, Loading, NoAuxiliary, Target, TrainConfig, check
 from lt_extrap.data.datamodule import ImageDataModule
+from lt_extrap.data.layout import find_images
 from lt_extrap.data.lists import read_list
-from lt_extrap.data.target import TargetSet, check_images, check_labels, load_target
+from lt_extrap.data.target import TargetSet, check_labels, load_target
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier, empty_linear
@@ -95,7 +96,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         file = Path(config.images)
         index = read_list(file)
         check_labels(index, len(target.classes), file, "target classes")
-        check_images(index, target.place.images, file)
+        index = target.by_class(find_images(index, target.place.images, file))
         target = dataclasses.replace(target, test=index)
     module = load_module(run, target, config.weights)
     loading = Loading(workers=config.workers)

@@ -9,9 +9,10 @@ from rich.panel import Panel
 from rich.table import Table
 from torch import Tensor
 
-from lt_extrap.config import TrainConfig
-from lt_extrap.data.target import TargetSet, some
+from lt_extrap.config import OfficialTarget, TrainConfig
+from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
+from lt_extrap.errors import some
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.shots import Shot
 
@@ -53,7 +54,10 @@ def start_panel(
         "model": f"{type(config.backbone).__name__} {vars(config.backbone)}, {trained:,} parameters trained",
         "optimizer": f"AdamW, batch {recipe.batch_size}, lr {recipe.lr:g} (blr {recipe.blr:g} x batch / 256), "
         f"betas {recipe.betas}, weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
-        "selection": "best val/acc" if target.val is not None else "last weights (there is no validation list)",
+        "selection": f"best val/acc on {config.target.val}"
+        if target.val is not None
+        else "last weights (there is no validation list)",
+        "test": f"{config.target.test}, {len(target.test):,} images" + _plays_test(config),
     }
     if target.left_out.any():
         rows["left out"] = _left_out(target)
@@ -68,6 +72,13 @@ def _left_out(target: TargetSet) -> str:
     labels = target.left_out.nonzero()[0]
     classes = some([f"{target.classes.names[label]} {target.left_out[label]}" for label in labels])
     return f"{target.left_out.sum():,} of the training list: {classes}"
+
+
+def _plays_test(config: TrainConfig) -> str:
+    official = config.target.official if isinstance(config.target, OfficialTarget) else None
+    if official is None or official.val is not None:
+        return ""
+    return "; a validation list plays the test, for the set has no other"
 
 
 class EpochLine(L.Callback):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lt_extrap.config import AuxiliaryClasses, NoAuxiliary, Target, TargetExtra
+from lt_extrap.config import AuxiliaryClasses, NoAuxiliary, OfficialTarget, Target, TargetExtra
 from lt_extrap.data.auxiliary import add_classes, add_target_images, spread
 from lt_extrap.data.pairs import neighbors_by_shot, read_pairs
 from lt_extrap.data.target import ClassTable, TargetSet, load_target
@@ -242,3 +242,22 @@ def test_no_images_for_the_shots(target):
 def test_pairs_file_is_missing(tmp_path):
     with pytest.raises(DataError, match="FileNotFoundError"):
         read_pairs(tmp_path / "none.json", 5)
+
+
+def test_files_keep_their_labels_where_classes_are_numbered_by_name(target, tmp_path):
+    (tmp_path / "classes.txt").write_text("e\nd\nc\nb\na\n")
+    by_name = load_target(
+        OfficialTarget(
+            root=str(tmp_path), train="train.txt", test="test.txt", names="classes.txt", package="", label_order="name"
+        )
+    )
+    ratio = {"sampling_ratio": [1.0, 2.0, 3.0]}  # another number of pairs for each group
+    pairs = [proposed(add_classes(classes(**ratio), of, seed=0).pairs) for of in (target, by_name)]
+    assert pairs[1] == {(4 - t, a) for t, a in pairs[0]}
+    assert len(pairs[0]) == 11
+    extra = TargetExtra(train="extra.txt", shots=["many", "few"], images_per_epoch=60)
+    added = [add_target_images(extra, of) for of in (target, by_name)]
+    assert added[0].column.tolist() == [0, 3, 4]
+    assert added[1].column.tolist() == [0, 1, 4]
+    images = [np.bincount(of.column[of.index.labels], minlength=5).tolist() for of in added]
+    assert images[1] == images[0][::-1] == [3, 30, 0, 0, 50]

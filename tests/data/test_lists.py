@@ -162,6 +162,15 @@ def test_selection_follows_the_positions(tmp_path, monkeypatch, block, positions
     assert rows(chosen) == [ROWS[position] for position in positions]
 
 
+@given(st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 2**31 - 1)), max_size=9))
+def test_an_index_of_paths_gives_them_back(pairs):
+    index = SampleIndex.of([path for path, _ in pairs], [label for _, label in pairs])
+    assert rows(index) == pairs
+    assert list(index.paths()) == [path for path, _ in pairs]
+    assert index.text.flags.writeable
+    assert index.text.base is None
+
+
 def test_duplicates_are_the_later_rows(tmp_path):
     pairs = [("a", 0), ("b", 1), ("a", 0), ("c", 2), ("b", 7), ("a", 0), ("ab", 0)]
     assert index_of(pairs, tmp_path).duplicates().tolist() == [2, 4, 5]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from lt_extrap.config.checks import check
+from lt_extrap.config.checks import check, one_of
 from lt_extrap.errors import ConfigError
 
 
@@ -55,8 +55,10 @@ class Target:
         folder: the data set's folder below `$LT_EXTRAP_DATA`.
         images: folder where the relative paths of the lists start; null = the root.
         archive: a tar of the images, unpacked once to the cache; null where images lie in a folder.
-        train, val, test: list files, `path label` a line. `val` null = nothing is selected, the last weights count.
-        names: class names: a text file, a name a line, or `file.json:key`; null = the labels themselves.
+        train, val, test: list files, `path label` a line, or `.json` annotations. `val` null = nothing is selected,
+            the last weights count.
+        names: class names: a text file, a name a line, `file.json:key`, or a `file.json` that is a list; null = the
+            labels themselves.
         ids_in_names: in a text file of names, the first word of a line is the id of the class, the rest its name.
         exclude: a file of paths, one a line, that are not trained on; `lt_extrap.check` writes one. Shots stay.
         allow_empty: accept classes without training images (reported as `zero`, left out of the prior).
@@ -85,8 +87,55 @@ class Target:
             "null with target.archive, in which the images are",
             self.images,
         )
-        text = self.names is not None and ".json:" not in self.names
+        text = self.names is not None and not self.names.partition(":")[0].endswith(".json")
         check(text or not self.ids_in_names, "target.ids_in_names", "false without a text file of names", True)
+
+
+@dataclass
+class Official:
+    """What an official data set is known to be.
+
+    Attributes:
+        train, val, test: images of its lists; `val` null = it has no such list.
+        classes: their number. many, medium, few: how many of them are in each group.
+        largest, smallest: training images of the largest and the smallest class.
+        counts: `lt_extrap.data.official.count_hash` of the training images of each class, in the order of the labels.
+    """
+
+    train: int = MISSING
+    val: int | None = None
+    test: int = MISSING
+    classes: int = MISSING
+    many: int = MISSING
+    medium: int = MISSING
+    few: int = MISSING
+    largest: int = MISSING
+    smallest: int = MISSING
+    counts: str = MISSING
+
+
+@dataclass
+class OfficialTarget(Target):
+    """A published data set, by the lists that everybody compares on.
+
+    Attributes:
+        package: the archives of images that its lists were made for; said where images are missing.
+        names_by: which class a name of the names file is of: `label` = the file is in the order of the labels;
+            `folder` = its id is the class folder of the training images.
+        label_order: `official` = classes are numbered as in the lists; `name` = by their names as text, as LIFT does
+            on iNaturalist 2018. All files keep the official labels.
+        official: what is checked before anything is trained; null = lists of another content are taken.
+    """
+
+    package: str = MISSING
+    names_by: str = "label"
+    label_order: str = "official"
+    official: Official | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("target.names_by", self.names_by, ("label", "folder"))
+        one_of("target.label_order", self.label_order, ("official", "name"))
 
 
 @dataclass

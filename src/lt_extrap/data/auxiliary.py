@@ -104,7 +104,7 @@ def add_target_images(extra: TargetExtra, target: TargetSet, *, skip_missing: bo
     index = read_list(file)
     check_labels(index, len(target.classes), file, "target classes")
     exclude = target.files.get("exclude")
-    index = usable(index, target.place.images, file, exclude=exclude, skip_missing=skip_missing)
+    index = target.by_class(usable(index, target.place.images, file, exclude=exclude, skip_missing=skip_missing))
     chosen = np.array([shot in extra.shots for shot in target.classes.shots])
     rows = np.flatnonzero(chosen[index.labels])
     if len(rows) == 0:

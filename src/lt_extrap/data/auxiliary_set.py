@@ -13,8 +13,8 @@ from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.pairs import Pairs, check_ids, read_pairs
 from lt_extrap.data.stored.reader import StoredSet, leading_out, read_set
 from lt_extrap.data.stored.schema import MANIFEST, PAIRS, PairRecord, is_wnid
-from lt_extrap.data.target import ClassTable, Place, TargetSet, check_labels, numbered, read_names, some, usable
-from lt_extrap.errors import DataError
+from lt_extrap.data.target import ClassTable, Place, TargetSet, check_labels, numbered, read_names, usable
+from lt_extrap.errors import DataError, some
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ def _from_lists(files: AuxiliaryFiles, target: TargetSet) -> AuxiliarySet:
     if files.pairs:
         pairs = read_pairs(root / files.pairs, len(target.classes))
         check_ids(pairs, len(target.classes), len(names))
+        pairs = pairs.by_class(target.class_of)
     return AuxiliarySet(index, target.place.images, names, ids, pairs, file)
 
 

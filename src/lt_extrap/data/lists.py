@@ -3,13 +3,14 @@
 import dataclasses
 import os
 from codecs import BOM_UTF8
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt8
 
+from lt_extrap.data.annotations import read_annotations
 from lt_extrap.errors import DataError
 
 _TAB, _LF, _CR, _SPACE, _ZERO, _BACKSLASH = np.frombuffer(b"\t\n\r 0\\", np.uint8)
@@ -48,6 +49,11 @@ class SampleIndex:
             raise IndexError(f"sample {position} of an index of {len(self)}")
         return self.text[self.offsets[position] : self.offsets[position + 1]].tobytes().decode()
 
+    def paths(self) -> Iterator[str]:
+        """The paths of all samples, in order."""
+        text = self.text.tobytes()
+        return (text[begin:end].decode() for begin, end in pairwise(self.offsets.tolist()))
+
     def with_labels(self, labels: Int32[np.ndarray, " samples"]) -> "SampleIndex":
         """The same paths under other labels, such as auxiliary ids moved behind the target ids."""
         return dataclasses.replace(self, labels=labels)
@@ -82,6 +88,14 @@ class SampleIndex:
         return np.array(repeats, np.int64)
 
     @staticmethod
+    def of(paths: Sequence[str], labels: "Sequence[int] | Int32[np.ndarray, ' samples']") -> "SampleIndex":
+        """The samples of these paths and labels."""
+        encoded = [path.encode() for path in paths]
+        offsets = np.append(0, np.cumsum([len(path) for path in encoded], dtype=np.int64))
+        text = np.frombuffer(b"".join(encoded), np.uint8).copy()  # an array of its own, which can be written to
+        return SampleIndex(labels=np.array(labels, np.int32), offsets=offsets, text=text)
+
+    @staticmethod
     def concatenate(parts: "Sequence[SampleIndex]") -> "SampleIndex":
         """The samples of all parts (at least one), in order."""
         lengths = np.concatenate([np.diff(part.offsets) for part in parts])
@@ -97,13 +111,15 @@ def read_list(path: Path) -> SampleIndex:
 
     The last blanks separate, so a path may hold spaces. Unix, Windows and old Mac line ends, a byte-order
     mark, blanks at either end of a line and blank lines mean nothing. Paths, absolute or relative, and
-    labels are kept as they are.
+    labels are kept as they are. A file that ends in `.json` is read as annotations instead.
 
     Raises:
         DataError: the file cannot be read, is not UTF-8 or has no samples; or a line, named by its number,
             lacks path or label, has a label that is not an integer in 0..2**31-1, or holds a backslash or a
             control character.
     """
+    if path.suffix == ".json":
+        return SampleIndex.of(*read_annotations(path))
     labels, lengths, size = [], [], 0
     try:
         with path.open("rb") as file:

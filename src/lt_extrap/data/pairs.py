@@ -2,15 +2,15 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from lt_extrap.data.target import ClassTable, some
-from lt_extrap.errors import DataError
+from lt_extrap.data.target import ClassTable
+from lt_extrap.errors import DataError, some
 from lt_extrap.keys import Stream, generator
 from lt_extrap.model.shots import Shot
 
@@ -32,6 +32,10 @@ class Pairs:
     rank: Int64[np.ndarray, " pairs"] | None
     similarity: Float64[np.ndarray, " pairs"]
     file: Path
+
+    def by_class(self, class_of: Int64[np.ndarray, " target"]) -> "Pairs":
+        """The pairs of target labels, those turned into classes (see `TargetSet`)."""
+        return replace(self, pairs=np.stack([class_of[self.pairs[:, 0]], self.pairs[:, 1]], axis=1))
 
 
 def read_pairs(file: Path, num_target: int) -> Pairs:

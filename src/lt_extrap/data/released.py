@@ -18,8 +18,8 @@ import numpy as np
 from lt_extrap.data.auxiliary_set import spelling
 from lt_extrap.data.images import suffixes
 from lt_extrap.data.stored.schema import ClassRecord, PairRecord, is_wnid
-from lt_extrap.data.target import ClassTable, some
-from lt_extrap.errors import DataError
+from lt_extrap.data.target import ClassTable
+from lt_extrap.errors import DataError, some
 
 PROPOSER = "released with the paper"
 

@@ -1,20 +1,22 @@
 """The target data set: lists, class names, and how many training images each class has."""
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 
-from lt_extrap.config import EmbeddedTarget, Target
+from lt_extrap.config import EmbeddedTarget, OfficialTarget, Target
 from lt_extrap.data.archive import unpack
 from lt_extrap.data.embedded import World, write_world
+from lt_extrap.data.folders import check_folders, rows_of_folders
+from lt_extrap.data.layout import check_images, find_images, missing_rows
 from lt_extrap.data.lists import SampleIndex, read_list
-from lt_extrap.errors import ConfigError, DataError
+from lt_extrap.data.official import check_official, order_by_name
+from lt_extrap.errors import ConfigError, DataError, some
 from lt_extrap.model.shots import Shot, shot_of
 from lt_extrap.paths import cache_dir, data_root
 
@@ -67,6 +69,7 @@ class TargetSet:
         classes: their names and training counts.
         train: the training images, without those that are left out.
         val: None where the data set has no validation list.
+        class_of: the class of each label of the files: the label itself, but with `target.label_order=name`.
         left_out: training images of each class that are not trained on: `target.exclude`, or not there.
     """
 
@@ -77,6 +80,11 @@ class TargetSet:
     val: SampleIndex | None
     test: SampleIndex
     left_out: Int64[np.ndarray, " target"]
+    class_of: Int64[np.ndarray, " target"]
+
+    def by_class(self, index: SampleIndex) -> SampleIndex:
+        """Samples of a list of target images, their labels turned into classes."""
+        return index.with_labels(self.class_of[index.labels].astype(np.int32))
 
 
 def load_target(target: Target, *, skip_missing: bool = False) -> TargetSet:
@@ -98,35 +106,84 @@ def load_target(target: Target, *, skip_missing: bool = False) -> TargetSet:
     }
     if target.exclude:
         files["exclude"] = place.root / Path(target.exclude).expanduser()
-    lists = {split: read_list(files[split]) for split in ("train", "val", "test") if split in files}
-    full = lists["train"]
-    ids, names = (
-        read_names(place.lists, target.names, ids=target.ids_in_names)
-        if target.names
-        else numbered(int(full.labels.max()) + 1)
+    classes, class_of, lists = read_lists(target, place.lists, files)
+    package = target.package if isinstance(target, OfficialTarget) else None
+    for split in [split for split in lists if split != "train"]:
+        lists[split] = find_images(lists[split], place.images, files[split], package)
+    train = usable(
+        lists["train"],
+        place.images,
+        files["train"],
+        exclude=files.get("exclude"),
+        skip_missing=skip_missing,
+        package=package,
     )
-    for split, index in lists.items():
-        check_labels(index, len(names), files[split], "class names")
-        if split != "train":
-            check_images(index, place.images, files[split])
-    train = usable(full, place.images, files["train"], exclude=files.get("exclude"), skip_missing=skip_missing)
-    counts = np.bincount(full.labels, minlength=len(names)).astype(np.int64)
-    left_out = counts - np.bincount(train.labels, minlength=len(names))
-    empty = np.flatnonzero(counts == left_out)
+    left_out = classes.counts - np.bincount(train.labels, minlength=len(classes))
+    empty = np.flatnonzero(classes.counts == left_out)
     if len(empty) and not target.allow_empty:
         raise DataError(
-            f"training images for each of {len(names)} classes in {files['train']}",
-            f"none for {len(empty)} classes: {some([f'{i} ({names[i]})' for i in empty])}",
+            f"training images for each of {len(classes)} classes in {files['train']}",
+            f"none for {len(empty)} classes: {some([f'{i} ({classes.names[i]})' for i in empty])}",
             "mend the list, or set target.allow_empty=true to leave them out of the prior and report them as zero",
         )
     return TargetSet(
         place=place,
         files=files,
-        classes=ClassTable(ids, names, counts),
+        classes=classes,
         train=train,
         val=lists.get("val"),
         test=lists["test"],
         left_out=left_out,
+        class_of=class_of,
+    )
+
+
+def read_lists(
+    target: Target, root: Path, files: Mapping[str, Path]
+) -> tuple[ClassTable, Int64[np.ndarray, " target"], dict[str, SampleIndex]]:
+    """Read lists and class names and check them against each other; no image is looked for.
+
+    Args:
+        target: the node.
+        root: where the class names are.
+        files: the lists, by split.
+
+    Returns:
+        The classes, the class of each label of the files (see `TargetSet`), and the lists by split, with classes
+        for labels.
+
+    Raises:
+        DataError: a list or name file is missing or malformed, or a label has no name; or what calls itself
+            official is not, or has class folders that are ids of other classes.
+    """
+    lists = {split: read_list(files[split]) for split in ("train", "val", "test") if split in files}
+    full = lists["train"]
+    ids, names = (
+        read_names(root, target.names, ids=target.ids_in_names)
+        if target.names
+        else numbered(int(full.labels.max()) + 1)
+    )
+    for split, index in lists.items():
+        check_labels(index, len(names), files[split], "class names")
+    counts = np.bincount(full.labels, minlength=len(names)).astype(np.int64)
+    order = np.arange(len(names))
+    if isinstance(target, OfficialTarget):
+        if target.official is not None:
+            check_official(
+                target.official, counts, {split: len(index) for split, index in lists.items()}, files["train"]
+            )
+        if target.names_by == "folder":
+            rows = rows_of_folders(full, ids, files["train"])
+            ids, names = tuple(ids[row] for row in rows), tuple(names[row] for row in rows)
+        check_folders(full, ids, files["train"])
+        if target.label_order == "name":
+            order = order_by_name(names)
+    class_of = np.argsort(order)
+    classes = ClassTable(tuple(ids[i] for i in order), tuple(names[i] for i in order), counts[order])
+    return (
+        classes,
+        class_of,
+        {split: index.with_labels(class_of[index.labels].astype(np.int32)) for split, index in lists.items()},
     )
 
 
@@ -162,7 +219,8 @@ def read_names(root: Path, source: str, *, ids: bool = False) -> tuple[tuple[str
 
     Args:
         root: where the file is.
-        source: a text file, a name a line; or `file.json:key`, a list of names or of {"name": ..., "id": ...}.
+        source: a text file, a name a line; or `file.json:key`, or a `file.json` without more in it: a list of names
+            or of {"name": ..., "id": ...}. Ids that are numbers are labels, whatever the order of the list.
         ids: the first word of each line of the text file is the id. Without ids, the labels are.
 
     Raises:
@@ -171,8 +229,8 @@ def read_names(root: Path, source: str, *, ids: bool = False) -> tuple[tuple[str
     file, _, key = source.partition(":")
     try:
         text = (root / file).read_text(encoding="utf-8-sig")
-        if key:
-            entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in json.loads(text)[key]]
+        if key or file.endswith(".json"):
+            entries = _json_names(json.loads(text)[key] if key else json.loads(text))
         else:
             lines = [line.strip() for line in text.rstrip().splitlines()]
             entries = (
@@ -193,7 +251,7 @@ def read_names(root: Path, source: str, *, ids: bool = False) -> tuple[tuple[str
         raise DataError(
             f"class names in {root / file}" + (f" under the key {key!r}" if key else ", one a line"),
             f"{type(error).__name__}: {error}",
-            "give a text file with a name a line, or file.json:key",
+            "give a text file with a name a line, file.json:key, or a file.json that is a list",
         ) from None
     return found, tuple(entry["name"] for entry in entries)
 
@@ -210,18 +268,15 @@ def check_labels(index: SampleIndex, classes: int, file: Path, of: str) -> None:
         )
 
 
-def check_images(index: SampleIndex, images: Path, file: Path) -> None:
-    """Refuse a list some of whose images are not there, before hours of training end in one of them."""
-    missing = missing_rows(index, images)
-    if len(missing):
-        raise DataError(
-            f"the {len(index)} images of {file} below {images}",
-            f"{len(missing)} are not there: {some([index.path(i) for i in missing])}",
-            "check target.root and the layout of the image folder (the first path shows what the list expects)",
-        )
-
-
-def usable(index: SampleIndex, images: Path, file: Path, *, exclude: Path | None, skip_missing: bool) -> SampleIndex:
+def usable(
+    index: SampleIndex,
+    images: Path,
+    file: Path,
+    *,
+    exclude: Path | None,
+    skip_missing: bool,
+    package: str | None = None,
+) -> SampleIndex:
     """The training images of a list that are to be used: not excluded, and there.
 
     Raises:
@@ -231,23 +286,24 @@ def usable(index: SampleIndex, images: Path, file: Path, *, exclude: Path | None
         unwanted = _read_paths(exclude)
         index = index.select(np.array([i for i in range(len(index)) if index.path(i) not in unwanted], np.int64))
     if not skip_missing:
-        check_images(index, images, file)
+        check_images(index, images, file, package)
         return index
     keep = np.ones(len(index), bool)
     keep[missing_rows(index, images)] = False
     return index if keep.all() else index.select(np.flatnonzero(keep))
 
 
-def missing_rows(index: SampleIndex, images: Path) -> Int64[np.ndarray, " missing"]:
-    """Positions of the images that are not there."""
-    root = str(images)
-    rows = [i for i in range(len(index)) if not os.path.isfile(os.path.join(root, index.path(i)))]  # noqa: PTH113, PTH118
-    return np.array(rows, np.int64)
-
-
-def some(items: Sequence[str], most: int = 5) -> str:
-    """The first of some items, and how many more there are."""
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+def _json_names(content: Any) -> list[dict[str, Any]]:
+    if not isinstance(content, list):
+        raise ValueError(f"{type(content).__name__} where a list was wanted")
+    entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in content]
+    ids = [entry.get("id") for entry in entries]
+    if not any(type(id) is int for id in ids):
+        return entries
+    place = {id: entry for id, entry in zip(ids, entries, strict=True) if type(id) is int}
+    if place.keys() != set(range(len(entries))):
+        raise ValueError(f"ids that are numbers, and yet not 0..{len(entries) - 1}, each once")
+    return [place[label] for label in range(len(entries))]
 
 
 def _read_paths(file: Path) -> frozenset[str]:

@@ -1,0 +1,133 @@
+"""Where the images of a list lie, and why they do not."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from lt_extrap.data.lists import SampleIndex
+from lt_extrap.errors import DataError, some
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+_CLASS_FOLDER = re.compile(r"[^/]+/(?=[^/]*$)")  # the last folder of a path
+
+
+def check_images(index: SampleIndex, images: Path, file: Path, package: str | None = None) -> None:
+    """Refuse a list some of whose images are not there, before hours of training end in one of them.
+
+    Args:
+        index: the list.
+        images: where its relative paths start.
+        file: the list's file, for the message.
+        package: the archives that it was made for, for the message.
+    """
+    missing = missing_rows(index, images)
+    if len(missing):
+        raise DataError(
+            f"the {len(index)} images of {file} below {images}",
+            f"{len(missing)} are not there: {some([index.path(row) for row in missing])}; "
+            + why_missing(index.select(missing), images, package),
+            "check target.images and the layout of that folder (the first path shows what the list expects)",
+        )
+
+
+def find_images(index: SampleIndex, images: Path, file: Path, package: str | None = None) -> SampleIndex:
+    """The samples of a list under the paths where their images are; arguments as of `check_images`.
+
+    A published package has its validation images in one folder (ILSVRC2012: val/ILSVRC2012_val_00000001.JPEG), while
+    lists want them by class (val/n01440764/...). If no image is where the list says, and some are there with the class
+    folder left out, the whole list is read so, and a line says it. The layouts are never mixed.
+
+    Raises:
+        DataError: an image is not there.
+    """
+    found = index
+    if len(missing_rows(index, images)) == len(index):
+        flat = SampleIndex.of([_CLASS_FOLDER.sub("", path) for path in index.paths()], index.labels)
+        if not len(flat.duplicates()) and len(missing_rows(flat, images)) < len(flat):
+            found = flat
+    check_images(found, images, file, package)
+    if found is not index:
+        print(f"{file.name}: the images lie without class folders, such as {images / found.path(0)}")
+    return found
+
+
+def missing_rows(index: SampleIndex, images: Path) -> Int64[np.ndarray, " missing"]:
+    """Positions of the images that are not there.
+
+    Every folder is listed once: one question a folder, where a question a file takes minutes on a network's disk.
+    """
+    folders: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for row, path in enumerate(index.paths()):
+        folder, slash, name = path.rpartition("/")
+        folders[folder + slash].append((name, row))
+    rows = []
+    for folder, wanted in folders.items():
+        place = os.path.join(images, folder)  # noqa: PTH118 (the path of a list may be absolute)
+        there = _files(place, {name for name, _ in wanted})
+        # A disk may know a name in another spelling than it lists: whoever opens the file has the last word.
+        rows += [row for name, row in wanted if name not in there and not os.path.isfile(place + "/" + name)]  # noqa: PTH113
+    return np.array(sorted(rows), np.int64)
+
+
+def why_missing(index: SampleIndex, images: Path, package: str | None = None) -> str:
+    """What is there instead of images that are not: the likely cause, in words.
+
+    Args:
+        index: samples of which some are not there; the first five of those are looked into.
+        images: where their relative paths start.
+        package: the archives that the list was made for.
+    """
+    missing = list(islice((path for path in index.paths() if not (images / path).is_file()), 5))
+    instead = (found for path in missing for found in _elsewhere(path, images))
+    said = next((f"there is {there} ({cause})" for there, cause in instead), None) or _nearest(missing[0], images)
+    return said + (f"; the list is made for {package}" if package else "")
+
+
+def _elsewhere(path: str, images: Path) -> Iterator[tuple[Path, str]]:
+    """Files that may be the wanted one, and what that would mean."""
+    listed = images / path
+    first, _, below = path.partition("/")
+    similar = (entry for entry in _entries(listed.parent) if entry.stem.casefold() == listed.stem.casefold())
+    candidates = [
+        (images.parent / path, f"set target.images={images.parent}"),
+        *((folder / path, f"set target.images={folder}") for folder in _entries(images)),
+        (images / below, f"without the folder {first}"),
+        (images / _CLASS_FOLDER.sub("", path), "without the class folder"),
+        *((folder / listed.name, "in a folder more") for folder in _entries(listed.parent)),
+        *((entry, "another case or suffix") for entry in similar),
+    ]
+    return ((there, cause) for there, cause in candidates if there.is_file())
+
+
+def _nearest(path: str, images: Path) -> str:
+    """What is there where a path leads nowhere: an archive that nobody unpacked, or other files."""
+    folder = next(parent for parent in (images / path).parents if parent.is_dir())
+    entries = _entries(folder)
+    archive = next((entry for entry in entries if entry.name.endswith(_ARCHIVES)), None)
+    if archive is not None:
+        return f"there is {archive} (an archive that is not unpacked)"
+    if not entries:
+        return f"there is {folder}, and nothing in it"
+    below = [entry for entry in entries if entry.is_dir()] or [folder]  # where there are folders, lists lie beside them
+    example = next((Path(at, min(files)) for start in below for at, _, files in os.walk(start) if files), None)
+    names = some([entry.name for entry in entries], 3)
+    return f"there is {folder} with {names} in it" + (f", such as {example}" if example else "")
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _files(folder: str, wanted: set[str]) -> set[str]:
+    """Which of these files are in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.name in wanted and entry.is_file()}
+    except OSError:
+        return set()
