@@ -1,6 +1,8 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 import os
+import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -34,3 +36,27 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         os.fsync(folder)  # or a loss of power may undo the renaming, and keep that of a later file
     finally:
         os.close(folder)
+
+
+def make_folder(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Make a folder whole or not at all: filled beside its place, and then renamed.
+
+    Two processes may do so at once: one wins, and the other leaves the winner's.
+
+    Args:
+        folder: not there yet; the folder above is made.
+        fill: writes the content into the folder that it is given.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+    temporary.mkdir(parents=True)
+    try:
+        fill(temporary)
+        temporary.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was faster, and that is as good
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
