@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from lt_extrap.compose import configure, from_dict, kinds, to_dict
 from lt_extrap.errors import RunError
 from lt_extrap.runs import claim, load, locked, run_folder, write_json
 
@@ -63,6 +64,14 @@ def test_a_finished_run_returns_its_results_to_its_own_configuration(tmp_path, s
     )
     assert again.results == {"test": 1}
     assert again.id == first.id
+
+
+def test_a_configuration_survives_and_so_does_one_of_before_recipes_had_kinds(small):
+    for config, kind in ((small("component=silencing"), "AdamW"), (configure("experiment=cifar100_lt"), "Sgd")):
+        assert kinds(config)["recipe"] == kind
+        assert from_dict(to_dict(config), kinds(config)) == config
+    config = small("component=silencing")
+    assert from_dict(to_dict(config), {**kinds(config), "recipe": "Recipe"}) == config
 
 
 @pytest.mark.parametrize("ended", [True, False])

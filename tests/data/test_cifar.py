@@ -210,8 +210,16 @@ def test_the_archive_alone_is_enough(make, source, tmp_path, empty_cache, monkey
         assert [file.name for file in folder.iterdir()] == ["written"]
 
 
-@pytest.mark.parametrize("spoil", ["absent", "cut", "no network", "not a folder"])
-def test_a_source_that_is_not_whole_is_refused(make, source, tmp_path, empty_cache, monkeypatch, spoil):
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("absent", "not there, or damaged"),
+        ("cut", "not there, or damaged"),
+        ("no network", "URLError"),
+        ("not a folder", "FileExistsError"),
+    ],
+)
+def test_a_source_that_is_not_whole_is_refused(make, source, tmp_path, empty_cache, monkeypatch, spoil, said):
     root = tmp_path / "root"
     if spoil == "cut":
         (root / "cifar-100-python").mkdir(parents=True)
@@ -224,6 +232,7 @@ def test_a_source_that_is_not_whole_is_refused(make, source, tmp_path, empty_cac
         make("cifar100_lt", root=str(root), download=spoil in ("no network", "not a folder"))
     assert str(root) in error.value.wanted
     assert "cifar-100-python.tar.gz there" in error.value.remedy
+    assert error.value.found.startswith(said)
     assert not [path for path in empty_cache.iterdir() if path.suffix != ".lock"]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from PIL import Image
+from rich.console import Console
 from rich.progress import track
 from torchvision.datasets import CIFAR100
 from torchvision.datasets.utils import check_integrity
@@ -60,6 +61,7 @@ def write_images(folder: Path, source: Path, *, download: bool) -> None:
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
             train, test, superclasses = _read(source, download=download)
+            print(f"writing the {len(train) + len(test):,} images of CIFAR-100 as files, once: {folder}")
             make_folder(folder, lambda temporary: _fill_images(temporary, train, test, superclasses))
 
 
@@ -123,11 +125,12 @@ def _read(source: Path, *, download: bool) -> tuple[CIFAR100, CIFAR100, list[str
         train, test = (CIFAR100(source, train=train, download=unpack) for train in (True, False))
         batch, meta = (_unpickle(source / CIFAR100.base_folder / name) for name in (CIFAR100.train_list[0][0], "meta"))
     except (RuntimeError, OSError, EOFError, tarfile.TarError) as error:
+        # A RuntimeError is torchvision's word for a checksum that is not the known one.
+        why = "not there, or damaged" if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}"
         raise DataError(
-            f"CIFAR-100 in {source}: {CIFAR100.filename} or {CIFAR100.base_folder}/, whole",
-            f"{type(error).__name__}: {error}",
-            f"put {CIFAR100.url} there (a machine without network needs no more than this file; target.download=true "
-            "fetches it), and see that there is room for 350 MB; remove a damaged copy",
+            f"CIFAR-100 in {source}: {CIFAR100.filename} or {CIFAR100.base_folder}/, and room for 350 MB",
+            why,
+            f"put {CIFAR100.url} there, which is all that a machine without network needs, or set target.download=true",
         ) from error
     of = dict(zip(batch["fine_labels"], batch["coarse_labels"], strict=True))
     return train, test, [meta["coarse_label_names"][of[label]] for label in range(len(train.classes))]
@@ -145,8 +148,7 @@ def _fill_images(folder: Path, train: CIFAR100, test: CIFAR100, superclasses: Se
         for name in images.classes:
             (folder / split / name).mkdir(parents=True)
         paths = [f"{split}/{images.classes[label]}/{i:05d}.png" for i, label in enumerate(images.targets)]
-        numbers = track(range(len(paths)), f"writing the {split} images of CIFAR-100 as files", transient=True)
-        for i in numbers:
+        for i in track(range(len(paths)), split, transient=True, disable=not Console().is_terminal):
             Image.fromarray(images.data[i]).save(folder / paths[i], compress_level=1)
         lines = [f"{path} {label}\n" for path, label in zip(paths, images.targets, strict=True)]
         (folder / f"{split}.txt").write_text("".join(lines), encoding="utf-8")
