@@ -15,7 +15,14 @@ from lt_extrap.runs import claim, load, locked, run_folder, write_json
     [
         ([], "default-seed+0"),
         (
-            ["experiment=demo", "trainer.devices=1", "logger=csv", "data.workers=4", "target.root=/x"],
+            [
+                "experiment=demo",
+                "trainer.devices=1",
+                "logger=csv",
+                "data.workers=4",
+                "target.root=/x",
+                "target.download=true",
+            ],
             "default-seed+0",
         ),
         (["recipe.clip=3", "component=silencing", "recipe.clip=2"], "component+silencing-recipe.clip+2-seed+0"),
