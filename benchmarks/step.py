@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
-from lt_extrap.config import ConvNet, Head, Recipe
+from lt_extrap.config import AdamW, ConvNet, Head
 from lt_extrap.data.datamodule import Batch
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier, build_head
@@ -32,7 +32,7 @@ from lt_extrap.module import ExtrapolationModule
 from lt_extrap.progress import EpochLine
 
 TARGET, AUXILIARY, BATCH, STEPS, VALIDATION, ROUNDS = 60, 60, 64, 30, 5, 5
-RECIPE = Recipe(batch_size=BATCH, blr=4e-3, clip=1.0, image_size=48)
+RECIPE = AdamW(batch_size=BATCH, blr=4e-3, clip=1.0, image_size=48)
 
 
 def _parts() -> tuple[Classifier, torch.nn.Module]:

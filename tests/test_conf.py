@@ -1,6 +1,7 @@
 """Every shipped configuration composes, means something, and says what it is."""
 
 import inspect
+from functools import cache
 from pathlib import Path
 
 import lightning as L
@@ -25,9 +26,24 @@ EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.y
 COMPONENTS = sorted(path.stem for path in (conf_dir() / "component").glob("*.yaml"))
 
 
+@cache
+def target_of(experiment):
+    return configure(f"experiment={experiment}").target
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_pair_composes(experiment, component):
+    target = target_of(experiment)
+    needed = {
+        "random": target.random.train,
+        **dict.fromkeys(("neighbors", "silencing", "permuted"), target.neighbors.train),
+        "target_extra": target.extra,
+    }
+    if component in needed and needed[component] is None:  # a target without that set
+        with pytest.raises(ConfigError, match=r"auxiliary\.train to be a list: this target comes without"):
+            configure(f"experiment={experiment}", f"component={component}")
+        return
     config = configure(f"experiment={experiment}", f"component={component}")
     assert isinstance(config, TrainConfig)
     assert config.name == experiment
@@ -134,6 +150,7 @@ def test_values_out_of_range_are_named(overrides, said):
         ["recipe.batch_size=many"],
         ["auxiliary.sampling_ratio=1"],
         ["backbone.drop_path=0.1"],
+        ["recipe.momentum=0.9"],
     ],
 )
 def test_keys_that_change_nothing_and_wrong_types_are_refused_by_name(overrides):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from lt_extrap.compose import configure, from_dict, kinds, to_dict
 from lt_extrap.errors import RunError
 from lt_extrap.runs import claim, load, locked, run_folder, write_json
 
@@ -14,7 +15,14 @@ from lt_extrap.runs import claim, load, locked, run_folder, write_json
     [
         ([], "default-seed+0"),
         (
-            ["experiment=demo", "trainer.devices=1", "logger=csv", "data.workers=4", "target.root=/x"],
+            [
+                "experiment=demo",
+                "trainer.devices=1",
+                "logger=csv",
+                "data.workers=4",
+                "target.root=/x",
+                "target.download=true",
+            ],
             "default-seed+0",
         ),
         (["target.official=null", "target.official.test=6", "target.package=x"], "default-seed+0"),
@@ -65,6 +73,14 @@ def test_a_finished_run_returns_its_results_to_its_own_configuration(tmp_path, s
     )
     assert again.results == {"test": 1}
     assert again.id == first.id
+
+
+def test_a_configuration_survives_and_so_does_one_of_before_recipes_had_kinds(small):
+    for config, kind in ((small("component=silencing"), "AdamW"), (configure("experiment=cifar100_lt"), "Sgd")):
+        assert kinds(config)["recipe"] == kind
+        assert from_dict(to_dict(config), kinds(config)) == config
+    config = small("component=silencing")
+    assert from_dict(to_dict(config), {**kinds(config), "recipe": "Recipe"}) == config
 
 
 @pytest.mark.parametrize("ended", [True, False])

@@ -16,7 +16,7 @@ from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.model.metrics import LongTailMetrics
-from lt_extrap.module import ExtrapolationModule, build_model, lr_share
+from lt_extrap.module import ExtrapolationModule
 from lt_extrap.train import train
 
 COMPONENTS = ["baseline", "random", "neighbors", "silencing", "permuted", "target_extra"]
@@ -166,15 +166,6 @@ def test_budgets(small, unit, amount):
         assert steps == {"epochs": 2 * (len(training.draw) // 32), "steps": 12}[unit]
 
 
-def test_learning_rate_warms_up_and_ends_at_zero():
-    rates = [lr_share(step, warmup=10, steps=100) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[9] == rates[10] == 1
-    assert rates[100] == pytest.approx(0, abs=1e-12)
-    assert rates[55] == pytest.approx(0.5)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-
-
 def test_the_average_is_measured_and_exported_and_touches_nothing_else(small, tmp_path, monkeypatch):
     trajectory, modules = [], []
     step = ExtrapolationModule.optimizer_step
@@ -203,20 +194,6 @@ def test_the_average_is_measured_and_exported_and_touches_nothing_else(small, tm
 
 
 AVERAGE = "average.module.head.weight"
-
-
-def test_decay_is_for_weights_only(small):
-    config = small("component=baseline")
-    target = load_target(config.target)
-    model = build_model(config, target, build_training_set(config.auxiliary, target, seed=0))
-    module = object.__new__(ExtrapolationModule)
-    torch.nn.Module.__init__(module)
-    module.model, module.recipe, module.warmup, module.steps = model, config.recipe, 1, 10
-    groups = module.configure_optimizers()["optimizer"].param_groups
-    assert [group["weight_decay"] for group in groups] == [0.05, 0.0]
-    assert all(p.ndim > 1 for p in groups[0]["params"])
-    assert sum(p.numel() for group in groups for p in group["params"]) == sum(p.numel() for p in model.parameters())
-    assert groups[0]["initial_lr"] == pytest.approx(config.recipe.blr * 32 / 256)
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_samples(small, tmp_path, monkeypatch):

@@ -15,6 +15,8 @@ from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
 from lt_extrap.refusals import experiments, spelled, told
 
+_FORMER = {"Recipe": "AdamW"}  # what a run.json may call a class that has another name now
+
 
 def configure(*overrides: str) -> TrainConfig:
     """The configuration that these overrides make, as on the command line: for notebooks and tests.
@@ -78,6 +80,7 @@ def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> TrainConfi
     for group, options in OPTIONS.items():
         known = {option.__name__: option for option in options.values()}
         kind = kinds.get(group)
+        kind = _FORMER.get(str(kind), kind)
         check(kind in known, f"the class of {group}", "one of " + ", ".join(known), kind)
         node[group] = OmegaConf.structured(known[str(kind)])
     try:

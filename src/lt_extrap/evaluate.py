@@ -16,7 +16,7 @@ from rich.console import Console
 
 from lt_extrap import checkpoints, cli, runs
 from lt_extrap.compose import from_hydra
-from lt_extrap.config import Balanced, Budget, Loading, NoAuxiliary, Target, TrainConfig, check
+from lt_extrap.config import AdamW, Balanced, Budget, Loading, NoAuxiliary, Recipe, Target, TrainConfig, check
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.layout import find_images
 from lt_extrap.data.lists import read_list
@@ -175,11 +175,21 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
     """The run that trains the retrained classifier (paper, Section 3.2 and 4.1).
 
     A new head on the frozen backbone of a run, balanced softmax on the target set alone, 30 epochs of AdamW at
-    2e-3 for 512 images without a warm-up, Mixup 0.8 and CutMix 1.
+    2e-3 for 512 images without a warm-up, cosine to 0, Mixup 0.8 and CutMix 1.
     """
-    config = run.config
-    batch = min(512, len(_target(config, root).train))
-    recipe = dataclasses.replace(config.recipe, batch_size=batch, blr=1e-3, mixup=0.8, cutmix=1.0, ema=None)
+    config, recipe = run.config, run.config.recipe
+    if not isinstance(recipe, AdamW):
+        recipe = AdamW(**{field.name: getattr(recipe, field.name) for field in dataclasses.fields(Recipe)})
+    recipe = dataclasses.replace(
+        recipe,
+        batch_size=min(512, len(_target(config, root).train)),
+        blr=1e-3,
+        milestones=[],
+        gamma=None,
+        mixup=0.8,
+        cutmix=1.0,
+        ema=None,
+    )
     return dataclasses.replace(
         config,
         name=f"{config.name}, retrained",

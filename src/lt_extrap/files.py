@@ -54,3 +54,25 @@ def whole_folder(path: Path) -> Iterator[Path]:
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_whole_folder(folder: Path, write: Callable[[Path], object]) -> None:
+    """Fill a folder beside its place, and rename it; the folder above it is made if it is not there.
+
+    Two processes may write at once: one wins, and what the other made is dropped.
+
+    Args:
+        folder: left as it is if it is there.
+        write: fills the folder that it is given.
+
+    Raises:
+        OSError: it cannot be written, as when the disk is full.
+    """
+    if folder.is_dir():
+        return
+    try:
+        with whole_folder(folder) as new:
+            write(new)
+    except OSError:
+        if not folder.is_dir():  # else another process was faster, and that is as good
+            raise

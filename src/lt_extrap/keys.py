@@ -23,6 +23,7 @@ class Stream(IntEnum):
     FORWARD = 8  # (seed, step, rank): dropout and drop path
     PERMUTE = 9  # (seed, attempt): which wrong pairs the permuted control has
     WORLD = 10  # (seed, ...): the embedded world
+    SUBSET = 11  # (seed, ...): which images and classes of a larger data set a target has
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:

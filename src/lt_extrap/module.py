@@ -1,6 +1,5 @@
 """The LightningModule: the one training step, its optimizer, what is measured, and how it is built."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +24,7 @@ from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
 from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass
 from lt_extrap.model.shots import Shot
+from lt_extrap.optimizer import build_optimizer, lr_share
 
 
 class ExtrapolationModule(L.LightningModule):
@@ -118,18 +118,9 @@ class ExtrapolationModule(L.LightningModule):
         self._report(self.split)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        weights = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": weights, "weight_decay": self.recipe.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=self.recipe.lr,
-            betas=(self.recipe.betas[0], self.recipe.betas[1]),
-        )
+        optimizer = build_optimizer(self.recipe, self.model)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: lr_share(step, warmup=self.warmup, steps=self.steps)
+            optimizer, lambda step: lr_share(self.recipe, step, warmup=self.warmup, steps=self.steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -162,13 +153,6 @@ class ExtrapolationModule(L.LightningModule):
             if image not in self.unreadable:
                 self.unreadable[image] = None
                 self.print(f"left out, unreadable: {image}")
-
-
-def lr_share(step: int, *, warmup: int, steps: int) -> float:
-    """Share of the peak learning rate at an optimizer step: linear warm-up, then a cosine to 0."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def build_module(config: TrainConfig, target: TargetSet, training: TrainingSet, *, steps: int) -> ExtrapolationModule:

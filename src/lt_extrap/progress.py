@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from torch import Tensor
 
-from lt_extrap.config import OfficialTarget, TrainConfig
+from lt_extrap.config import OfficialTarget, Sgd, TrainConfig
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.errors import some
@@ -52,8 +52,11 @@ def start_panel(
         "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
         "loss": f"{type(config.loss).__name__} {vars(config.loss)}",
         "model": f"{type(config.backbone).__name__} {vars(config.backbone)}, {trained:,} parameters trained",
-        "optimizer": f"AdamW, batch {recipe.batch_size}, lr {recipe.lr:g} (blr {recipe.blr:g} x batch / 256), "
-        f"betas {recipe.betas}, weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
+        "optimizer": f"{type(recipe).__name__}, batch {recipe.batch_size}, lr {recipe.lr:g} "
+        f"(blr {recipe.blr:g} x batch / 256), "
+        + (f"x {recipe.gamma:g} at {recipe.milestones} of the budget, " if recipe.milestones else "cosine to 0, ")
+        + (f"momentum {recipe.momentum:g}, " if isinstance(recipe, Sgd) else f"betas {recipe.betas}, ")
+        + f"weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
         "selection": f"best val/acc on {config.target.val}"
         if target.val is not None
         else "last weights (there is no validation list)",

@@ -10,7 +10,7 @@ from PIL import Image
 from lt_extrap.data import resident
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.resident import ResidentImages, resize, room
-from lt_extrap.data.transforms import EvalTransform, TrainTransform, View
+from lt_extrap.data.transforms import EvalTransform, PaddedCrop, TrainTransform, View
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.keys import Stream, generator
 
@@ -32,6 +32,7 @@ def resized(images, views, transform):
         stacked(images),
         torch.tensor([view.box for view in views], dtype=torch.float32),
         torch.tensor([view.flip for view in views]),
+        torch.tensor([view.shift for view in views]),
         size=transform.size,
         interpolation=transform.interpolation,
     )
@@ -54,7 +55,8 @@ def test_the_bytes_are_those_of_pillow(data, width, height, size, interpolation)
     for _ in range(3):
         whole = data.draw(st.booleans())
         (left, right), (upper, lower) = data.draw(spans(width, whole)), data.draw(spans(height, whole))
-        views.append(View((left, upper, right, lower), data.draw(st.booleans())))
+        shift = data.draw(st.one_of(st.just((0, 0)), st.tuples(*[st.integers(1 - size, size - 1)] * 2)))
+        views.append(View((left, upper, right, lower), data.draw(st.booleans()), shift))
     images = [noise(width, height, seed) for seed in range(3)]
     transform = TrainTransform(size=size, interpolation=interpolation)
     expected = torch.stack([transform.apply(image, view) for image, view in zip(images, views, strict=True)])
@@ -89,11 +91,13 @@ def kept(index, folder, *, transform=None, workers=0, room=10**9):
     return ResidentImages(index, folder, transform, 5, device=CPU, workers=workers, room=room)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_views_are_a_function_of_seed_epoch_and_sample(listed, monkeypatch, workers):
+@pytest.mark.parametrize(
+    ("transform", "workers"),
+    [(TrainTransform(size=8), 0), (TrainTransform(size=8), 2), (PaddedCrop(size=8, padding=3), 0)],
+)
+def test_views_are_a_function_of_seed_epoch_and_sample(listed, monkeypatch, transform, workers):
     monkeypatch.setattr(resident, "_CHUNK", 3)  # several, so that each row finds its place
     images = [noise(12, 10, seed) for seed in range(8)]
-    transform = TrainTransform(size=8)
     held = kept(*listed(images), transform=transform, workers=workers)
     assert torch.equal(held.pixels, stacked(images))
     for epoch in range(3):

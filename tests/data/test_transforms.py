@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms as peer
 
-from lt_extrap.data.transforms import EvalTransform, TrainTransform
+from lt_extrap.data.transforms import EvalTransform, PaddedCrop, TrainTransform, View
 from lt_extrap.errors import ConfigError
 from lt_extrap.keys import Stream, generator
 
@@ -182,3 +182,32 @@ def test_training_ranges(values):
 def test_evaluation_ranges(values):
     with pytest.raises(ConfigError, match=next(iter(values))):
         EvalTransform(**{"size": 48} | values)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("shift", [(0, 0), (4, 4), (-4, 1), (0, -3), (2, 0)])
+def test_a_padded_crop_is_that_of_torchvision(shift, flip):
+    image, (right, down) = photo(32, 32), shift
+    turned = peer.functional.hflip(planes(image)) if flip else planes(image)
+    expected = peer.functional.crop(peer.functional.pad(turned, [4]), 4 - down, 4 - right, 32, 32)
+    assert torch.equal(PaddedCrop(size=32, padding=4).apply(image, View((0, 0, 32, 32), flip, shift)), expected)
+
+
+def test_padded_crops_are_uniform_over_all_windows():
+    transform = PaddedCrop(size=32, padding=1, flip=0.25)
+    views = [transform.draw(32, 32, key(index)) for index in range(1800)]
+    assert {view.box for view in views} == {(0, 0, 32, 32)}
+    windows, times = np.unique([view.shift for view in views], axis=0, return_counts=True)
+    assert windows.tolist() == [[right, down] for right in range(-1, 2) for down in range(-1, 2)]
+    assert ((times - 200) ** 2 / 200).sum() < 26.2  # chi-square of 8 degrees: 1 in 1000 is above
+    assert abs(np.mean([view.flip for view in views]) - 0.25) < 0.035
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (50, 30), (20, 31)])
+def test_a_padded_crop_of_another_size_is_what_evaluation_shows_moved(width, height):
+    image = photo(width, height)
+    transform, seen = PaddedCrop(size=24, padding=3, flip=0.0), EvalTransform(size=24, crop_fraction=1.0)(image)
+    for index in range(5):
+        right, down = transform.draw(width, height, key(index)).shift
+        moved = peer.functional.crop(peer.functional.pad(seen, [3]), 3 - down, 3 - right, 24, 24)
+        assert torch.equal(transform(image, key(index)), moved)

@@ -8,18 +8,21 @@ from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtr
 from lt_extrap.config.checks import check
 from lt_extrap.config.loading import Loading
 from lt_extrap.config.loss import Balanced, Loss, Silencing
-from lt_extrap.config.model import Backbone, ConvNet, Head, Timm
-from lt_extrap.config.recipe import Budget, Recipe
-from lt_extrap.config.target import AuxiliaryFiles, EmbeddedTarget, Official, OfficialTarget, Target
+from lt_extrap.config.model import Backbone, CifarResNet, ConvNet, Head, Timm
+from lt_extrap.config.recipe import AdamW, Budget, Recipe, Sgd
+from lt_extrap.config.target import AuxiliaryFiles, CifarTarget, EmbeddedTarget, Official, OfficialTarget, Target
 from lt_extrap.config.train import OPTIONS, TrainConfig
 
 __all__ = [
     "OPTIONS",
+    "AdamW",
     "AuxiliaryClasses",
     "AuxiliaryFiles",
     "Backbone",
     "Balanced",
     "Budget",
+    "CifarResNet",
+    "CifarTarget",
     "ConvNet",
     "EmbeddedTarget",
     "Head",
@@ -29,6 +32,7 @@ __all__ = [
     "Official",
     "OfficialTarget",
     "Recipe",
+    "Sgd",
     "Silencing",
     "Target",
     "TargetExtra",

@@ -34,6 +34,25 @@ class ConvNet(Backbone):
 
 
 @dataclass
+class CifarResNet(Backbone):
+    """The residual network for CIFAR (He et al. 2015, Section 4.2): ResNet-32 has 0.46 million parameters.
+
+    Attributes:
+        depth: layers with weights, 6n + 2 for n blocks a stage: 20, 32, 44, 56, ...
+    """
+
+    depth: int = 32
+
+    def __post_init__(self) -> None:
+        check(
+            self.depth >= 8 and self.depth % 6 == 2,
+            "backbone.depth",
+            "6n + 2 with n at least 1, such as 20, 32, 44 or 56",
+            self.depth,
+        )
+
+
+@dataclass
 class Timm(Backbone):
     """Any timm model, from scratch.
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from omegaconf import MISSING
 
@@ -10,17 +11,22 @@ from lt_extrap.config.checks import check, one_of
 
 @dataclass
 class Recipe:
-    """How the network is trained: AdamW, linear warm-up and cosine to 0 by optimizer step.
+    """How the network is trained, whatever the optimizer: batches, learning rate, augmentation.
+
+    The learning rate warms up linearly by optimizer step (budget.warmup), and then falls.
 
     Attributes:
         batch_size: images of an optimizer step, over all devices.
         blr: base learning rate; lr = blr * batch_size / 256.
-        betas: of AdamW.
-        weight_decay: on weights; never on biases, norms and other one-dimensional parameters.
+        milestones: shares of the budget, 0..1 and rising, at each of which the learning rate falls to `gamma` times
+            what it was; empty = a cosine to 0.
+        gamma: 0 < gamma < 1; null without milestones.
         clip: largest gradient norm; null = no clipping.
         image_size: pixels, height and width, of what the network sees.
-        crop_scale: smallest and largest share of the image that a random crop keeps.
-        crop_ratio: narrowest and widest width / height of that crop before it is made square.
+        padding: black pixels around the image at that size, of which training sees a random window of that size;
+            null = a random crop, resized.
+        crop_scale: smallest and largest share of the image that a random crop keeps; null with padding.
+        crop_ratio: narrowest and widest width / height of that crop before it is made square; null with padding.
         flip: probability of a horizontal flip, 0..1.
         crop_fraction: share of the shorter side that evaluation's central crop keeps, 0..1.
         ema: decay of an exponential moving average of the weights, 0 < ema < 1, a step; the average is what is
@@ -30,12 +36,13 @@ class Recipe:
 
     batch_size: int = MISSING
     blr: float = MISSING
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
-    weight_decay: float = 0.05
+    milestones: list[float] = field(default_factory=list)
+    gamma: float | None = None
     clip: float | None = None
     image_size: int = MISSING
-    crop_scale: list[float] = field(default_factory=lambda: [0.08, 1.0])
-    crop_ratio: list[float] = field(default_factory=lambda: [3 / 4, 4 / 3])
+    padding: int | None = None
+    crop_scale: list[float] | None = field(default_factory=lambda: [0.08, 1.0])
+    crop_ratio: list[float] | None = field(default_factory=lambda: [3 / 4, 4 / 3])
     flip: float = 0.5
     crop_fraction: float = 1.0
     ema: float | None = None
@@ -45,27 +52,44 @@ class Recipe:
     def __post_init__(self) -> None:
         check(self.batch_size >= 1, "recipe.batch_size", "at least 1", self.batch_size)
         check(0 < self.blr < math.inf, "recipe.blr", "positive", self.blr)
+        stones = [0.0, *self.milestones, 1.0]
         check(
-            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
-            "recipe.betas",
-            "two numbers in 0 <= beta < 1",
-            self.betas,
+            all(before < after for before, after in pairwise(stones)),
+            "recipe.milestones",
+            "rising shares of the budget, each in 0 < milestone < 1",
+            self.milestones,
         )
-        check(self.weight_decay >= 0, "recipe.weight_decay", "at least 0", self.weight_decay)
+        check(
+            (self.gamma is not None and 0 < self.gamma < 1) if self.milestones else self.gamma is None,
+            "recipe.gamma",
+            "in 0 < gamma < 1 with recipe.milestones, and null without",
+            self.gamma,
+        )
         check(self.clip is None or self.clip > 0, "recipe.clip", "positive, or null", self.clip)
         check(self.image_size >= 1, "recipe.image_size", "at least 1", self.image_size)
         check(
-            len(self.crop_scale) == 2 and 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1,
-            "recipe.crop_scale",
-            "[smallest, largest] with 0 < smallest <= largest <= 1",
-            self.crop_scale,
+            self.padding is None or 0 <= self.padding < self.image_size,
+            "recipe.padding",
+            "in 0 <= padding < recipe.image_size, or null",
+            self.padding,
         )
-        check(
-            len(self.crop_ratio) == 2 and 0 < self.crop_ratio[0] <= self.crop_ratio[1],
-            "recipe.crop_ratio",
-            "[narrowest, widest] with 0 < narrowest <= widest",
-            self.crop_ratio,
-        )
+        scale, ratio = self.crop_scale, self.crop_ratio
+        if self.padding is None:
+            check(
+                scale is not None and len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1,
+                "recipe.crop_scale",
+                "[smallest, largest] with 0 < smallest <= largest <= 1",
+                scale,
+            )
+            check(
+                ratio is not None and len(ratio) == 2 and 0 < ratio[0] <= ratio[1],
+                "recipe.crop_ratio",
+                "[narrowest, widest] with 0 < narrowest <= widest",
+                ratio,
+            )
+        else:
+            check(scale is None, "recipe.crop_scale", "null with recipe.padding, whose crop has one size", scale)
+            check(ratio is None, "recipe.crop_ratio", "null with recipe.padding, whose crop is a square", ratio)
         check(0 <= self.flip <= 1, "recipe.flip", "in 0..1", self.flip)
         check(
             0 < self.crop_fraction <= 1,
@@ -81,6 +105,47 @@ class Recipe:
     def lr(self) -> float:
         """The peak learning rate."""
         return self.blr * self.batch_size / 256
+
+
+@dataclass
+class AdamW(Recipe):
+    """AdamW.
+
+    Attributes:
+        betas: decay of the averages of gradients and of their squares.
+        weight_decay: on weights; never on biases, norms and other one-dimensional parameters.
+    """
+
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    weight_decay: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            "recipe.betas",
+            "two numbers in 0 <= beta < 1",
+            self.betas,
+        )
+        check(self.weight_decay >= 0, "recipe.weight_decay", "at least 0", self.weight_decay)
+
+
+@dataclass
+class Sgd(Recipe):
+    """Stochastic gradient descent with momentum.
+
+    Attributes:
+        momentum: 0 <= momentum < 1.
+        weight_decay: on all parameters, biases and norms among them, as the recipes of the field have it.
+    """
+
+    momentum: float = 0.9
+    weight_decay: float = 2e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(0 <= self.momentum < 1, "recipe.momentum", "in 0 <= momentum < 1", self.momentum)
+        check(self.weight_decay >= 0, "recipe.weight_decay", "at least 0", self.weight_decay)
 
 
 @dataclass

@@ -151,3 +151,51 @@ class EmbeddedTarget(Target):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.root is None, "target.root", "null: the embedded world is written to LT_EXTRAP_CACHE", self.root)
+
+
+@dataclass
+class CifarTarget(Target):
+    """CIFAR-100 with an exponential long tail: images and lists are written once to the cache (data/cifar.py).
+
+    Class i of C gets int(largest * imbalance ** (-i / (C - 1))) training images, largest = 500 - val_per_class: the
+    profile of Cao et al. (2019). Which images those are is drawn from subset_seed.
+
+    Attributes:
+        root: folder of cifar-100-python.tar.gz, or where it is unpacked; null = `$LT_EXTRAP_DATA/<folder>`. It is not
+            looked for once the images are in the cache.
+        download: fetch the archive if it is not there (169 MB, from its authors' site); false = refuse.
+        imbalance: images of the largest class for one of the smallest, 1..largest.
+        auxiliary_per_superclass: of the 5 classes of each of the 20 superclasses, how many are auxiliary classes, the
+            neighbors of the others; 0..4. The target classes have the data set's own order if 0, else a drawn one.
+        val_per_class: training images of a target class that are kept for validation.
+        subset_seed: of all that is drawn.
+    """
+
+    download: bool = True
+    imbalance: float = 100.0
+    auxiliary_per_superclass: int = 0
+    val_per_class: int = 0
+    subset_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("images", "archive"):
+            value = getattr(self, key)
+            check(value is None, f"target.{key}", "null: the images of CIFAR are written to LT_EXTRAP_CACHE", value)
+        check(0 <= self.val_per_class < 500, "target.val_per_class", "in 0..499", self.val_per_class)
+        check(
+            self.val is None or self.val_per_class > 0,
+            "target.val_per_class",
+            "positive with a validation list (target.val)",
+            self.val_per_class,
+        )
+        largest = 500 - self.val_per_class
+        check(
+            1 <= self.imbalance <= largest,
+            "target.imbalance",
+            f"in 1..{largest}, so that every class keeps an image",
+            self.imbalance,
+        )
+        auxiliary = self.auxiliary_per_superclass
+        check(0 <= auxiliary <= 4, "target.auxiliary_per_superclass", "in 0..4", auxiliary)
+        check(0 <= self.subset_seed < 2**63, "target.subset_seed", "in 0..2**63-1", self.subset_seed)

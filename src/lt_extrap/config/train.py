@@ -9,9 +9,9 @@ from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtr
 from lt_extrap.config.checks import check
 from lt_extrap.config.loading import Loading
 from lt_extrap.config.loss import Balanced, Loss, Silencing
-from lt_extrap.config.model import ConvNet, Head, Timm
-from lt_extrap.config.recipe import Budget, Recipe
-from lt_extrap.config.target import EmbeddedTarget, OfficialTarget, Target
+from lt_extrap.config.model import CifarResNet, ConvNet, Head, Timm
+from lt_extrap.config.recipe import AdamW, Budget, Sgd
+from lt_extrap.config.target import CifarTarget, EmbeddedTarget, OfficialTarget, Target
 
 
 @dataclass
@@ -34,7 +34,7 @@ class TrainConfig:
     loss: Any = MISSING
     backbone: Any = MISSING
     head: Head = MISSING
-    recipe: Recipe = MISSING
+    recipe: Any = MISSING
     budget: Budget = field(default_factory=Budget)
     data: Loading = field(default_factory=Loading)
     features_from: str | None = None
@@ -49,10 +49,10 @@ class TrainConfig:
 
 # Every class that a group of conf/ can be, by the name that its option files start from.
 OPTIONS: dict[str, dict[str, type]] = {
-    "target": {"lists": Target, "official": OfficialTarget, "embedded": EmbeddedTarget},
+    "target": {"lists": Target, "official": OfficialTarget, "embedded": EmbeddedTarget, "cifar": CifarTarget},
     "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
     "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
-    "backbone": {"convnet": ConvNet, "timm": Timm},
+    "backbone": {"convnet": ConvNet, "cifar_resnet": CifarResNet, "timm": Timm},
     "head": {"linear": Head},
-    "recipe": {"adamw": Recipe},
+    "recipe": {"adamw": AdamW, "sgd": Sgd},
 }

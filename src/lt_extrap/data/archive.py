@@ -1,11 +1,10 @@
 """Archives of images, unpacked once to the cache."""
 
-import shutil
 import tarfile
-import tempfile
 from pathlib import Path
 
 from lt_extrap.errors import DataError
+from lt_extrap.files import write_whole_folder
 from lt_extrap.paths import cache_dir
 
 
@@ -23,23 +22,17 @@ def unpack(archive: Path) -> Path:
         )
     status = archive.stat()
     folder = cache_dir() / "archives" / f"{archive.parent.name}-{status.st_size}-{int(status.st_mtime)}"
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Unpacked beside its final place and then renamed: a kill leaves no half of it under that name.
-    unpacked = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(unpacked, filter="data")
-        unpacked.chmod(0o755)
-        unpacked.rename(folder)
+        write_whole_folder(folder, lambda new: _extract(archive, new))
     except tarfile.TarError as error:
         raise DataError(f"a readable tar of images at {archive}", str(error), "make it again") from error
     except OSError as error:
-        if not folder.is_dir():  # else another process was faster, and that is as good
-            raise DataError(
-                f"room to unpack {archive} in {folder.parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
-            ) from error
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
+        raise DataError(
+            f"room to unpack {archive} in {folder.parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
+        ) from error
     return folder
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")

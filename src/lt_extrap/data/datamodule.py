@@ -21,7 +21,7 @@ from lt_extrap.data.resident import ResidentImages, room
 from lt_extrap.data.sampler import EpochSampler, EvaluationSampler
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
-from lt_extrap.data.transforms import EvalTransform, TrainTransform
+from lt_extrap.data.transforms import EvalTransform, PaddedCrop, TrainTransform, Transform
 from lt_extrap.keys import Stream, generator
 
 
@@ -47,7 +47,7 @@ Item = tuple[Tensor, int, int] | UnreadableImage
 class ImageDataset(Dataset[Item]):
     """Images of an index, asked for by (epoch, position) so that augmentation is a function of both."""
 
-    def __init__(self, index: SampleIndex, images: Path, transform: TrainTransform | EvalTransform, seed: int) -> None:
+    def __init__(self, index: SampleIndex, images: Path, transform: Transform, seed: int) -> None:
         self.index, self.images, self.transform, self.seed = index, str(images), transform, seed
 
     def __len__(self) -> int:
@@ -143,10 +143,14 @@ class ImageDataModule(L.LightningDataModule):
         assert index is not None
         return index
 
-    def _transform(self, split: str) -> TrainTransform | EvalTransform:
+    def _transform(self, split: str) -> Transform:
         recipe = self.recipe
         if split != "train":
             return EvalTransform(size=recipe.image_size, crop_fraction=recipe.crop_fraction)
+        if recipe.padding is not None:
+            return PaddedCrop(size=recipe.image_size, padding=recipe.padding, flip=recipe.flip)
+        assert recipe.crop_scale is not None  # the schema wants both without a padding
+        assert recipe.crop_ratio is not None
         return TrainTransform(
             size=recipe.image_size,
             scale=(recipe.crop_scale[0], recipe.crop_scale[1]),

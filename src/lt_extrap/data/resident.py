@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import leave_signals
-from lt_extrap.data.transforms import EvalTransform, Interpolation, TrainTransform, View
+from lt_extrap.data.transforms import Interpolation, Transform, View
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.keys import Stream, generator
 
@@ -68,7 +68,7 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
         self,
         index: SampleIndex,
         images: Path,
-        transform: TrainTransform | EvalTransform,
+        transform: Transform,
         seed: int,
         *,
         device: torch.device,
@@ -98,7 +98,8 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
         images = self.pixels.index_select(0, torch.tensor([sample for sample, _ in shown], device=device))
         boxes = torch.tensor([view.box for _, view in shown], dtype=torch.float32, device=device)
         flip = torch.tensor([view.flip for _, view in shown], device=device)
-        slices = zip(*(torch.split(tensor, _SLICE) for tensor in (images, boxes, flip)), strict=True)
+        shift = torch.tensor([view.shift for _, view in shown], device=device)
+        slices = zip(*(torch.split(tensor, _SLICE) for tensor in (images, boxes, flip, shift)), strict=True)
         size, interpolation = self.transform.size, self.transform.interpolation
         return torch.cat([resize(*part, size=size, interpolation=interpolation) for part in slices])
 
@@ -176,6 +177,7 @@ def resize(
     images: UInt8[Tensor, "batch 3 height width"],
     boxes: Float32[Tensor, "batch 4"],
     flip: Bool[Tensor, " batch"],
+    shift: Int64[Tensor, "batch 2"],
     *,
     size: int,
     interpolation: Interpolation,
@@ -190,15 +192,16 @@ def resize(
         images: the sources.
         boxes: left, upper, right, lower in source pixels, within the image.
         flip: which are mirrored, left to right.
+        shift: output pixels to the right and down, after all else; what it uncovers is black.
         size: edge of the square, pixels.
         interpolation: the filter.
     """
     batch, _, height, width = images.shape
-    columns = torch.arange(size, device=images.device)
+    columns, lines = (torch.arange(size, device=images.device) - shift[:, :, None]).unbind(1)
     across = _weights(
         boxes[:, 0], boxes[:, 2], width, torch.where(flip[:, None], size - 1 - columns, columns), interpolation
     )
-    down = _weights(boxes[:, 1], boxes[:, 3], height, columns.expand(batch, size), interpolation)
+    down = _weights(boxes[:, 1], boxes[:, 3], height, lines, interpolation)
     # Rows of one image stand under each other, its three channels side by side: no product needs a copy.
     rows = images.transpose(1, 2).to(torch.float64, memory_format=torch.contiguous_format)
     rows = _bytes(rows.view(batch, height * 3, width) @ across.transpose(1, 2))
@@ -215,7 +218,7 @@ def _weights(
 ) -> Float64[Tensor, "batch size {length}"]:
     """Weight of each of `length` source pixels in the output pixels at some places, in whole parts of 2**22.
 
-    The filter reaches beyond the box as far as the image does, as in Pillow.
+    The filter reaches beyond the box as far as the image does, as in Pillow. A place outside of the output has none.
     """
     size = places.shape[1]
     scale = ((end - begin).double() / size)[:, None, None]
@@ -228,6 +231,7 @@ def _weights(
     weight.masked_fill_((source < 0) | (source >= length), 0.0)
     weight = weight / weight.sum(dim=2, keepdim=True) * _PARTS
     weight = (weight + torch.where(weight < 0, -0.5, 0.5)).trunc_() / _PARTS
+    weight.masked_fill_(((places < 0) | (places >= size))[:, :, None], 0.0)
     matrix = torch.zeros(*places.shape, length, dtype=torch.float64, device=begin.device)
     return matrix.scatter_add_(2, source.clamp_(0, length - 1).long(), weight)
 

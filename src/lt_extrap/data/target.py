@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from lt_extrap.config import EmbeddedTarget, OfficialTarget, Target
+from lt_extrap.config import CifarTarget, EmbeddedTarget, OfficialTarget, Target
 from lt_extrap.data.archive import unpack
+from lt_extrap.data.cifar import image_folder, write_images, write_lists
 from lt_extrap.data.embedded import World, write_world
 from lt_extrap.data.folders import check_folders, rows_of_folders
 from lt_extrap.data.layout import check_images, find_images, missing_rows
@@ -196,7 +197,9 @@ def find_place(target: Target) -> Place:
     if isinstance(target, EmbeddedTarget):
         world = _embedded(target.world)
         return Place(world, world, world)
-    root = Path(target.root).expanduser().resolve() if target.root else data_root(target.folder)
+    if isinstance(target, CifarTarget):
+        return _cifar(target)
+    root = _root(target)
     if not root.is_dir():
         raise DataError(
             f"the folder of the target {target.folder!r}",
@@ -314,6 +317,25 @@ def _read_paths(file: Path) -> frozenset[str]:
             "a file of paths to exclude, one a line", f"{file}: {error}", "correct target.exclude"
         ) from None
     return frozenset(line.strip() for line in lines if line.strip())
+
+
+def _root(target: Target) -> Path:
+    return Path(target.root).expanduser().resolve() if target.root else data_root(target.folder)
+
+
+def _cifar(target: CifarTarget) -> Place:
+    """Images and lists of CIFAR in the cache, written if they are not there."""
+    parent = cache_dir() / "cifar100"
+    images = image_folder(parent)
+    try:
+        if not images.is_dir():
+            write_images(images, _root(target), download=target.download)
+        lists = write_lists(parent, images, target)
+    except OSError as error:
+        raise DataError(
+            f"room to write the images of CIFAR-100 in {parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
+        ) from error
+    return Place(lists, lists, images)
 
 
 def _embedded(fields: dict[str, int]) -> Path:

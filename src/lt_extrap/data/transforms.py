@@ -21,10 +21,12 @@ class View(NamedTuple):
     Attributes:
         box: left, upper, right, lower in source pixels.
         flip: mirrored, left to right.
+        shift: output pixels to the right and down, after all else; what it uncovers is black.
     """
 
     box: tuple[float, float, float, float]
     flip: bool
+    shift: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,40 @@ class TrainTransform:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaddedCrop:
+    """A black border, a random window of the size before it, and a horizontal flip: the augmentation of CIFAR.
+
+    The image is first resized to the square that evaluation shows of it (crop_fraction 1); one of that size keeps its
+    pixels. A function of the image and the generator alone, as `TrainTransform` is.
+
+    Attributes:
+        size: edge of the square output, pixels.
+        padding: width of the border, output pixels.
+        flip: probability of a horizontal flip, 0..1.
+        interpolation: the resampling filter.
+    """
+
+    size: int
+    padding: int
+    flip: float = 0.5
+    interpolation: Interpolation = "bicubic"
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
+        """Resize, flip and shift an RGB image."""
+        return self.apply(image, self.draw(image.width, image.height, rng))
+
+    def draw(self, width: int, height: int, rng: np.random.Generator) -> View:
+        """Draw what to show of an image of that many pixels."""
+        box = EvalTransform(size=self.size, crop_fraction=1.0).box(width, height)
+        right, down = rng.integers(-self.padding, self.padding + 1, size=2).tolist()
+        return View(box, rng.random() < self.flip, (right, down))
+
+    def apply(self, image: Image.Image, view: View) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
+        """Show a view of an RGB image."""
+        return _square(image, view, self.size, self.interpolation)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvalTransform:
     """Resize the shorter side to size / crop_fraction, then crop the centre; the pixels of torchvision.
 
@@ -148,6 +184,9 @@ class EvalTransform:
         return left * x, upper * y, (left + self.size) * x, (upper + self.size) * y
 
 
+Transform = TrainTransform | PaddedCrop | EvalTransform
+
+
 def _check_size(size: int) -> None:
     if size < 1:
         raise ConfigError("an image size of 1 or more pixels", f"size = {size}", "use the backbone's size")
@@ -165,4 +204,8 @@ def _square(
         left, right = 0, size
     pixels = np.asarray(image.resize((size, size), resample, box=(left, upper, right, lower)))
     pixels = pixels[:, ::-1] if view.flip else pixels
+    right, down = view.shift
+    if (right, down) != (0, 0):
+        border = ((max(down, 0), max(-down, 0)), (max(right, 0), max(-right, 0)), (0, 0))
+        pixels = np.pad(pixels, border)[max(-down, 0) :, max(-right, 0) :][:size, :size]
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # copied, or torch would see a read-only array

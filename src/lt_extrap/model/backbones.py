@@ -1,18 +1,22 @@
 """Backbones: images -> features, with the normalisation that belongs to them."""
 
+from itertools import pairwise
 from typing import Any
 
 import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from lt_extrap.config import Backbone, ConvNet, Timm
+from lt_extrap.config import Backbone, CifarResNet, ConvNet, Timm
 from lt_extrap.errors import ConfigError
 from lt_extrap.keys import Stream, torch_seed
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CIFAR100_MEAN = (0.5071, 0.4867, 0.4408)
+CIFAR100_STD = (0.2675, 0.2565, 0.2761)
 
 
 class ResidualStage(nn.Module):
@@ -56,6 +60,52 @@ class ResidualNet(nn.Module):
         return features
 
 
+class CifarBlock(nn.Module):
+    """Two 3x3 convolutions beside the identity, to which new channels are zeros (option A: no parameters)."""
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.stride, self.new = width // width_in, (width - width_in) // 2
+        self.block = nn.Sequential(
+            nn.Conv2d(width_in, width, 3, stride=self.stride, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(
+        self, x: Float[Tensor, "batch width_in height_in columns_in"]
+    ) -> Float[Tensor, "batch width height columns"]:
+        identity = x
+        if self.new:
+            identity = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.new, self.new))
+        return torch.relu(self.block(x) + identity)
+
+
+class CifarResidualNet(nn.Module):
+    """The network of `backbone=resnet32`: a stem, three stages of 16, 32 and 64 channels, mean pooling."""
+
+    num_features = 64
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        blocks = (depth - 2) // 6
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+        widths = [16] * (blocks + 1) + [32] * blocks + [64] * blocks
+        self.blocks = nn.Sequential(*(CifarBlock(a, b) for a, b in pairwise(widths)))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+        # As above: convolutions run faster on a CPU when channels come last.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 64"]:
+        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        features: Tensor = self.blocks(x).mean(dim=(2, 3))
+        return features
+
+
 class NormalisedBackbone(nn.Module):
     """A network with the mean and standard deviation that it wants its images normalised by.
 
@@ -89,6 +139,10 @@ def build_backbone(backbone: Backbone, *, image_size: int, seed: int) -> Normali
         if isinstance(backbone, ConvNet):
             network = ResidualNet(backbone.widths)
             return NormalisedBackbone(network, network.num_features, IMAGENET_MEAN, IMAGENET_STD)
+        if isinstance(backbone, CifarResNet):
+            return NormalisedBackbone(
+                CifarResidualNet(backbone.depth), CifarResidualNet.num_features, CIFAR100_MEAN, CIFAR100_STD
+            )
         assert isinstance(backbone, Timm)
         return _build_timm(backbone, image_size)
 

@@ -1,0 +1,13 @@
+from lt_extrap.files import make_folder
+
+
+def test_of_two_that_make_a_folder_one_wins(tmp_path):
+    folder = tmp_path / "a" / "b"
+
+    def fill(temporary):
+        (temporary / "mine").touch()
+        make_folder(folder, lambda other: (other / "theirs").touch())
+
+    make_folder(folder, fill)
+    assert [path.name for path in folder.iterdir()] == ["theirs"]
+    assert list(folder.parent.iterdir()) == [folder]
