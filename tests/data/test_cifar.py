@@ -19,9 +19,9 @@ from lt_extrap.checkpoints import Checkpoints, Stopped
 from lt_extrap.compose import configure
 from lt_extrap.config import AdamW, CifarTarget
 from lt_extrap.data import cifar
-from lt_extrap.data.auxiliary import read_pairs
 from lt_extrap.data.cifar import choose_classes, image_folder, training_counts, write_images
 from lt_extrap.data.lists import read_list
+from lt_extrap.data.pairs import read_pairs
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError
