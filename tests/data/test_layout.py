@@ -1,5 +1,6 @@
 """Which images of a list are there, where they may be instead, and what the refusal says."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,14 @@ def test_missing_is_what_cannot_be_opened(tmp_path, rows, absolute):
     missing = missing_rows(index_of(paths), Path("/nowhere") if absolute else tmp_path)
     assert missing.dtype == np.int64
     assert missing.tolist() == [i for i, row in enumerate(rows) if not (tmp_path / row).is_file()]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_a_folder_that_may_be_entered_but_not_listed(tmp_path):
+    touch(tmp_path, "a/x")
+    (tmp_path / "a").chmod(0o111)
+    assert missing_rows(index_of(["a/x", "a/y"]), tmp_path).tolist() == [1]
+    (tmp_path / "a").chmod(0o755)
 
 
 @pytest.mark.parametrize("there", [LISTED, FLAT])

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,10 @@ def shots(classes) -> list[int]:
 @pytest.mark.parametrize("images", [{"train": 441, "val": 6, "test": 12}, {"train": 441, "test": 12}])
 def test_the_official_list_passes(images):
     check_official(OFFICIAL, COUNTS, images, Path("train.txt"))
+
+
+def test_a_validation_list_of_ones_own_is_no_figure():
+    check_official(replace(OFFICIAL, val=None), COUNTS, {"train": 441, "val": 5, "test": 12}, Path("train.txt"))
 
 
 def test_every_figure_that_differs_is_named():
@@ -100,9 +105,9 @@ def test_names_that_are_the_same_have_no_order():
 
 
 def species(folder: Path, *overrides: str):
-    """Twelve species, numbered against their names: label 11 has the first. Label i has 12 - i images."""
+    """Twelve species, the first by name with label 5, the next with 6, and on in a circle; 12 - i images of label i."""
     folder.mkdir(exist_ok=True)
-    names = [f"species {chr(ord('l') - i)}" for i in range(12)]
+    names = [f"species {'abcdefghijkl'[(i - 5) % 12]}" for i in range(12)]
     (folder / "categories.json").write_text(
         json.dumps([{"id": i, "name": names[i]} for i in (3, *range(3), *range(4, 12))])
     )
@@ -143,9 +148,9 @@ def test_label_order_by_name_moves_everything_together(tmp_path):
     assert rows(official) == rows(by_name)
     classes, class_of, lists = read(by_name)
     assert classes.names == tuple(sorted(classes.names))
-    assert classes.ids[0] == "11"
-    assert class_of.tolist() == list(range(11, -1, -1))
-    assert lists["test"].labels.tolist() == list(range(11, -1, -1))
+    assert classes.ids[:2] == ("5", "6")
+    assert class_of.tolist() == [(label - 5) % 12 for label in range(12)]
+    assert lists["test"].labels.tolist() == class_of.tolist()  # the list has the labels in their order
 
 
 def test_official_figures_are_of_the_official_order(tmp_path):

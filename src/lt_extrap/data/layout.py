@@ -70,7 +70,7 @@ def missing_rows(index: SampleIndex, images: Path) -> Int64[np.ndarray, " missin
     for folder, wanted in folders.items():
         place = os.path.join(images, folder)  # noqa: PTH118 (the path of a list may be absolute)
         there = _files(place, {name for name, _ in wanted})
-        # A disk may know a name in another spelling than it lists: whoever opens the file has the last word.
+        # A folder may be closed to listing, or its disk know other spellings: whoever opens has the last word.
         rows += [row for name, row in wanted if name not in there and not os.path.isfile(place + "/" + name)]  # noqa: PTH113
     return np.array(sorted(rows), np.int64)
 
