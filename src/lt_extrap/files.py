@@ -1,6 +1,8 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 import os
+import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -34,3 +36,29 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         os.fsync(folder)  # or a loss of power may undo the renaming, and keep that of a later file
     finally:
         os.close(folder)
+
+
+def write_whole_folder(folder: Path, write: Callable[[Path], object]) -> None:
+    """Fill a folder beside its place, and rename it; the folder above it is made if it is not there.
+
+    Two processes may write at once: one wins, and what the other made is dropped.
+
+    Args:
+        folder: left as it is if it is there.
+        write: fills the folder that it is given.
+
+    Raises:
+        OSError: it cannot be written, as when the disk is full.
+    """
+    if folder.is_dir():
+        return
+    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+    temporary.mkdir(parents=True)
+    try:
+        write(temporary)
+        temporary.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was faster, and that is as good
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -8,8 +8,6 @@ classes. How many families the target classes span is the granularity.
 import dataclasses
 import hashlib
 import json
-import shutil
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +17,7 @@ from PIL import Image
 
 from lt_extrap.data.creatures import FAMILIES, MEMBERS, Creature, render, similarity
 from lt_extrap.errors import ConfigError
+from lt_extrap.files import write_whole_folder
 from lt_extrap.keys import Stream, generator
 
 FORMAT = 1  # of the written folder: raise it when the pictures or the files change
@@ -129,20 +128,13 @@ def write_world(world: World, parent: Path) -> Path:
     """
     identity = {"format": FORMAT, **dataclasses.asdict(world)}
     folder = parent / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-    if folder.is_dir():
-        return folder
-    temporary = parent / f"{folder.name}.{uuid.uuid4().hex}"
-    temporary.mkdir(parents=True)
-    try:
+
+    def write(temporary: Path) -> None:
         _write_images(world, temporary)
         for name, table in {**_tables(world), "world": identity}.items():
             (temporary / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-        temporary.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process was faster, and that is as good
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+    write_whole_folder(folder, write)
     return folder
 
 
