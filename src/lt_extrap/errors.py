@@ -8,6 +8,8 @@ LtExtrapError
 └── ExportError     an exported file that would not compute what the run does
 """
 
+from collections.abc import Sequence
+
 from hydra.errors import CompactHydraException
 
 
@@ -50,3 +52,8 @@ class TrainingError(LtExtrapError):
 
 class ExportError(LtExtrapError):
     """An export that does not compute what the classifier computes."""
+
+
+def some(items: Sequence[str], most: int = 5) -> str:
+    """The first of some items, and how many more there are."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")

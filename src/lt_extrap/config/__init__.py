@@ -10,7 +10,7 @@ from lt_extrap.config.loading import Loading
 from lt_extrap.config.loss import Balanced, Loss, Silencing
 from lt_extrap.config.model import Backbone, ConvNet, Head, Timm
 from lt_extrap.config.recipe import Budget, Recipe
-from lt_extrap.config.target import AuxiliaryFiles, EmbeddedTarget, Target
+from lt_extrap.config.target import AuxiliaryFiles, EmbeddedTarget, FolderTarget, Target
 from lt_extrap.config.train import OPTIONS, TrainConfig
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Budget",
     "ConvNet",
     "EmbeddedTarget",
+    "FolderTarget",
     "Head",
     "Loading",
     "Loss",

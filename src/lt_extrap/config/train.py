@@ -11,7 +11,7 @@ from lt_extrap.config.loading import Loading
 from lt_extrap.config.loss import Balanced, Loss, Silencing
 from lt_extrap.config.model import ConvNet, Head, Timm
 from lt_extrap.config.recipe import Budget, Recipe
-from lt_extrap.config.target import EmbeddedTarget, Target
+from lt_extrap.config.target import EmbeddedTarget, FolderTarget, Target
 
 
 @dataclass
@@ -49,7 +49,7 @@ class TrainConfig:
 
 # Every class that a group of conf/ can be, by the name that its option files start from.
 OPTIONS: dict[str, dict[str, type]] = {
-    "target": {"lists": Target, "embedded": EmbeddedTarget},
+    "target": {"lists": Target, "embedded": EmbeddedTarget, "folder": FolderTarget},
     "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
     "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
     "backbone": {"convnet": ConvNet, "timm": Timm},

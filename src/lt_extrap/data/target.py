@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -10,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from lt_extrap.config import EmbeddedTarget, Target
+from lt_extrap.config import EmbeddedTarget, FolderTarget, Target
 from lt_extrap.data.archive import unpack
 from lt_extrap.data.embedded import World, write_world
+from lt_extrap.data.folder import write_lists
 from lt_extrap.data.lists import SampleIndex, read_list
-from lt_extrap.errors import ConfigError, DataError
+from lt_extrap.errors import ConfigError, DataError, some
 from lt_extrap.model.shots import Shot, shot_of
 from lt_extrap.paths import cache_dir, data_root
 
@@ -50,11 +50,13 @@ class Place(NamedTuple):
         root: where its auxiliary files are.
         lists: where its lists and class names are.
         images: where the relative paths of the lists start.
+        notes: what was noticed while the lists were made, a line each.
     """
 
     root: Path
     lists: Path
     images: Path
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class TargetSet:
     val: SampleIndex | None
     test: SampleIndex
     left_out: Int64[np.ndarray, " target"]
+
+    @property
+    def untested(self) -> int:
+        """Classes without a test image, which are in no accuracy."""
+        return len(self.classes) - len(np.unique(self.test.labels))
 
 
 def load_target(target: Target, *, skip_missing: bool = False) -> TargetSet:
@@ -149,7 +156,8 @@ def find_place(target: Target) -> Place:
     images = root / Path(target.images).expanduser() if target.images else root
     if not images.is_dir():
         raise DataError("the folder of the target's images", f"no folder {images}", "correct target.images")
-    return Place(root, root, unpack(root / target.archive) if target.archive else images.resolve())
+    place = Place(root, root, unpack(root / target.archive) if target.archive else images.resolve())
+    return _listed(target, place) if isinstance(target, FolderTarget) else place
 
 
 def numbered(classes: int, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -245,11 +253,6 @@ def missing_rows(index: SampleIndex, images: Path) -> Int64[np.ndarray, " missin
     return np.array(rows, np.int64)
 
 
-def some(items: Sequence[str], most: int = 5) -> str:
-    """The first of some items, and how many more there are."""
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
-
-
 def _read_paths(file: Path) -> frozenset[str]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -272,3 +275,16 @@ def _embedded(fields: dict[str, int]) -> Path:
         raise DataError(
             f"room to write the embedded world in {cache_dir()}", str(error), "free disk, or set LT_EXTRAP_CACHE"
         ) from error
+
+
+def _listed(target: FolderTarget, place: Place) -> Place:
+    """The place of a person's own images with the lists that are made of them."""
+    try:
+        lists, notes = write_lists(target, place.root, place.images, cache_dir() / "folders")
+    except OSError as error:
+        raise DataError(
+            f"room to write the lists of {place.images} in {cache_dir()}",
+            str(error),
+            "free disk, or set LT_EXTRAP_CACHE",
+        ) from error
+    return place._replace(lists=lists, notes=notes)
