@@ -1,6 +1,7 @@
 """Every shipped configuration composes, means something, and says what it is."""
 
 import inspect
+import re
 from pathlib import Path
 
 import lightning as L
@@ -25,10 +26,29 @@ EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.y
 COMPONENTS = sorted(path.stem for path in (conf_dir() / "component").glob("*.yaml"))
 
 
+def command(experiment):
+    """The words of the command in an experiment's header."""
+    header = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text().split("defaults:")[0]
+    return re.findall(r"python -m lt_extrap\.train (experiment=.*)", header)[0].split()
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_pair_composes(experiment, component):
-    config = configure(f"experiment={experiment}", f"component={component}")
+    words = [word for word in command(experiment) if not word.startswith("component=")]
+    target = configure(*words).target
+    needed = {
+        "random": target.random.train,
+        "neighbors": target.neighbors.train,
+        "silencing": target.neighbors.train,
+        "permuted": target.neighbors.train,
+        "target_extra": target.extra,
+    }
+    if needed.get(component, "nothing") is None:
+        with pytest.raises(ConfigError, match=r"auxiliary\.train to be a list: this target comes without"):
+            configure(*words, f"component={component}")
+        return
+    config = configure(*words, f"component={component}")
     assert isinstance(config, TrainConfig)
     assert config.name == experiment
     kinds = {

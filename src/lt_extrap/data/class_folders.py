@@ -62,7 +62,7 @@ def read_class_folders(root: Path) -> Labelled:
             *_left_out("images in no class folder", stray),
             *_left_out("folders without images", empty),
             *_left_out("kinds of other files", [f"{count} {ending}" for ending, count in others.most_common()]),
-            *(f"{table} is not read; target.table={table} would read it" for table in tables),
+            *(f"{table} is not read: target.table={table} would read it" for table in map(_shown, tables)),
         ],
     )
 
@@ -91,4 +91,9 @@ def _folders(start: bytes, above: str) -> Iterator[str]:
 
 
 def _left_out(what: str, found: Sequence[str]) -> list[str]:
-    return [f"left out, {what}: {len(found):,} ({some(found)})"] if found else []
+    return [f"left out, {what}: {len(found):,} ({some(list(map(_shown, found)))})"] if found else []
+
+
+def _shown(name: str) -> str:
+    """A name as a terminal can print it, whatever its bytes."""
+    return name.encode(errors="backslashreplace").decode()

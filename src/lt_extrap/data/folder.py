@@ -81,6 +81,8 @@ def write_lists(target: FolderTarget, root: Path, images: Path, parent: Path) ->
             (place / f"{name}.json").write_text(json.dumps(table, indent=1, ensure_ascii=False), encoding="utf-8")
 
     write_whole_folder(folder, write)
+    if unused := len(found.images) - len(entries):
+        found.notes.append(f"left out, images of a validation split, as target.val is null: {unused:,}")
     return folder, (*found.notes, *json.loads((folder / "notes.json").read_text(encoding="utf-8")))
 
 
@@ -88,7 +90,7 @@ def _find(target: FolderTarget, root: Path, images: Path) -> Labelled:
     """What the table says, or those of a Hugging Face imagefolder, or else the names of folders."""
     if target.table is not None:
         return read_table(target, root / Path(target.table).expanduser(), images=images)
-    if tables := find_metadata(images):
+    if tables := find_metadata(target, images):
         target = dataclasses.replace(target, path_column=target.path_column or "file_name")
         parts = [read_table(target, file, images=images, start=start) for start, file in tables.items()]
         return Labelled([one for part in parts for one in part.images], [note for part in parts for note in part.notes])
@@ -108,12 +110,16 @@ def _stamp(images: Path, entry: LabelledImage) -> Stamp:
 def _divide(
     target: FolderTarget, images: Path, entries: Sequence[LabelledImage], stamps: Sequence[Stamp]
 ) -> tuple[list[str], list[str]]:
-    """The split of each image, and what there is to say about images that occur twice.
+    """The split of each image, and what there is to say about how it was found.
 
     Raises:
         DataError: a split would be empty.
     """
     splits = [entry.split or "train" for entry in entries]
+    if "train" not in splits:
+        raise DataError(
+            f"images to train on in {images}", f"only {', '.join(sorted(set(splits)))}", "correct the splits"
+        )
     wanted = {"test": target.test_fraction} | ({"val": target.val_fraction} if target.val else {})
     made = {split: fraction for split, fraction in wanted.items() if split not in splits}
     # What is not there is trained on: the check of the training list names it, or leaves it out if it is told to.
@@ -125,7 +131,7 @@ def _divide(
     drawn = assign(labels, [paths[unit] for unit in units], fractions=made, seed=target.split_seed)
     for i, split in zip(free, drawn, strict=True):
         splits[i] = split
-    for split in ("train", *made):
+    for split in made:
         if split not in splits:
             largest = max(Counter(entry.label for entry in entries).values())
             raise DataError(
@@ -133,7 +139,7 @@ def _divide(
                 f"none; the largest class has {largest} images, and classes of {LEAST} or more are tested",
                 "add images, or give splits of your own" + (", or set target.val=null" if split == "val" else ""),
             )
-    notes = []
+    notes = [f"split here, with target.split_seed={target.split_seed}: {', '.join(reversed(made))}"] if made else []
     if copies:
         notes.append(f"images that repeat another byte for byte, and are in its split: {len(number) - len(copies):,}")
     mixed = [same for same in copies if len({labels[position] for position in same}) > 1]

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import posixpath
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,10 +29,10 @@ class Table(NamedTuple):
     read: Callable[[Sequence[str]], Iterable[tuple[int, Sequence[Any]]]]
 
 
-def find_metadata(root: Path) -> dict[str, Path]:
+def find_metadata(target: FolderTarget, root: Path) -> dict[str, Path]:
     """The metadata files of a Hugging Face imagefolder, by their folder: that of a split, or "" for the root.
 
-    A `metadata.*` without a column `file_name` is something else.
+    A `metadata.*` without `file_name` or labels is something else.
 
     Raises:
         DataError: two of them could be meant, or one cannot be read.
@@ -42,7 +42,9 @@ def find_metadata(root: Path) -> dict[str, Path]:
     for folder in (root, *folders):
         for ending in ENDINGS:
             file = folder / f"metadata{ending}"
-            if file.is_file() and "file_name" in open_table(file).columns:
+            columns = set(open_table(file).columns) if file.is_file() else set()
+            labels = {name for name in columns if name == target.label_column or name.lower() in _LABELS}
+            if "file_name" in columns and labels:
                 key = "" if folder == root else folder.name
                 if found and (key in found or "" in found):
                     other = next(iter(found.values()))
@@ -82,22 +84,8 @@ def read_table(target: FolderTarget, file: Path, *, images: Path, start: str = "
     repeated, turned = 0, 0
     for number, values in read(list(chosen.values())):
         row = dict(zip(chosen, map(_text, values), strict=True))
-        for key, value in row.items():
-            if not value:
-                raise DataError(f"a {key} in each row of {file}", f"none in row {number}", "complete the row")
-        path = row["path"].replace("\\", "/")
-        turned += path != row["path"]
-        path = posixpath.normpath(posixpath.join(start, path))
-        path = path.removeprefix(posixpath.join(str(images), ""))
-        check_path(path, f"row {number} of {file}")
-        split = row.get("split")
-        if split is not None and split.casefold() not in SPLITS:
-            raise DataError(
-                f"train, val or test in column {chosen['split']} of {file}", f"{split!r} in row {number}", "correct it"
-            )
-        image = LabelledImage(
-            path, label_of(row["label"]), SPLITS[split.casefold()] if split else None, row.get("group")
-        )
+        image = _image(row, f"row {number} of {file}", images=images, start=start)
+        path, turned = image.path, turned + ("\\" in row["path"])
         before, other = rows.setdefault(path, (number, image))
         if image != other:
             raise DataError(
@@ -121,6 +109,19 @@ def read_table(target: FolderTarget, file: Path, *, images: Path, start: str = "
             *([f"{file.name}: paths with backslashes, read as slashes: {turned:,}"] if turned else []),
         ],
     )
+
+
+def _image(row: Mapping[str, str], where: str, *, images: Path, start: str) -> LabelledImage:
+    for key, value in row.items():
+        if not value:
+            raise DataError(f"a {key} of each image", f"none in {where}", "complete the row, or remove it")
+    path = posixpath.normpath(posixpath.join(start, row["path"].replace("\\", "/")))
+    path = path.removeprefix(posixpath.join(images, ""))
+    check_path(path, where)
+    split = SPLITS.get(row["split"].casefold()) if "split" in row else None
+    if "split" in row and split is None:
+        raise DataError("train, val or test in the column of splits", f"{row['split']!r} in {where}", "correct it")
+    return LabelledImage(path, label_of(row["label"]), split, row.get("group"))
 
 
 def _said(image: LabelledImage) -> str:
@@ -152,7 +153,7 @@ def open_table(file: Path) -> Table:
     try:
         return readers[file.suffix.lower()](file)
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(wanted, f"{file}: {error}", "correct target.table, or save the file again in UTF-8") from error
+        raise DataError(wanted, f"{file}: {error}", "correct the file, in UTF-8, or target.table") from error
 
 
 def _csv(file: Path) -> Table:
@@ -179,6 +180,7 @@ def _json_lines(file: Path) -> Table:
         if line.strip():
             try:
                 objects.append((number, dict(json.loads(line))))
+                json.dumps(objects[-1], ensure_ascii=False).encode()  # an escape may be half a character
             except (ValueError, TypeError) as error:
                 raise ValueError(f"row {number} is no JSON object: {error}") from error
     columns = list(dict.fromkeys(key for _, row in objects for key in row))
