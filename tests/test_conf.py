@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from functools import cache
 from pathlib import Path
 
 import lightning as L
@@ -26,25 +27,26 @@ EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.y
 COMPONENTS = sorted(path.stem for path in (conf_dir() / "component").glob("*.yaml"))
 
 
-def command(experiment):
-    """The words of the command in an experiment's header."""
+def words_of(experiment):
+    """The command in an experiment's header, but for its component."""
     header = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text().split("defaults:")[0]
-    return re.findall(r"python -m lt_extrap\.train (experiment=.*)", header)[0].split()
+    (words,) = re.findall(r"python -m lt_extrap\.train (experiment=.*)", header)
+    return [word for word in words.split() if not word.startswith("component=")]
+
+
+@cache
+def sets_of(experiment):
+    """The list that a component adds to the target of an experiment; None where that target has no such list."""
+    target = configure(*words_of(experiment)).target
+    neighbors = dict.fromkeys(("neighbors", "silencing", "permuted"), target.neighbors.train)
+    return neighbors | {"random": target.random.train, "target_extra": target.extra}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_pair_composes(experiment, component):
-    words = [word for word in command(experiment) if not word.startswith("component=")]
-    target = configure(*words).target
-    needed = {
-        "random": target.random.train,
-        "neighbors": target.neighbors.train,
-        "silencing": target.neighbors.train,
-        "permuted": target.neighbors.train,
-        "target_extra": target.extra,
-    }
-    if needed.get(component, "nothing") is None:
+    words = words_of(experiment)
+    if sets_of(experiment).get(component, "nothing") is None:
         with pytest.raises(ConfigError, match=r"auxiliary\.train to be a list: this target comes without"):
             configure(*words, f"component={component}")
         return

@@ -61,7 +61,10 @@ def read_class_folders(root: Path) -> Labelled:
         [
             *_left_out("images in no class folder", stray),
             *_left_out("folders without images", empty),
-            *_left_out("kinds of other files", [f"{count} {ending}" for ending, count in others.most_common()]),
+            *_left_out(
+                "kinds of other files",
+                [f"{count} {ending}" for ending, count in sorted(others.items(), key=lambda kind: (-kind[1], kind[0]))],
+            ),
             *(f"{table} is not read: target.table={table} would read it" for table in map(_shown, tables)),
         ],
     )
