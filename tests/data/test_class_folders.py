@@ -105,8 +105,3 @@ def test_links_are_followed_and_never_in_a_circle(tmp_path):
     (tmp_path / "elsewhere" / "circle").symlink_to(root)
     (root / "dog" / "up").symlink_to(root / "dog")
     assert found(root) == [("cat/x.png", "cat", None), ("dog/y.png", "dog", None)]
-
-
-def test_a_folder_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(DataError, match="absent/: No such file"):
-        read_class_folders(tmp_path / "absent")

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from lt_extrap.config import FolderTarget
+from lt_extrap.config import AuxiliaryFiles, FolderTarget
 from lt_extrap.data import folder as folder_module
 from lt_extrap.data.target import load_target
 from lt_extrap.errors import ConfigError, DataError
@@ -122,6 +122,33 @@ def test_a_cache_that_cannot_be_written_is_named(mine, tmp_path, monkeypatch):
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match="room to write the lists"):
         load_target(target(mine))
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path):
+    absent = tmp_path / "absent"
+    with pytest.raises(DataError, match="absent: No such file"):
+        folder_module.write_lists(target(absent), absent, absent, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"neighbors": AuxiliaryFiles(train="more.txt")}, "auxiliary/a.jpg 0"),
+        ({"random": AuxiliaryFiles(train="more.txt")}, "./auxiliary/b.jpg 0"),
+        ({"extra": "more.txt"}, "cat/img 3.jpg 0"),
+    ],
+)
+def test_further_images_are_not_those_of_the_classes(mine, keys, line):
+    put(mine, "auxiliary/a.jpg", "auxiliary/b.jpg")
+    (mine / "more.txt").write_text(f"../elsewhere/c.jpg 0\n{line}\n")
+    with pytest.raises(DataError) as error:
+        load_target(target(mine, **keys))
+    assert "more.txt" in error.value.wanted
+    assert line[:-2].removeprefix("./") in error.value.found
+    (mine / "more.txt").write_text("../elsewhere/c.jpg 0\n")
+    load_target(target(mine, **keys))
+    (mine / "more.txt").unlink()
+    load_target(target(mine, **keys))
 
 
 def test_copies_stay_in_one_split(mine):

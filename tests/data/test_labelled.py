@@ -1,8 +1,9 @@
 import unicodedata
+from pathlib import Path
 
 import pytest
 
-from lt_extrap.data.labelled import check_path, label_of, ordered
+from lt_extrap.data.labelled import check_path, label_of, ordered, path_below
 from lt_extrap.errors import DataError
 
 
@@ -34,3 +35,12 @@ def test_paths_with_blanks_within_and_any_letters_pass():
     check_path("snow leopard/img 1  é.jpg", "row 3")
     with pytest.raises(DataError, match="UTF-8"):
         check_path("caf\udce9.png", "row 3")
+
+
+def test_one_image_has_one_path():
+    images = Path("/data/mine")
+    for text in ("cat/a b.png", "./cat/a b.png", "cat\\a b.png", "/data/mine/cat/a b.png", "dog/../cat/a b.png"):
+        assert path_below(images, text) == "cat/a b.png"
+    assert path_below(images, "a.png", "train") == "train/a.png"
+    assert path_below(images, "/data/mine too/a.png", "train") == "/data/mine too/a.png"
+    assert path_below(images, "../a.png") == "../a.png"

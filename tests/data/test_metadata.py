@@ -46,7 +46,7 @@ def test_every_form_says_the_same(tmp_path, form):
     assert open_table(file).columns == ["id", "path", "label"]
     found = read(file)
     assert [(image.path, image.label) for image in found.images] == ROWS
-    assert found.notes == [f"labels.{form}: paths from path, labels from label; not read: id"]
+    assert found.notes == [f"labels.{form}: path from path, label from label", f"labels.{form}: columns not read: id"]
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
@@ -163,6 +163,7 @@ def test_parquet_without_its_package(tmp_path, monkeypatch):
 def test_paths_that_begin_with_a_split_say_it(tmp_path):
     text = "path,label\ntrain/a.png,cat\nValid/b.png,cat\ntest/c.png,cat\n"
     assert [split for *_, split, _ in images(tmp_path / "a.csv", text)] == ["train", "val", "test"]
+    assert read(tmp_path / "a.csv").notes[0].endswith("label from label, split from the first folder of the path")
     assert [split for *_, split, _ in images(tmp_path / "a.csv", text + "d.png,cat\n")] == [None] * 4
     other = "path,label,part\ntrain/a.png,cat,test\ntest/b.png,cat,train\n"
     assert [split for *_, split, _ in images(tmp_path / "a.csv", other, split_column="part")] == ["test", "train"]

@@ -15,21 +15,16 @@ def read_class_folders(root: Path) -> Labelled:
     """The images of `<class>/**`, or of `<split>/<class>/**`; links are followed.
 
     Raises:
-        DataError: there are no classes, splits stand beside other folders, two folders are one class, a path cannot
-            be listed, or a folder cannot be read.
+        DataError: there are no classes, splits stand beside other folders, two folders are one class, or a path
+            cannot be listed.
+        OSError: a folder cannot be read.
     """
     start = os.path.join(os.fsencode(root), b"")  # noqa: PTH118 (bytes)
-    try:
-        files = [path.removeprefix(start) for path in below(start)]
-        paths = sorted(os.fsdecode(path) for path in files if is_image(path))
-        splits = _splits({path.partition("/")[0] for path in paths if "/" in path}, root)
-        at = 1 if splits else 0  # where the class stands in a path
-        folders = [
-            f"{above}{name}" for above in ("", *(f"{name}/" for name in splits)) for name in _folders(start, above)
-        ]
-    except OSError as error:
-        place = os.fsdecode(error.filename or root)
-        raise DataError("folders that can be read", f"{place}: {error.strerror}", "give yourself the right") from error
+    files = [path.removeprefix(start) for path in below(start)]
+    paths = sorted(os.fsdecode(path) for path in files if is_image(path))
+    splits = _splits({path.partition("/")[0] for path in paths if "/" in path}, root)
+    at = 1 if splits else 0  # where the class stands in a path
+    folders = [f"{above}{name}" for above in ("", *(f"{name}/" for name in splits)) for name in _folders(start, above)]
     images, stray, of_class = list[LabelledImage](), list[str](), defaultdict[tuple[str, str], set[str]](set)
     for path in paths:
         parts = path.split("/")

@@ -16,7 +16,8 @@ from pathlib import Path
 from lt_extrap.config import FolderTarget, check
 from lt_extrap.data.class_folders import read_class_folders
 from lt_extrap.data.copies import find_copies
-from lt_extrap.data.labelled import Labelled, LabelledImage, ordered
+from lt_extrap.data.labelled import Labelled, LabelledImage, ordered, path_below
+from lt_extrap.data.lists import read_list
 from lt_extrap.data.metadata import find_metadata, read_table
 from lt_extrap.data.split import LEAST, assign, ties
 from lt_extrap.errors import DataError, some
@@ -46,10 +47,15 @@ def write_lists(target: FolderTarget, root: Path, images: Path, parent: Path) ->
 
     Raises:
         ConfigError: a key for tables without a table, or the package that reads parquet is missing.
-        DataError: classes, paths or rows are not what they should be, or a split would be empty.
-        OSError: the lists cannot be written.
+        DataError: classes, paths or rows are not what they should be, a split would be empty, images of an auxiliary
+            list are among those of the classes, a folder cannot be read, or the lists cannot be written.
     """
-    found = _find(target, root, images)
+    try:
+        found = _find(target, root, images)
+    except OSError as error:
+        raise DataError(
+            f"folders that can be read below {images}", f"{error.filename}: {error.strerror}", "give yourself the right"
+        ) from error
     entries = sorted(entry for entry in found.images if target.val or entry.split != "val")
     classes = ordered(entry.label for entry in entries)
     if len(classes) < 2:
@@ -58,6 +64,7 @@ def write_lists(target: FolderTarget, root: Path, images: Path, parent: Path) ->
             f"one: {classes[0]}" if classes else "none",
             "give the folder whose folders are the classes as target.root, or a table of labels as target.table",
         )
+    _check_apart(target, root, images, entries)
     stamps = [_stamp(images, entry) for entry in entries]
     rule = (FORMAT, target.val, target.val_fraction, target.test_fraction, target.split_seed)
     identity = json.dumps([rule, list(zip(entries, stamps, strict=True))]).encode()
@@ -80,7 +87,12 @@ def write_lists(target: FolderTarget, root: Path, images: Path, parent: Path) ->
         for name, table in tables.items():
             (place / f"{name}.json").write_text(json.dumps(table, indent=1, ensure_ascii=False), encoding="utf-8")
 
-    write_whole_folder(folder, write)
+    try:
+        write_whole_folder(folder, write)
+    except OSError as error:
+        raise DataError(
+            f"room to write the lists of {images} in {parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
+        ) from error
     if unused := len(found.images) - len(entries):
         found.notes.append(f"left out, images of a validation split, as target.val is null: {unused:,}")
     return folder, (*found.notes, *json.loads((folder / "notes.json").read_text(encoding="utf-8")))
@@ -97,6 +109,22 @@ def _find(target: FolderTarget, root: Path, images: Path) -> Labelled:
     for key in ("path_column", "label_column", "split_column", "group_column"):
         check(getattr(target, key) is None, f"target.{key}", "null without target.table", getattr(target, key))
     return read_class_folders(images)
+
+
+def _check_apart(target: FolderTarget, root: Path, images: Path, entries: Sequence[LabelledImage]) -> None:
+    """Refuse further images that lie within the classes, where they would be one, or tested on."""
+    of_path = {entry.path: entry.label for entry in entries}
+    for list_file in (target.neighbors.train, target.random.train, target.extra):
+        if list_file is None or not (root / list_file).is_file():  # whoever needs it says that it is missing
+            continue
+        index = read_list(root / list_file)
+        within = [path for i in range(len(index)) if (path := path_below(images, index.path(i))) in of_path]
+        if within:
+            raise DataError(
+                f"other images in {root / list_file} than those of the classes",
+                f"{len(within)} of the class {of_path[within[0]]} and others: {some(within)}",
+                "move them out of target.root, and list them by absolute paths or from ../",
+            )
 
 
 def _stamp(images: Path, entry: LabelledImage) -> Stamp:

@@ -1,9 +1,11 @@
 """Images and the names of their classes, as folders and tables have them."""
 
+import posixpath
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from lt_extrap.errors import DataError
@@ -69,6 +71,18 @@ def ordered(labels: Iterable[str]) -> list[str]:
             )
     numbers = all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names)
     return sorted(names, key=lambda name: (int(name) if numbers else 0, name))
+
+
+def path_below(images: Path, text: str, start: str = "") -> str:
+    """A path as it is compared: from the folder of images if it is below that, with slashes and without `..` within.
+
+    Args:
+        images: the folder of images.
+        text: the path, as a list or table has it.
+        start: the folder below that of the images where the path starts.
+    """
+    path = posixpath.normpath(posixpath.join(start, text.replace("\\", "/")))
+    return path.removeprefix(posixpath.join(images, ""))
 
 
 def check_path(path: str, where: str) -> None:

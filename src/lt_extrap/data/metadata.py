@@ -3,14 +3,13 @@
 import csv
 import io
 import json
-import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lt_extrap.config import FolderTarget
-from lt_extrap.data.labelled import SPLITS, Labelled, LabelledImage, check_path, label_of
-from lt_extrap.errors import ConfigError, DataError
+from lt_extrap.data.labelled import SPLITS, Labelled, LabelledImage, check_path, label_of, path_below
+from lt_extrap.errors import ConfigError, DataError, some
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 _PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path")
@@ -36,6 +35,7 @@ def find_metadata(target: FolderTarget, root: Path) -> dict[str, Path]:
 
     Raises:
         DataError: two of them could be meant, or one cannot be read.
+        OSError: the folder cannot be read.
     """
     found: dict[str, Path] = {}
     folders = [path for path in sorted(root.iterdir()) if path.name.casefold() in SPLITS and path.is_dir()]
@@ -96,15 +96,16 @@ def read_table(target: FolderTarget, file: Path, *, images: Path, start: str = "
         repeated += before != number
     if not rows:
         raise DataError(f"rows in {file}", "none", "correct target.table")
-    found = [image for _, image in rows.values()]
+    found, read_from = [image for _, image in rows.values()], dict(chosen)
     if target.split_column is None and all(path.partition("/")[0].casefold() in SPLITS for path in rows):
         found = [image._replace(split=SPLITS[image.path.partition("/")[0].casefold()]) for image in found]
+        read_from["split"] = "the first folder of the path"
     unread = [column for column in columns if column not in chosen.values()]
     return Labelled(
         found,
         [
-            f"{file.name}: paths from {chosen['path']}, labels from {chosen['label']}"
-            + (f"; not read: {', '.join(unread)}" if unread else ""),
+            f"{file.name}: " + ", ".join(f"{key} from {place}" for key, place in read_from.items()),
+            *([f"{file.name}: columns not read: {some(unread)}"] if unread else []),
             *([f"{file.name}: rows that repeat an image, and count once: {repeated:,}"] if repeated else []),
             *([f"{file.name}: paths with backslashes, read as slashes: {turned:,}"] if turned else []),
         ],
@@ -115,8 +116,7 @@ def _image(row: Mapping[str, str], where: str, *, images: Path, start: str) -> L
     for key, value in row.items():
         if not value:
             raise DataError(f"a {key} of each image", f"none in {where}", "complete the row, or remove it")
-    path = posixpath.normpath(posixpath.join(start, row["path"].replace("\\", "/")))
-    path = path.removeprefix(posixpath.join(images, ""))
+    path = path_below(images, row["path"], start)
     check_path(path, where)
     split = SPLITS.get(row["split"].casefold()) if "split" in row else None
     if "split" in row and split is None:

@@ -157,7 +157,10 @@ def find_place(target: Target) -> Place:
     if not images.is_dir():
         raise DataError("the folder of the target's images", f"no folder {images}", "correct target.images")
     place = Place(root, root, unpack(root / target.archive) if target.archive else images.resolve())
-    return _listed(target, place) if isinstance(target, FolderTarget) else place
+    if not isinstance(target, FolderTarget):
+        return place
+    lists, notes = write_lists(target, place.root, place.images, cache_dir() / "folders")
+    return place._replace(lists=lists, notes=notes)
 
 
 def numbered(classes: int, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -275,16 +278,3 @@ def _embedded(fields: dict[str, int]) -> Path:
         raise DataError(
             f"room to write the embedded world in {cache_dir()}", str(error), "free disk, or set LT_EXTRAP_CACHE"
         ) from error
-
-
-def _listed(target: FolderTarget, place: Place) -> Place:
-    """The place of a person's own images with the lists that are made of them."""
-    try:
-        lists, notes = write_lists(target, place.root, place.images, cache_dir() / "folders")
-    except OSError as error:
-        raise DataError(
-            f"room to write the lists of {place.images} in {cache_dir()}",
-            str(error),
-            "free disk, or set LT_EXTRAP_CACHE",
-        ) from error
-    return place._replace(lists=lists, notes=notes)
