@@ -1,6 +1,7 @@
 """Every shipped configuration composes, means something, and says what it is."""
 
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 
@@ -26,25 +27,30 @@ EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.y
 COMPONENTS = sorted(path.stem for path in (conf_dir() / "component").glob("*.yaml"))
 
 
+def words_of(experiment):
+    """The command in an experiment's header, but for its component."""
+    header = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text().split("defaults:")[0]
+    (words,) = re.findall(r"python -m lt_extrap\.train (experiment=.*)", header)
+    return [word for word in words.split() if not word.startswith("component=")]
+
+
 @cache
-def target_of(experiment):
-    return configure(f"experiment={experiment}").target
+def sets_of(experiment):
+    """The list that a component adds to the target of an experiment; None where that target has no such list."""
+    target = configure(*words_of(experiment)).target
+    neighbors = dict.fromkeys(("neighbors", "silencing", "permuted"), target.neighbors.train)
+    return neighbors | {"random": target.random.train, "target_extra": target.extra}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_pair_composes(experiment, component):
-    target = target_of(experiment)
-    needed = {
-        "random": target.random.train,
-        **dict.fromkeys(("neighbors", "silencing", "permuted"), target.neighbors.train),
-        "target_extra": target.extra,
-    }
-    if component in needed and needed[component] is None:  # a target without that set
+    words = words_of(experiment)
+    if sets_of(experiment).get(component, "nothing") is None:
         with pytest.raises(ConfigError, match=r"auxiliary\.train to be a list: this target comes without"):
-            configure(f"experiment={experiment}", f"component={component}")
+            configure(*words, f"component={component}")
         return
-    config = configure(f"experiment={experiment}", f"component={component}")
+    config = configure(*words, f"component={component}")
     assert isinstance(config, TrainConfig)
     assert config.name == experiment
     kinds = {

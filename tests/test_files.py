@@ -1,4 +1,4 @@
-from lt_extrap.files import make_folder
+from lt_extrap.files import write_whole_folder
 
 
 def test_of_two_that_make_a_folder_one_wins(tmp_path):
@@ -6,8 +6,8 @@ def test_of_two_that_make_a_folder_one_wins(tmp_path):
 
     def fill(temporary):
         (temporary / "mine").touch()
-        make_folder(folder, lambda other: (other / "theirs").touch())
+        write_whole_folder(folder, lambda other: (other / "theirs").touch())
 
-    make_folder(folder, fill)
+    write_whole_folder(folder, fill)
     assert [path.name for path in folder.iterdir()] == ["theirs"]
     assert list(folder.parent.iterdir()) == [folder]

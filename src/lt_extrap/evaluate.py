@@ -119,7 +119,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         output = Path(config.output) if config.output else Path(config.run) / name
         runs.write_json(output, results)
         console = Console()
-        console.print(result_line(measured, config.weights, str(output)), highlight=False, soft_wrap=True)
+        line = result_line(measured, config.weights, str(output), target.untested)
+        console.print(line, highlight=False, soft_wrap=True)
         before = run.results["test" if config.weights == "selected" else "last"]
         if not config.images:
             why = " (another test list)" if "target.test" in changed else ""

@@ -24,10 +24,11 @@ def percent(value: float | None) -> str:
     return "-" if value is None or value != value else f"{100 * value:.1f}"
 
 
-def result_line(test: Mapping[str, float | None], weights: str, place: str) -> str:
-    """The test accuracies of a run, and where the rest is."""
+def result_line(test: Mapping[str, float | None], weights: str, place: str, untested: int) -> str:
+    """The test accuracies of a run, how many classes are in none of them, and where the rest is."""
     accuracies = ", ".join(f"{shot} {percent(test[f'acc_{shot}'])}" for shot in _SHOTS)
-    return f"test: overall {percent(test['acc'])}, {accuracies} ({weights} weights); {place}"
+    without = f", classes not evaluated: {untested}" if untested else ""
+    return f"test: overall {percent(test['acc'])}, {accuracies} ({weights} weights){without}; {place}"
 
 
 def start_panel(

@@ -7,10 +7,12 @@ import json
 import platform
 import re
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,10 @@ from lt_extrap.data.target import ClassTable, TargetSet
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.files import write_whole
 from lt_extrap.model.metrics import Confusions, PerClass
+from lt_extrap.paths import cache_dir
 
 RESULTS, RUN, PER_CLASS, WEIGHTS = "results.json", "run.json", "per_class.csv", "model.safetensors"
-CONFUSIONS, CHECKPOINTS = "confusions.csv", "checkpoints"
+CONFUSIONS, CHECKPOINTS, LISTS = "confusions.csv", "checkpoints", "lists"
 FORMAT = 1  # of a run folder; another one is refused
 
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
@@ -101,6 +104,14 @@ def files_of(config: TrainConfig, target: TargetSet) -> dict[str, Path]:
         if (folder := getattr(config.auxiliary, key, None)) is not None:
             found |= {f"auxiliary.{key}/{name}": set_folder(folder, target.place) / name for name in names}
     return found | ({"features_from": Path(config.features_from)} if config.features_from else {})
+
+
+def keep_lists(folder: Path, target: TargetSet) -> None:
+    """Copy lists that this machine made into `lists/` of a run folder: the cache that they are in may be emptied."""
+    for path in target.files.values():
+        if path.is_relative_to(cache_dir()):
+            with path.open("rb") as made:
+                write_whole(folder / LISTS / path.name, partial(shutil.copyfileobj, made))
 
 
 @dataclass(frozen=True)
@@ -315,10 +326,12 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
         # Where the file of features_from is does not matter: its content is compared below.
         if old.get(key) != new.get(key) and not _FREE.fullmatch(key) and key != "features_from":
             yield f"{key} was {old.get(key)}, now {new.get(key)}"
-    old, new = before.get("files", {}), now["files"]
-    for key in old.keys() | new.keys():
-        if old.get(key) != new.get(key):
-            yield f"the content of {key} is another"
+    files, files_now = before.get("files", {}), now["files"]
+    others = [key for key in files.keys() | files_now.keys() if files.get(key) != files_now.get(key)]
+    yield from (f"the content of {key} is another" for key in others)
+    root = "target.root"  # may differ, but if the content does too it is what a reader wants to know
+    if others and old.get(root) != new.get(root):
+        yield f"{root} was {old.get(root)}, now {new.get(root)}"
 
 
 def _leaves(node: Any, at: str = "") -> Iterable[tuple[str, Any]]:

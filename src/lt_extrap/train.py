@@ -72,6 +72,9 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
             return claim.results
         checkpoint = checkpoints.newest(kept.folder, print)
         console.print(start_panel(config, target, training, module.model, steps, str(folder)))
+        for note in target.place.notes:
+            print(note)
+        runs.keep_lists(folder, target)
         for note in claim.notes:
             print(f"not as at the last start: {note}")
         with quiet(), _logger(config, folder) as logger:  # a logger warns of a run that goes on
@@ -107,6 +110,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
                     steps * config.recipe.batch_size * training.target_views / len(training.draw)
                 ),
                 "target_classes": len(target.classes),
+                "not_evaluated": target.untested,
                 "auxiliary_classes": len(training.auxiliary_names),
                 "pairs": training.pairs,
                 "right_pairs": training.right_pairs,
@@ -130,7 +134,8 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
             checkpoints.strip(kept.folder)
             if isinstance(logger, Dashboard):
                 logger.log_results(results)
-    console.print(result_line(results["test"], results["selected"], str(folder)), highlight=False, soft_wrap=True)
+    line = result_line(results["test"], results["selected"], str(folder), target.untested)
+    console.print(line, highlight=False, soft_wrap=True)
     return results
 
 

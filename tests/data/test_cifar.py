@@ -189,7 +189,7 @@ def test_validation_images_stay_when_the_tail_changes(make):
 
 def test_a_second_call_does_no_work_and_needs_no_source(make, tmp_path, monkeypatch):
     first = make("cifar100_lt")
-    monkeypatch.setattr(cifar, "make_folder", None)
+    monkeypatch.setattr(cifar, "write_whole_folder", None)
     assert make("cifar100_lt", root=f"{tmp_path}/absent", download=False).place == first.place
 
 

@@ -10,7 +10,15 @@ from lt_extrap.config.loading import Loading
 from lt_extrap.config.loss import Balanced, Loss, Silencing
 from lt_extrap.config.model import Backbone, CifarResNet, ConvNet, Head, Timm
 from lt_extrap.config.recipe import AdamW, Budget, Recipe, Sgd
-from lt_extrap.config.target import AuxiliaryFiles, CifarTarget, EmbeddedTarget, Official, OfficialTarget, Target
+from lt_extrap.config.target import (
+    AuxiliaryFiles,
+    CifarTarget,
+    EmbeddedTarget,
+    FolderTarget,
+    Official,
+    OfficialTarget,
+    Target,
+)
 from lt_extrap.config.train import OPTIONS, TrainConfig
 
 __all__ = [
@@ -25,6 +33,7 @@ __all__ = [
     "CifarTarget",
     "ConvNet",
     "EmbeddedTarget",
+    "FolderTarget",
     "Head",
     "Loading",
     "Loss",

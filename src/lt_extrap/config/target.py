@@ -199,3 +199,48 @@ class CifarTarget(Target):
         auxiliary = self.auxiliary_per_superclass
         check(0 <= auxiliary <= 4, "target.auxiliary_per_superclass", "in 0..4", auxiliary)
         check(0 <= self.subset_seed < 2**63, "target.subset_seed", "in 0..2**63-1", self.subset_seed)
+
+
+@dataclass
+class FolderTarget(Target):
+    """Images of one's own: a folder a class, ready splits, or a table. Their lists are made on this machine.
+
+    Attributes:
+        root: the folder, or that of the table and of auxiliary files where `images` or `archive` names another.
+        val: null = no validation images are set apart, and those that a ready split has are not used.
+        table: CSV, TSV, JSON lines or parquet with a row an image, relative to the root, as are its paths (or to
+            `images`); null = a folder a class, or the `metadata.*` of a Hugging Face imagefolder if there is one.
+        path_column, label_column: of the table; null = the one that has one of the usual names.
+        split_column: of the table: train, val or test of each image; null = the splits are made.
+        group_column: of the table: images of one group (camera, patient, site) stay in one split.
+        val_fraction, test_fraction: share of each class that a split that is made gets, 0..1.
+        split_seed: of the splits that are made; all seeds of a run share them.
+    """
+
+    root: str | None = MISSING
+    train: str = "train.txt"
+    val: str | None = "val.txt"
+    test: str = "test.txt"
+    names: str | None = "classes.json:target"
+    table: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    val_fraction: float = 0.1
+    test_fraction: float = 0.2
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        made = "left alone: the lists are made here (target=lists takes lists)"
+        check(self.train == "train.txt", "target.train", made, self.train)
+        check(self.val in ("val.txt", None), "target.val", "null, or " + made, self.val)
+        check(self.test == "test.txt", "target.test", made, self.test)
+        check(self.names == "classes.json:target", "target.names", made, self.names)
+        for key in ("val_fraction", "test_fraction"):
+            off = "; target.val=null leaves it out" if key == "val_fraction" else ""
+            check(0 < getattr(self, key) < 1, f"target.{key}", f"in 0 < fraction < 1{off}", getattr(self, key))
+        both = (self.val_fraction, self.test_fraction)
+        check(sum(both) < 1, "target.val_fraction and target.test_fraction", "less than 1 together", both)
+        check(0 <= self.split_seed < 2**63, "target.split_seed", "in 0..2**63-1", self.split_seed)

@@ -11,7 +11,7 @@ from lt_extrap.config.loading import Loading
 from lt_extrap.config.loss import Balanced, Loss, Silencing
 from lt_extrap.config.model import CifarResNet, ConvNet, Head, Timm
 from lt_extrap.config.recipe import AdamW, Budget, Sgd
-from lt_extrap.config.target import CifarTarget, EmbeddedTarget, OfficialTarget, Target
+from lt_extrap.config.target import CifarTarget, EmbeddedTarget, FolderTarget, OfficialTarget, Target
 
 
 @dataclass
@@ -49,7 +49,13 @@ class TrainConfig:
 
 # Every class that a group of conf/ can be, by the name that its option files start from.
 OPTIONS: dict[str, dict[str, type]] = {
-    "target": {"lists": Target, "official": OfficialTarget, "embedded": EmbeddedTarget, "cifar": CifarTarget},
+    "target": {
+        "lists": Target,
+        "official": OfficialTarget,
+        "folder": FolderTarget,
+        "cifar": CifarTarget,
+        "embedded": EmbeddedTarget,
+    },
     "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
     "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
     "backbone": {"convnet": ConvNet, "cifar_resnet": CifarResNet, "timm": Timm},

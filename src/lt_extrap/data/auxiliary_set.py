@@ -11,9 +11,10 @@ from jaxtyping import Int32
 from lt_extrap.config import AuxiliaryFiles
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.pairs import Pairs, check_ids, read_pairs
+from lt_extrap.data.place import Place
 from lt_extrap.data.stored.reader import StoredSet, leading_out, read_set
 from lt_extrap.data.stored.schema import MANIFEST, PAIRS, PairRecord, is_wnid
-from lt_extrap.data.target import ClassTable, Place, TargetSet, check_labels, numbered, read_names, usable
+from lt_extrap.data.target import ClassTable, TargetSet, check_labels, numbered, read_names, usable
 from lt_extrap.errors import DataError, some
 
 

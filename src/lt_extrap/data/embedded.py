@@ -128,15 +128,13 @@ def write_world(world: World, parent: Path) -> Path:
     """
     identity = {"format": FORMAT, **dataclasses.asdict(world)}
     folder = parent / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-    if folder.is_dir():
-        return folder
 
-    def fill(temporary: Path) -> None:
+    def write(temporary: Path) -> None:
         _write_images(world, temporary)
         for name, table in {**_tables(world), "world": identity}.items():
             (temporary / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
-    write_whole_folder(folder, fill)
+    write_whole_folder(folder, write)
     return folder
 
 

@@ -19,6 +19,8 @@ from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb
 from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError, DataError
 
+_LEFT_BEHIND = frozenset({b"__MACOSX", b"Thumbs.db", b"desktop.ini"})
+
 
 @dataclass(frozen=True, eq=False)
 class ImagePaths:
@@ -56,7 +58,7 @@ def find_images(source: Path, root: Path | None = None) -> ImagePaths:
     """The images of a folder, of a text list, or a single one.
 
     Of a folder: all files with the extension of an image in it and below, sorted by the bytes of their paths from
-    that folder. Links are followed. Hidden files and folders (`.name`) are left out.
+    that folder. Links are followed. Hidden files and folders (`.name`, `__MACOSX`) are left out.
 
     Of a list: its paths, a line each, in its order. If every line ends in a blank and an integer, it is a
     `path label` list (docs/data.md), and the labels are not read.
@@ -69,7 +71,7 @@ def find_images(source: Path, root: Path | None = None) -> ImagePaths:
         ConfigError: a root for what is no list.
         DataError: there is no such folder or file, it cannot be read, or it has no images.
     """
-    is_list = source.is_file() and not os.fsencode(source.name).lower().endswith(suffixes())
+    is_list = source.is_file() and not is_image(os.fsencode(source.name))
     if root is not None and not is_list:
         raise ConfigError("root to be null where images is no list", repr(str(root)), "leave root alone")
     try:
@@ -79,7 +81,7 @@ def find_images(source: Path, root: Path | None = None) -> ImagePaths:
             start, paths = source.parent, [os.fsencode(source.name)]
         else:
             start, folder = source, os.path.join(os.fsencode(source), b"")  # noqa: PTH118 (bytes)
-            paths = sorted(path.removeprefix(folder) for path in _below(folder))
+            paths = sorted(path.removeprefix(folder) for path in below(folder) if is_image(path))
     except OSError as error:
         raise DataError(
             "a folder or a list of images that can be read",
@@ -137,19 +139,29 @@ def _listed(file: Path) -> list[bytes]:
     return [field[0] for field in fields] if labelled else [line for line in lines if line]
 
 
-def _below(folder: bytes, above: frozenset[bytes] = frozenset()) -> Iterator[bytes]:
-    """Images in a folder and below; a folder that a link leads back to is not entered again."""
+def below(folder: bytes, above: frozenset[bytes] = frozenset()) -> Iterator[bytes]:
+    """Files in a folder and below, hidden ones left out; a folder that a link leads back to is not entered again."""
     real = os.path.realpath(folder)
     if real in above:
         return
+    for entry in visible(folder):
+        if entry.is_dir():
+            yield from below(entry.path, above | {real})
+        else:
+            yield entry.path
+
+
+def visible(folder: bytes) -> Iterator[os.DirEntry[bytes]]:
+    """What is in a folder, but for hidden names (`.name`) and what file managers leave behind."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(b"."):
-                continue
-            if entry.is_dir():
-                yield from _below(entry.path, above | {real})
-            elif entry.name.lower().endswith(suffixes()):
-                yield entry.path
+            if not entry.name.startswith(b".") and entry.name not in _LEFT_BEHIND:
+                yield entry
+
+
+def is_image(path: bytes) -> bool:
+    """Whether a path ends in the extension of an image, whatever its case."""
+    return path.lower().endswith(suffixes())
 
 
 @cache

@@ -4,22 +4,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
-from lt_extrap.config import CifarTarget, EmbeddedTarget, OfficialTarget, Target
-from lt_extrap.data.archive import unpack
-from lt_extrap.data.cifar import image_folder, write_images, write_lists
-from lt_extrap.data.embedded import World, write_world
-from lt_extrap.data.folders import check_folders, rows_of_folders
+from lt_extrap.config import OfficialTarget, Target
+from lt_extrap.data.class_ids import check_folders, rows_of_folders
 from lt_extrap.data.layout import check_images, find_images, missing_rows
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.official import check_official, order_by_name
-from lt_extrap.errors import ConfigError, DataError, some
+from lt_extrap.data.place import Place, find_place
+from lt_extrap.errors import DataError, some
 from lt_extrap.model.shots import Shot, shot_of
-from lt_extrap.paths import cache_dir, data_root
 
 
 @dataclass(frozen=True)
@@ -44,20 +41,6 @@ class ClassTable:
     def shots(self) -> list[Shot]:
         """The group of each class."""
         return shot_of(self.counts)
-
-
-class Place(NamedTuple):
-    """Where the files of a target are.
-
-    Attributes:
-        root: where its auxiliary files are.
-        lists: where its lists and class names are.
-        images: where the relative paths of the lists start.
-    """
-
-    root: Path
-    lists: Path
-    images: Path
 
 
 @dataclass(frozen=True)
@@ -86,6 +69,11 @@ class TargetSet:
     def by_class(self, index: SampleIndex) -> SampleIndex:
         """Samples of a list of target images, their labels turned into classes."""
         return index.with_labels(self.class_of[index.labels].astype(np.int32))
+
+    @property
+    def untested(self) -> int:
+        """Classes without a test image, which are in no accuracy."""
+        return len(self.classes) - len(np.unique(self.test.labels))
 
 
 def load_target(target: Target, *, skip_missing: bool = False) -> TargetSet:
@@ -186,30 +174,6 @@ def read_lists(
         class_of,
         {split: index.with_labels(class_of[index.labels].astype(np.int32)) for split, index in lists.items()},
     )
-
-
-def find_place(target: Target) -> Place:
-    """Where the files of a target are; what this machine makes of them is made if it is not there.
-
-    Raises:
-        DataError: a folder or archive is missing.
-    """
-    if isinstance(target, EmbeddedTarget):
-        world = _embedded(target.world)
-        return Place(world, world, world)
-    if isinstance(target, CifarTarget):
-        return _cifar(target)
-    root = _root(target)
-    if not root.is_dir():
-        raise DataError(
-            f"the folder of the target {target.folder!r}",
-            f"no folder {root}",
-            "set LT_EXTRAP_DATA to the folder that holds it, or give target.root=<its path>; see docs/data.md",
-        )
-    images = root / Path(target.images).expanduser() if target.images else root
-    if not images.is_dir():
-        raise DataError("the folder of the target's images", f"no folder {images}", "correct target.images")
-    return Place(root, root, unpack(root / target.archive) if target.archive else images.resolve())
 
 
 def numbered(classes: int, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -317,36 +281,3 @@ def _read_paths(file: Path) -> frozenset[str]:
             "a file of paths to exclude, one a line", f"{file}: {error}", "correct target.exclude"
         ) from None
     return frozenset(line.strip() for line in lines if line.strip())
-
-
-def _root(target: Target) -> Path:
-    return Path(target.root).expanduser().resolve() if target.root else data_root(target.folder)
-
-
-def _cifar(target: CifarTarget) -> Place:
-    """Images and lists of CIFAR in the cache, written if they are not there."""
-    parent = cache_dir() / "cifar100"
-    images = image_folder(parent)
-    try:
-        if not images.is_dir():
-            write_images(images, _root(target), download=target.download)
-        lists = write_lists(parent, images, target)
-    except OSError as error:
-        raise DataError(
-            f"room to write the images of CIFAR-100 in {parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
-        ) from error
-    return Place(lists, lists, images)
-
-
-def _embedded(fields: dict[str, int]) -> Path:
-    """The folder of an embedded world in the cache, written if it is not there."""
-    try:
-        world = World(**fields)
-    except TypeError as error:
-        raise ConfigError("fields of an embedded world", str(error), "correct target.world.<field>") from None
-    try:
-        return write_world(world, cache_dir() / "embedded")
-    except OSError as error:
-        raise DataError(
-            f"room to write the embedded world in {cache_dir()}", str(error), "free disk, or set LT_EXTRAP_CACHE"
-        ) from error

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lt_extrap.data.folders import Disagreement, check_folders, folders_against_ids, rows_of_folders
+from lt_extrap.data.class_ids import Disagreement, check_folders, folders_against_ids, rows_of_folders
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.errors import DataError
 

@@ -1,0 +1,89 @@
+"""Where the files of a target are; what this machine makes of them is made here."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from lt_extrap.config import CifarTarget, EmbeddedTarget, FolderTarget, Target
+from lt_extrap.data.archive import unpack
+from lt_extrap.data.cifar import image_folder, write_images, write_lists
+from lt_extrap.data.embedded import World, write_world
+from lt_extrap.data.folder import write_split
+from lt_extrap.errors import ConfigError, DataError
+from lt_extrap.paths import cache_dir, data_root
+
+
+class Place(NamedTuple):
+    """Where the files of a target are.
+
+    Attributes:
+        root: where its auxiliary files are.
+        lists: where its lists and class names are.
+        images: where the relative paths of the lists start.
+        notes: what was noticed while the lists were made, a line each.
+    """
+
+    root: Path
+    lists: Path
+    images: Path
+    notes: tuple[str, ...] = ()
+
+
+def find_place(target: Target) -> Place:
+    """Where the files of a target are; what this machine makes of them is made if it is not there.
+
+    Raises:
+        DataError: a folder or archive is missing.
+    """
+    if isinstance(target, EmbeddedTarget):
+        world = _embedded(target.world)
+        return Place(world, world, world)
+    if isinstance(target, CifarTarget):
+        return _cifar(target)
+    root = _root(target)
+    if not root.is_dir():
+        raise DataError(
+            f"the folder of the target {target.folder!r}",
+            f"no folder {root}",
+            "set LT_EXTRAP_DATA to the folder that holds it, or give target.root=<its path>; see docs/data.md",
+        )
+    images = root / Path(target.images).expanduser() if target.images else root
+    if not images.is_dir():
+        raise DataError("the folder of the target's images", f"no folder {images}", "correct target.images")
+    place = Place(root, root, unpack(root / target.archive) if target.archive else images.resolve())
+    if not isinstance(target, FolderTarget):
+        return place
+    lists, notes = write_split(target, place.root, place.images, cache_dir() / "folders")
+    return place._replace(lists=lists, notes=notes)
+
+
+def _embedded(fields: dict[str, int]) -> Path:
+    """The folder of an embedded world in the cache, written if it is not there."""
+    try:
+        world = World(**fields)
+    except TypeError as error:
+        raise ConfigError("fields of an embedded world", str(error), "correct target.world.<field>") from None
+    try:
+        return write_world(world, cache_dir() / "embedded")
+    except OSError as error:
+        raise DataError(
+            f"room to write the embedded world in {cache_dir()}", str(error), "free disk, or set LT_EXTRAP_CACHE"
+        ) from error
+
+
+def _cifar(target: CifarTarget) -> Place:
+    """Images and lists of CIFAR in the cache, written if they are not there."""
+    parent = cache_dir() / "cifar100"
+    images = image_folder(parent)
+    try:
+        if not images.is_dir():
+            write_images(images, _root(target), download=target.download)
+        lists = write_lists(parent, images, target)
+    except OSError as error:
+        raise DataError(
+            f"room to write the images of CIFAR-100 in {parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
+        ) from error
+    return Place(lists, lists, images)
+
+
+def _root(target: Target) -> Path:
+    return Path(target.root).expanduser().resolve() if target.root else data_root(target.folder)
