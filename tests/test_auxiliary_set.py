@@ -74,11 +74,13 @@ def test_a_set_trains_as_its_lists_do(folder, world, tmp_path, k, copied):
     assert b.index.path(len(b.index) - 1).endswith(a.index.path(len(a.index) - 1))
 
 
-def test_a_run_on_a_set_gives_the_numbers_of_its_lists(folder, small, convnet_run, tmp_path):
+def test_a_run_on_a_set_gives_the_numbers_of_its_lists(folder, small, convnet_run, tmp_path, capsys):
     options = ("component=silencing", "target.val=null", "recipe.crop_fraction=0.8")
     config = small(*options, *CLEARED, f"target.neighbors.folder={folder}")
     results = train(config, tmp_path / "run")
     assert results["test"] == runs.load(convnet_run).results["test"]
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "9 of 9 targets have fewer neighbors than asked: " in said
     files = json.loads((tmp_path / "run" / "run.json").read_text())["files"]
     assert {f"auxiliary.folder/{name}.jsonl" for name in ("manifest", "classes", "pairs")} <= files.keys()
     assert "auxiliary.train" not in files
