@@ -127,7 +127,7 @@ def test_a_cache_that_cannot_be_written_is_named(mine, tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_read_is_named(tmp_path):
     absent = tmp_path / "absent"
     with pytest.raises(DataError, match="absent: No such file"):
-        folder_module.write_lists(target(absent), absent, absent, tmp_path)
+        folder_module.write_split(target(absent), absent, absent, tmp_path)
 
 
 @pytest.mark.parametrize(
