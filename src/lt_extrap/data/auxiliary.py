@@ -11,6 +11,7 @@ from jaxtyping import Int64
 
 from lt_extrap.config import AuxiliaryClasses, TargetExtra
 from lt_extrap.data.lists import SampleIndex, read_list
+from lt_extrap.data.spelling import plain
 from lt_extrap.data.target import ClassTable, TargetSet, check_labels, numbered, read_names, usable
 from lt_extrap.errors import DataError
 from lt_extrap.keys import Stream, generator
@@ -286,15 +287,11 @@ def _budget(extra: TargetExtra, target: TargetSet) -> int:
 
 
 def _refuse_target_names(names: tuple[str, ...], classes: ClassTable, file: Path) -> None:
-    taken = {_spelling(name): i for i, name in enumerate(classes.names)}
+    taken = {plain(name): i for i, name in enumerate(classes.names)}
     for i, name in enumerate(names):
-        if _spelling(name) in taken:
+        if plain(name) in taken:
             raise DataError(
                 f"auxiliary classes in {file} that are no target classes",
-                f"auxiliary class {i} is called {name!r}, as is target class {taken[_spelling(name)]}",
+                f"auxiliary class {i} is called {name!r}, as is target class {taken[plain(name)]}",
                 "take that class out of the auxiliary set: training on it as another class would be wrong labels",
             )
-
-
-def _spelling(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())
