@@ -103,7 +103,7 @@ def _classes(inventory: Inventory) -> Iterator[str]:
     shown = rows if len(rows) <= 2 * _SHOWN else [*rows[:_SHOWN], *rows[-_SHOWN:]]
     cells = [("label", "id", "train", "val", "test", "shot", "name")]
     cells += [
-        (f"{label:,}", id_, f"{train:,}", f"{val:,}", f"{test:,}", shot, name)
+        (str(label), id_, f"{train:,}", f"{val:,}", f"{test:,}", shot, name)
         for label, id_, name, train, val, test, shot in shown
     ]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]

@@ -1,4 +1,11 @@
-"""Copies of one picture: perceptual hashes that are near, then thumbnails that agree."""
+"""Copies of one picture: perceptual hashes that are near, then thumbnails that agree.
+
+Measured on 225 images of Tiny ImageNet and 140 photographs: found are all copies that were saved again (JPEG quality 50
+or 20), halved, made gray or mirrored, and 99 % of brighter ones; of copies that lost 2 % at the edges all, 5 % half (the
+photographs) to 90 %, 10 % next to none: a crop is another picture here. False alarms: none among the 956 million pairs
+of the 43,720 different files of Tiny ImageNet, and none among their mirror images; thumbnails that agree would have given
+57, and near hashes 94.
+"""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -29,7 +36,8 @@ def perceptual_hash(thumbnails: Thumbnails) -> UInt64[np.ndarray, " images"]:
     """The signs of the 64 lowest frequencies of the cosine transform; the first, the mean, is always positive."""
     spectrum = _COSINES @ thumbnails.astype(np.float32) @ _COSINES.T
     bits = np.packbits(spectrum.reshape(-1, _LOW * _LOW) > 0, axis=1)
-    return bits.view(">u8").astype(np.uint64).reshape(-1)
+    hashes: UInt64[np.ndarray, " images"] = bits.view(">u8").reshape(-1).astype(np.uint64)
+    return hashes
 
 
 def mirrored(hashes: UInt64[np.ndarray, " images"]) -> UInt64[np.ndarray, " images"]:

@@ -25,32 +25,32 @@ def find_confusable_names(inventory: Inventory) -> Iterator[Finding]:
             Severity.ERROR,
             "auxiliary_name",
             both,
-            "of the target is the name of an auxiliary class too",
+            ("target name is", "target names are", "given to an auxiliary class too"),
             "take that class out of the auxiliary set: training on it as another class would be wrong labels",
         ),
         (
             Severity.NOTE,
             "same_name",
             [group for group in shared if group not in both],
-            "stands for several classes",
+            ("name stands", "names stand", "for several classes"),
             "labels tell them apart, tables show their ids",
         ),
         (
             Severity.NOTE,
             "alike_names",
             alike(names),
-            "differs from another in a hyphen, a plural or one letter",
+            ("pair of names differs", "pairs of names differ", "in a hyphen, a plural or one letter"),
             "check that these are two classes",
         ),
         (
             Severity.NOTE,
             "contained_names",
             contained(names),
-            "is part of another",
+            ("name is", "names are", "part of another"),
             "a search for the shorter finds the longer",
         ),
     )
-    for severity, kind, groups, what, remedy in findings:
+    for severity, kind, groups, (one, many, what), remedy in findings:
         if groups:
             cases = tuple(Case((), " and ".join(map(of, group))) for group in groups)
-            yield Finding(severity, kind, f"{counted(len(cases), 'name')} {what}", remedy, cases)
+            yield Finding(severity, kind, f"{counted(len(cases), one, many)} {what}", remedy, cases)
