@@ -1,8 +1,8 @@
 """Files to RGB images: upright, over white, 8 bits, the same for training, evaluation and prediction."""
 
+import io
 import warnings
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -32,7 +32,7 @@ class UnreadableImage(Exception):
 
 
 def decode_rgb(
-    path: str | Path, *, data: IO[bytes] | None = None, draft: int | None = None, max_pixels: int = 100_000_000
+    path: str | Path, *, data: bytes | None = None, draft: int | None = None, max_pixels: int = 100_000_000
 ) -> Image.Image:
     """Decode the first frame of a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM file.
 
@@ -53,7 +53,7 @@ def decode_rgb(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata
-            with Image.open(data or path, formats=FORMATS) as image:
+            with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise UnreadableImage(path, f"{image.width} x {image.height} pixels, limit {max_pixels}")
                 if draft:

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -99,7 +99,7 @@ class FactStore:
                 "remove the file, or set LT_EXTRAP_CACHE to a folder on a local disk where you may write",
             ) from error
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "FactStore":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,7 +169,7 @@ def look(path: str) -> Facts:
         return Facts(None, getattr(error, "strerror", None) or type(error).__name__, None)
     digest = hashlib.sha256(data).digest()
     try:
-        picture = decode_rgb(path, data=io.BytesIO(data), draft=2 * SIDE)
+        picture = decode_rgb(path, data=data, draft=2 * SIDE)
         return Facts(digest, None, _picture(data, picture))
     except UnreadableImage as error:
         return Facts(digest, error.reason.encode("utf-8", "backslashreplace").decode(), None)
