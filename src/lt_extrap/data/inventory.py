@@ -14,7 +14,6 @@ from lt_extrap.errors import DataError
 
 AUXILIARY = np.int64(1) << 40  # added to an auxiliary id, so that it is no label of the target
 EVALUATION = ("val", "test")
-_MOST = 1_000_000  # classes without names: a label beyond is a slip of the pen
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +103,7 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
             lists[split] = read_list(file)
         except DataError as error:
             refused.append((split, error))
-    ids, names = numbered(min(int(lists["train"].labels.max()) + 1, _MOST) if "train" in lists else 0)
+    ids, names = numbered(_classes(lists["train"]) if "train" in lists else 0)
     if target.names:
         files["names"] = place.lists / target.names.partition(":")[0]
         try:
@@ -113,7 +112,7 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
             refused.append(("names", error))
     auxiliary_names: tuple[str, ...] = ()
     if isinstance(auxiliary, AuxiliaryClasses) and "auxiliary" in lists:
-        _, auxiliary_names = numbered(min(int(lists["auxiliary"].labels.max()) + 1, _MOST))
+        _, auxiliary_names = numbered(_classes(lists["auxiliary"]))
         if auxiliary.names:
             try:
                 _, auxiliary_names = read_names(place.root, auxiliary.names)
@@ -144,3 +143,8 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
         left_out=left_out,
         refused=tuple(refused),
     )
+
+
+def _classes(index: SampleIndex) -> int:
+    """How many classes there are where they have no names; more than images is a slip of the pen."""
+    return min(int(index.labels.max()) + 1, len(index))

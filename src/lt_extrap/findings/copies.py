@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
 from lt_extrap.data.duplicates import AGREEMENT, SIDE, agreement, mirrored, near_pairs
 from lt_extrap.data.facts import FactStore
@@ -114,7 +114,7 @@ def _groups(keys: Int64[np.ndarray, " rows"]) -> list[Int64[np.ndarray, " group"
 
 
 def _joined(
-    pictures: Pictures, hashes: Int64[np.ndarray, " hashed"], files: Sequence[str], store: FactStore, *, mirror: bool
+    pictures: Pictures, hashes: UInt64[np.ndarray, " hashed"], files: Sequence[str], store: FactStore, *, mirror: bool
 ) -> Int64[np.ndarray, " hashed"]:
     """For each hashed picture the first of those that it is a copy of, directly or by others."""
 

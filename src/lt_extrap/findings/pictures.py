@@ -19,17 +19,17 @@ _HASHED = 4096  # thumbnails hashed together
 
 # Kind: how much it matters, what is said of such images, what to do.
 _ODDITIES = {
-    "blank": (Severity.WARNING, "show one even colour", "look at them: a placeholder of a web site, as a rule"),
-    "tiny": (Severity.WARNING, "are tiny", "look at them: thumbnails or icons, as a rule"),
-    "long": (Severity.NOTE, "are very long or very high", "crops show little of them"),
-    "suffix": (Severity.NOTE, "are of another format than their name says", "they are read by their content"),
-    "animated": (Severity.NOTE, "have further frames", "the first is used"),
-    "turned": (Severity.NOTE, "lie on their side or head (EXIF)", "they are turned upright"),
-    "alpha": (Severity.NOTE, "have transparent pixels", "these show white"),
-    "palette": (Severity.NOTE, "have a palette", "they become RGB"),
-    "cmyk": (Severity.NOTE, "are CMYK", "they become RGB, without their colour profile"),
-    "deep": (Severity.NOTE, "have 16 bits a channel", "they are scaled to 8"),
-    "gray": (Severity.NOTE, "are gray", "if that goes with a class, it can be learned instead of the class"),
+    "blank": (Severity.WARNING, "of one even colour", "look at them: a placeholder of a web site, as a rule"),
+    "tiny": (Severity.WARNING, "of tiny size", "look at them: thumbnails or icons, as a rule"),
+    "long": (Severity.NOTE, "of extreme shape", "crops show little of them"),
+    "suffix": (Severity.NOTE, "in another format than the name says", "they are read by their content"),
+    "animated": (Severity.NOTE, "with further frames", "the first is used"),
+    "turned": (Severity.NOTE, "to be turned upright (EXIF)", "that is done"),
+    "alpha": (Severity.NOTE, "with transparent pixels", "these show white"),
+    "palette": (Severity.NOTE, "with a palette", "they become RGB"),
+    "cmyk": (Severity.NOTE, "in CMYK", "they become RGB, without their colour profile"),
+    "deep": (Severity.NOTE, "with 16 bits a channel", "they are scaled to 8"),
+    "gray": (Severity.NOTE, "without colour", "if that goes with a class, it can be learned instead of the class"),
 }
 
 
