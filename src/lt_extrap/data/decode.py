@@ -1,5 +1,6 @@
 """Files to RGB images: upright, over white, 8 bits, the same for training, evaluation and prediction."""
 
+import io
 import warnings
 from pathlib import Path
 
@@ -30,7 +31,9 @@ class UnreadableImage(Exception):
         return f"{self.path}: {self.reason}"
 
 
-def decode_rgb(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Image:
+def decode_rgb(
+    path: str | Path, *, data: bytes | None = None, draft: int | None = None, max_pixels: int = 100_000_000
+) -> Image.Image:
     """Decode the first frame of a JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF or PPM file.
 
     The EXIF orientation is applied; palette, grey and CMYK become RGB; transparent pixels show white;
@@ -38,6 +41,9 @@ def decode_rgb(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Imag
 
     Args:
         path: the file.
+        data: its content, where it has been read already.
+        draft: decode a JPEG at 1/2, 1/4 or 1/8 of its size, the smallest at which no side is shorter than this. It
+            is faster; the whole stream is read all the same, so a cut file is found.
         max_pixels: limit of width x height, checked before pixels are decoded: 17 kB of PNG can be 144
             megapixels.
 
@@ -47,9 +53,11 @@ def decode_rgb(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Imag
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise UnreadableImage(path, f"{image.width} x {image.height} pixels, limit {max_pixels}")
+                if draft:
+                    image.draft(None, (draft, draft))
                 image.load()
                 return _upright(_rgb(image), orientation=_orientation(image))
     except UnreadableImage:

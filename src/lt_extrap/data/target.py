@@ -250,7 +250,7 @@ def usable(
         DataError: `exclude` cannot be read, or an image is not there and `skip_missing` is off.
     """
     if exclude is not None:
-        unwanted = _read_paths(exclude)
+        unwanted = read_paths(exclude)
         index = index.select(np.array([i for i in range(len(index)) if index.path(i) not in unwanted], np.int64))
     if not skip_missing:
         check_images(index, images, file, package)
@@ -273,7 +273,12 @@ def _json_names(content: Any) -> list[dict[str, Any]]:
     return [place[label] for label in range(len(entries))]
 
 
-def _read_paths(file: Path) -> frozenset[str]:
+def read_paths(file: Path) -> frozenset[str]:
+    """The paths of a file, one a line.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:

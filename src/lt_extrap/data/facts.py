@@ -1,0 +1,269 @@
+"""What is found about images, kept in SQLite, so that a check that was ended goes on where it was.
+
+Files are looked at by worker processes. A worker that dies, of a hostile file or a lack of memory, costs nothing but
+the image that it died of, which is named.
+"""
+
+import hashlib
+import io
+import os
+import signal
+import sqlite3
+import stat
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb
+from lt_extrap.data.duplicates import SIDE
+from lt_extrap.errors import DataError
+
+FORMAT = 1  # of the store: raise it when facts are found in another way
+DIED = "the process that decoded it died (a crash of the decoder, or no memory left)"
+_CHUNK = 16  # images that a worker takes at once
+_GRAY = 8  # largest difference between the channels of a gray picture: JPEG rounds
+
+
+class Picture(NamedTuple):
+    """An image that can be read.
+
+    Attributes:
+        format, mode: Pillow's names, such as JPEG and RGB.
+        bits: of a channel, as stored.
+        width, height: pixels, as stored.
+        orientation: EXIF orientation, 1 = upright.
+        alpha: whether pixels may be transparent.
+        animated: whether further frames follow the first.
+        gray: whether it shows no colour.
+        deviation: standard deviation of its gray values, 0..127.5.
+        thumbnail: gray, 32 x 32 bytes.
+    """
+
+    format: str
+    mode: str
+    bits: int
+    width: int
+    height: int
+    orientation: int
+    alpha: bool
+    animated: bool
+    gray: bool
+    deviation: float
+    thumbnail: bytes
+
+
+class Facts(NamedTuple):
+    """What was found about a file.
+
+    Attributes:
+        sha256: of its bytes; None where these could not be read, or nobody survived it.
+        reason: why it is no image; None if it is one.
+        picture: the image; None if it is none.
+    """
+
+    sha256: bytes | None
+    reason: str | None
+    picture: Picture | None
+
+
+_COLUMNS = ("path", "size", "mtime_ns", "sha256", "reason", *Picture._fields)
+
+
+class FactStore:
+    """Facts by absolute path, size and time of a file. Everything that was put in survives a kill.
+
+    Raises:
+        DataError: the file cannot be written, or is no such store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=60)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute(f"CREATE TABLE IF NOT EXISTS images ({', '.join(_COLUMNS)}, PRIMARY KEY (path))")
+        except (OSError, sqlite3.Error) as error:
+            raise DataError(
+                f"a store of what was found about images in {path}",
+                str(error),
+                "remove the file, or set LT_EXTRAP_CACHE to a folder on a local disk where you may write",
+            ) from error
+
+    def __enter__(self) -> "FactStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def knows(self, path: str, status: os.stat_result) -> bool:
+        """Whether this very file has been looked at. What could not be read is looked at again."""
+        wanted = "SELECT 1 FROM images WHERE path = ? AND size = ? AND mtime_ns = ? AND sha256 IS NOT NULL"
+        row = self._connection.execute(wanted, (path, status.st_size, status.st_mtime_ns)).fetchone()
+        return row is not None
+
+    def put(self, found: Sequence[tuple[str, os.stat_result, Facts]]) -> None:
+        """Keep some facts, all or none."""
+        rows = [
+            (path, status.st_size, status.st_mtime_ns, *facts[:2], *(facts.picture or [None] * len(Picture._fields)))
+            for path, status, facts in found
+        ]
+        with self._connection:
+            self._connection.executemany(f"REPLACE INTO images VALUES ({', '.join('?' * len(_COLUMNS))})", rows)
+
+    def get(self, path: str) -> Facts:
+        """What was found about a file. Raises KeyError if nobody has looked at it."""
+        row = self._connection.execute("SELECT * FROM images WHERE path = ?", (path,)).fetchone()
+        if row is None:
+            raise KeyError(path)
+        _, _, _, sha256, reason, *picture = row
+        return Facts(sha256, reason, None if reason is not None else Picture(*picture))
+
+
+def survey(files: Sequence[str], store: FactStore, *, workers: int, report: Callable[[int, int], object]) -> list[int]:
+    """Look at every file that is new or has changed, and keep what is found.
+
+    Args:
+        files: absolute paths.
+        store: is given the facts, chunk by chunk.
+        workers: processes; 0 = this one.
+        report: is told how many files of how many are done, again and again.
+
+    Returns:
+        Positions of the files that are not there.
+    """
+    missing, new = [], dict[str, os.stat_result]()
+    for position, file in enumerate(files):
+        try:
+            status = os.stat(file)  # noqa: PTH116
+        except (OSError, ValueError):
+            missing.append(position)
+            continue
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
+            missing.append(position)
+        elif not store.knows(file, status):
+            new[file] = status
+    done = len(files) - len(missing) - len(new)
+    with closing(_look_at_all(list(new), workers)) as found:
+        for chunk in found:
+            store.put([(file, new[file], facts) for file, facts in chunk])
+            done += len(chunk)
+            report(done, len(files) - len(missing))
+    return missing
+
+
+def look(path: str) -> Facts:
+    """Read a file once, hash it and decode it."""
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, MemoryError) as error:
+        return Facts(None, getattr(error, "strerror", None) or type(error).__name__, None)
+    digest = hashlib.sha256(data).digest()
+    try:
+        picture = decode_rgb(path, data=data, draft=2 * SIDE)
+        return Facts(digest, None, _picture(data, picture))
+    except UnreadableImage as error:
+        return Facts(digest, error.reason.encode("utf-8", "backslashreplace").decode(), None)
+
+
+def _picture(data: bytes, decoded: Image.Image) -> Picture:
+    small = decoded.reduce(max(1, min(decoded.size) // (2 * SIDE)))
+    pixels = np.asarray(small).astype(np.int16)
+    gray = small.convert("L")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in decode_rgb, which has taken this file
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return Picture(
+                format="JPEG" if image.format == "MPO" else str(image.format),
+                mode=image.mode,
+                bits=16 if image.mode[0] in "IF" or (image.format == "PNG" and data[24] == 16) else 8,
+                width=image.width,
+                height=image.height,
+                orientation=_orientation(image),
+                alpha=image.has_transparency_data,
+                animated=_animated(image),
+                gray=bool(np.ptp(pixels, axis=2).max() <= _GRAY),
+                deviation=float(np.asarray(gray).std()),
+                thumbnail=gray.resize((SIDE, SIDE), Image.Resampling.BILINEAR).tobytes(),
+            )
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged block
+        return 1
+
+
+def _animated(image: Image.Image) -> bool:
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except Exception:  # the first frame is whole, the second may be anything
+        return True
+
+
+_Found = list[tuple[str, Facts]]
+
+
+def _look_at_all(paths: Sequence[str], workers: int) -> Generator[_Found, None, None]:
+    chunks = iter([paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)])
+    if workers == 0:
+        yield from map(_look_at, chunks)
+        return
+    while suspects := (yield from _look_together(chunks, workers)):
+        for path in suspects:
+            if (yield from _look_together(iter([[path]]), 1)):
+                yield [(path, Facts(None, DIED, None))]
+
+
+def _look_together(chunks: Iterator[Sequence[str]], workers: int) -> Generator[_Found, None, list[str]]:
+    """Look at chunks side by side.
+
+    Returns:
+        If a worker died, the images that it may have died of; chunks that nobody had begun are left.
+    """
+    running: dict[Future[_Found], Sequence[str]] = {}
+    begun: list[Sequence[str]] = []
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_begin)
+    try:
+        while True:
+            while len(running) < 2 * workers and (chunk := next(chunks, None)) is not None:
+                begun.append(chunk)
+                running[pool.submit(_look_at, chunk)] = chunk
+            if not running:
+                return []
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                found = future.result()
+                begun.remove(running.pop(future))
+                yield found
+    except BrokenProcessPool:
+        return [path for chunk in begun for path in chunk]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _look_at(paths: Sequence[str]) -> _Found:
+    return [(path, look(path)) for path in paths]
+
+
+def _begin() -> None:
+    """In a worker: leave signals of the terminal to the parent, and end when that has ended in whatever way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
