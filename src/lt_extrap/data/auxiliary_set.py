@@ -12,6 +12,7 @@ from lt_extrap.config import AuxiliaryFiles
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.pairs import Pairs, check_ids, read_pairs
 from lt_extrap.data.place import Place
+from lt_extrap.data.spelling import plain
 from lt_extrap.data.stored.reader import StoredSet, leading_out, read_set
 from lt_extrap.data.stored.schema import MANIFEST, PAIRS, PairRecord, is_wnid
 from lt_extrap.data.target import ClassTable, TargetSet, check_labels, numbered, read_names, usable
@@ -70,6 +71,27 @@ def read_labels(files: AuxiliaryFiles, place: Place) -> Int32[np.ndarray, " imag
     return read_list(place.root / files.train).labels
 
 
+def read_folder(files: AuxiliaryFiles, place: Place) -> tuple[StoredSet, Path]:
+    """Read the folder of a set, and find where the paths of its images start.
+
+    Raises:
+        DataError: it is no set, or a link leads out of it.
+    """
+    assert files.folder is not None
+    folder = set_folder(files.folder, place)
+    stored = read_set(folder)
+    if files.images:  # a folder of the user's own: links in it are theirs
+        return stored, (place.root / Path(files.images).expanduser()).resolve()
+    images = folder.resolve()
+    if outside := list(leading_out(stored.index, images)):
+        raise DataError(
+            f"an auxiliary set whose images are in its folder {folder}",
+            f"{len(outside)} that links lead out of it: {some([stored.index.path(i) for i in outside])}",
+            "do not use it; a set has no reason to read other files",
+        )
+    return stored, images
+
+
 def set_folder(folder: str, place: Place) -> Path:
     """Where the folder of a set is."""
     return place.root / Path(folder).expanduser()
@@ -82,24 +104,19 @@ def disagreements(pairs: tuple[PairRecord, ...], classes: ClassTable) -> list[st
     return [
         f"target {target} ({name}), which is {name_of.get(target, 'no id')} here"
         for target, name in named.items()
-        if target not in name_of or spelling(name_of[target]) != spelling(name)
+        if target not in name_of or plain(name_of[target]) != plain(name)
     ]
 
 
 def target_classes(names: Sequence[str], ids: Sequence[str | None], classes: ClassTable) -> Iterator[str]:
     """Auxiliary classes that are target classes, by name or by WordNet id, a line each."""
-    label_of_name = {spelling(name): label for label, name in enumerate(classes.names)}
+    label_of_name = {plain(name): label for label, name in enumerate(classes.names)}
     label_of_id = {id_: label for label, id_ in enumerate(classes.ids) if is_wnid(id_)}
     for aux, (name, id_) in enumerate(zip(names, ids, strict=True)):
-        if (label := label_of_name.get(spelling(name))) is not None:
+        if (label := label_of_name.get(plain(name))) is not None:
             yield f"auxiliary class {aux} is called {name!r}, as is target class {label}"
         elif id_ in label_of_id:
             yield f"auxiliary class {aux} is {id_}, as is target class {label_of_id[id_]}"
-
-
-def spelling(name: str) -> str:
-    """A name without what does not tell names apart: case, underscores, repeated blanks."""
-    return " ".join(name.replace("_", " ").casefold().split())
 
 
 def _from_lists(files: AuxiliaryFiles, target: TargetSet) -> AuxiliarySet:
@@ -120,25 +137,14 @@ def _from_lists(files: AuxiliaryFiles, target: TargetSet) -> AuxiliarySet:
 def _from_folder(files: AuxiliaryFiles, target: TargetSet) -> AuxiliarySet:
     assert files.folder is not None
     folder = set_folder(files.folder, target.place)
-    stored = read_set(folder)
-    file = folder / MANIFEST
-    if files.images:  # a folder of the user's own: links in it are theirs
-        images = (target.place.root / Path(files.images).expanduser()).resolve()
-    else:
-        images = folder.resolve()
-        if outside := list(leading_out(stored.index, images)):
-            raise DataError(
-                f"an auxiliary set whose images are in its folder {folder}",
-                f"{len(outside)} that links lead out of it: {some([stored.index.path(i) for i in outside])}",
-                "do not use it; a set has no reason to read other files",
-            )
+    stored, images = read_folder(files, target.place)
     return AuxiliarySet(
         index=stored.index.below(images),
         images=images,
         names=tuple(made.name for made in stored.classes),
         ids=tuple(made.wnid or str(made.aux) for made in stored.classes),
         pairs=_pairs(stored, target.classes, folder) if stored.pairs else None,
-        file=file,
+        file=folder / MANIFEST,
     )
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int8, Int64
 
-from lt_extrap.config import AuxiliaryClasses, NoAuxiliary, Target, TargetExtra
+from lt_extrap.config import AuxiliaryClasses, NoAuxiliary, OfficialTarget, Target, TargetExtra
+from lt_extrap.data.auxiliary_set import read_folder, set_folder
+from lt_extrap.data.layout import laid_out
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.place import Place, find_place
-from lt_extrap.data.target import numbered, read_names, read_paths
+from lt_extrap.data.target import by_label, numbered, read_names, read_paths
 from lt_extrap.errors import DataError
 
 AUXILIARY = np.int64(1) << 40  # added to an auxiliary id, so that it is no label of the target
@@ -31,6 +33,7 @@ class Inventory:
         split: of each row.
         counts: rows of each target class in the training list, with those of `target.exclude`.
         left_out: rows that `target.exclude` leaves out.
+        package: the archives that the lists were made for, where that is known.
         refused: what could not be read at all: split or `names`, and the error.
     """
 
@@ -44,6 +47,7 @@ class Inventory:
     split: Int8[np.ndarray, " rows"]
     counts: Int64[np.ndarray, " target"]
     left_out: int
+    package: str | None
     refused: tuple[tuple[str, DataError], ...]
 
     def named(self, *splits: str) -> Bool[np.ndarray, " rows"]:
@@ -109,10 +113,19 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
         files["names"] = place.lists / target.names.partition(":")[0]
         try:
             ids, names = read_names(place.lists, target.names, ids=target.ids_in_names)
+            if isinstance(target, OfficialTarget) and "train" in lists:
+                ids, names = by_label(target, ids, names, lists["train"], files["train"])
         except DataError as error:
             refused.append(("names", error))
     auxiliary_names: tuple[str, ...] = ()
-    if isinstance(auxiliary, AuxiliaryClasses) and "auxiliary" in lists:
+    if isinstance(auxiliary, AuxiliaryClasses) and auxiliary.folder:
+        try:
+            stored, images = read_folder(auxiliary, place)
+            lists["auxiliary"], files["auxiliary"] = stored.index.below(images), set_folder(auxiliary.folder, place)
+            auxiliary_names = tuple(made.name for made in stored.classes)
+        except DataError as error:
+            refused.append(("auxiliary", error))
+    elif isinstance(auxiliary, AuxiliaryClasses) and "auxiliary" in lists:
         _, auxiliary_names = numbered(_classes(lists["auxiliary"]))
         if auxiliary.names:
             try:
@@ -126,7 +139,9 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
     unwanted = read_paths(place.root / Path(target.exclude).expanduser()) if target.exclude else frozenset()
     left_out = 0
     for split, index in lists.items():
-        if split not in EVALUATION and unwanted:
+        if split in EVALUATION:
+            lists[split] = laid_out(index, place.images)
+        elif unwanted:
             kept = np.array([row for row in range(len(index)) if index.path(row) not in unwanted], np.int64)
             left_out += len(index) - len(kept)
             lists[split] = index.select(kept)
@@ -142,6 +157,7 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
         split=np.repeat(np.arange(len(lists), dtype=np.int8), np.array([*map(len, lists.values())], np.int64)),
         counts=counts,
         left_out=left_out,
+        package=target.package if isinstance(target, OfficialTarget) else None,
         refused=tuple(refused),
     )
 

@@ -39,22 +39,29 @@ def check_images(index: SampleIndex, images: Path, file: Path, package: str | No
 def find_images(index: SampleIndex, images: Path, file: Path, package: str | None = None) -> SampleIndex:
     """The samples of a list under the paths where their images are; arguments as of `check_images`.
 
-    A published package has its validation images in one folder (ILSVRC2012: val/ILSVRC2012_val_00000001.JPEG), while
-    lists want them by class (val/n01440764/...). If no image is where the list says, and some are there with the class
-    folder left out, the whole list is read so, and a line says it. The layouts are never mixed.
+    Where they lie without their class folders (see `laid_out`), a line says it.
 
     Raises:
         DataError: an image is not there.
     """
-    found = index
-    if len(missing_rows(index, images)) == len(index):
-        flat = SampleIndex.of([_CLASS_FOLDER.sub("", path) for path in index.paths()], index.labels)
-        if not len(flat.duplicates()) and len(missing_rows(flat, images)) < len(flat):
-            found = flat
+    found = laid_out(index, images)
     check_images(found, images, file, package)
     if found is not index:
         print(f"{file.name}: the images lie without class folders, such as {images / found.path(0)}")
     return found
+
+
+def laid_out(index: SampleIndex, images: Path) -> SampleIndex:
+    """The samples of a list under the paths of the layout that is there.
+
+    A published package has its validation images in one folder (ILSVRC2012: val/ILSVRC2012_val_00000001.JPEG), while
+    lists want them by class (val/n01440764/...). If no image is where the list says, and some are there with the class
+    folder left out, the whole list is read so. The layouts are never mixed.
+    """
+    if len(missing_rows(index, images)) < len(index):
+        return index
+    flat = SampleIndex.of([_CLASS_FOLDER.sub("", path) for path in index.paths()], index.labels)
+    return flat if not len(flat.duplicates()) and len(missing_rows(flat, images)) < len(flat) else index
 
 
 def missing_rows(index: SampleIndex, images: Path) -> Int64[np.ndarray, " missing"]:

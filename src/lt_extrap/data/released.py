@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from lt_extrap.data.auxiliary_set import spelling
 from lt_extrap.data.images import suffixes
+from lt_extrap.data.spelling import plain
 from lt_extrap.data.stored.schema import ClassRecord, PairRecord, is_wnid
 from lt_extrap.data.target import ClassTable
 from lt_extrap.errors import DataError, some
@@ -124,12 +124,12 @@ def _described(wnids: Iterable[str], table: ClassTable) -> list[ClassRecord]:
 
     info: Any = ImageNetInfo("imagenet22k")
     known = set(info.label_names())
-    taken = {spelling(name) for name in table.names}
+    taken = {plain(name) for name in table.names}
     classes = []
     for aux, wnid in enumerate(wnids):
         lemmas = info.label_name_to_description(wnid).split(", ") if wnid in known else [wnid]
         gloss = info.label_name_to_description(wnid, detailed=True).partition(": ")[2] if wnid in known else None
-        name = f"{lemmas[0]} ({wnid})" if spelling(lemmas[0]) in taken else lemmas[0]
+        name = f"{lemmas[0]} ({wnid})" if plain(lemmas[0]) in taken else lemmas[0]
         classes.append(ClassRecord(aux, name, wnid, lemmas, gloss or None, PROPOSER))
     return classes
 

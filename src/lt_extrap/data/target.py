@@ -161,9 +161,7 @@ def read_lists(
             check_official(
                 target.official, counts, {split: len(index) for split, index in lists.items()}, files["train"]
             )
-        if target.names_by == "folder":
-            rows = rows_of_folders(full, ids, files["train"])
-            ids, names = tuple(ids[row] for row in rows), tuple(names[row] for row in rows)
+        ids, names = by_label(target, ids, names, full, files["train"])
         check_folders(full, ids, files["train"])
         if target.label_order == "name":
             order = order_by_name(names)
@@ -174,6 +172,20 @@ def read_lists(
         class_of,
         {split: index.with_labels(class_of[index.labels].astype(np.int32)) for split, index in lists.items()},
     )
+
+
+def by_label(
+    target: OfficialTarget, ids: tuple[str, ...], names: tuple[str, ...], train: SampleIndex, file: Path
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Ids and names as their file has them, put in the order of the labels.
+
+    Raises:
+        DataError: the folders of the training images, which give the order, are not ids each of one label.
+    """
+    if target.names_by == "label":
+        return ids, names
+    rows = rows_of_folders(train, ids, file)
+    return tuple(ids[row] for row in rows), tuple(names[row] for row in rows)
 
 
 def numbered(classes: int, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,22 +1,13 @@
 """What is wrong with lists: that they cannot be read, labels, classes without images, files that are not there."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
 from lt_extrap.data.inventory import Inventory
+from lt_extrap.data.layout import why_missing
 from lt_extrap.findings.finding import Case, Finding, Severity, counted, of_rows
-
-
-def why_missing(root: Path, paths: Sequence[str]) -> str:
-    """The likely cause of files that are not there: what to look at first."""
-    first = Path(paths[0]).parts[0]
-    if (root / first).exists():
-        return f"{root / first} is there, and these files are not: an archive unpacked in part, or another version"
-    inside = sorted(path.name for path in root.iterdir())[:5]
-    return f"no {first} in {root}, which holds {', '.join(inside) or 'nothing'}: correct target.root or target.images"
 
 
 def find_list_faults(inventory: Inventory, missing: Sequence[int], *, allow_empty: bool) -> Iterator[Finding]:
@@ -92,13 +83,12 @@ def _missing(inventory: Inventory, missing: Sequence[int]) -> Iterator[Finding]:
     for split in inventory.splits:
         rows = np.flatnonzero(absent & inventory.named(split))
         if len(rows):
-            paths = [inventory.rows.path(row) for row in rows]
             yield Finding(
                 Severity.ERROR,
                 "missing",
                 f"{len(rows):,} of {counted(int(inventory.named(split).sum()), 'image')} of the {split} list are not "
                 f"below {inventory.place.images}",
-                why_missing(inventory.place.images, paths),
+                why_missing(inventory.rows.select(rows), inventory.place.images, inventory.package),
                 of_rows(inventory, rows.tolist()),
             )
 
