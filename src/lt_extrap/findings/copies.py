@@ -15,6 +15,8 @@ from lt_extrap.findings.pictures import Pictures
 
 _VERIFIED = 1024  # pairs whose thumbnails are compared together
 
+_Group = Int64[np.ndarray, "_"]  # rows of copies of one picture; groups differ in size
+
 _ERROR, _WARNING, _NOTE = Severity
 _HOW = {"identical": "the same file", "near": "the same picture, in other bytes", "mirror": "mirror images"}
 
@@ -72,7 +74,7 @@ def find_copies(inventory: Inventory, pictures: Pictures, files: Sequence[str], 
     return found
 
 
-def _judge(inventory: Inventory, kind: str, groups: Sequence[Int64[np.ndarray, " rows"]], found: Copies) -> None:
+def _judge(inventory: Inventory, kind: str, groups: Sequence[_Group], found: Copies) -> None:
     cases: dict[str, list[Case]] = {name: [] for name in _CASES}
     evaluated = inventory.evaluated
     for rows in groups:
@@ -91,7 +93,7 @@ def _judge(inventory: Inventory, kind: str, groups: Sequence[Int64[np.ndarray, "
             found.findings.append(Finding(severity, f"{kind}_{name}", summary, remedy, tuple(cases[name])))
 
 
-def _names(inventory: Inventory, rows: Int64[np.ndarray, " rows"]) -> set[str]:
+def _names(inventory: Inventory, rows: _Group) -> set[str]:
     """Which cases the copies of one picture are."""
     splits = {inventory.splits[number] for number in inventory.split[rows]}
     trained, val, test = bool(splits - {"val", "test"}), "val" in splits, "test" in splits
@@ -106,7 +108,7 @@ def _names(inventory: Inventory, rows: Int64[np.ndarray, " rows"]) -> set[str]:
     return found or ({"within"} if several else set())
 
 
-def _groups(keys: Int64[np.ndarray, " rows"]) -> list[Int64[np.ndarray, " group"]]:
+def _groups(keys: Int64[np.ndarray, " rows"]) -> list[_Group]:
     """The rows that share a key, where there are several; by their first row."""
     order = np.argsort(keys, kind="stable")
     edges = np.flatnonzero(np.diff(keys[order])) + 1
