@@ -162,7 +162,7 @@ def test_a_wrong_root_is_told_once_a_list(tree):
     found = tree.kinds()
     assert set(found) == {"missing"}
     assert len(found["missing"].cases) == 12
-    assert f"no train in {tree.root}, which holds" in found["missing"].remedy
+    assert f"there is {tree.root} with" in found["missing"].remedy
 
 
 def copy(tree, source, split, path, label):

@@ -93,6 +93,7 @@ def test_the_retrained_classifier(run, capsys):
         train(other, run / "other")
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(run, tmp_path):
     """Gloo; 53 test images over two processes: the shares differ by one."""
     target = load_target(runs.load(run).config.target)

@@ -182,6 +182,7 @@ def test_a_device_that_is_not_there_is_named(convnet_run, photos, tmp_path, devi
         predict(config)
 
 
+@pytest.mark.slow
 def test_the_command_line(convnet_run, photos, tmp_path):
     words = (f"run={convnet_run}", f"images={photos}", "output=labels", "top=1", "workers=0")
     result = run("lt_extrap.predict", *words, cwd=tmp_path)
