@@ -103,6 +103,16 @@ def test_the_batching_changes_no_bit(evaluation, cuts):
         assert torch.equal(value.nan_to_num(-1), parts.compute()[name].nan_to_num(-1)), name
 
 
+def test_the_auxiliary_share_is_the_same_in_any_batch():
+    logits = torch.randn(1000, 6, generator=torch.Generator().manual_seed(0)) * 3
+    label = torch.zeros(1000, dtype=torch.int64)
+    one, many = LongTailMetrics([FEW] * 4), LongTailMetrics([FEW] * 4)
+    one.update(logits, label)
+    for row in range(1000):
+        many.update(logits[row : row + 1], label[row : row + 1])
+    assert one.auxiliary == many.auxiliary
+
+
 def test_it_agrees_with_torchmetrics():
     torch.manual_seed(0)
     label = torch.cat([torch.arange(12), torch.randint(12, (600,))])

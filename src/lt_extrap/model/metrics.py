@@ -88,7 +88,9 @@ class LongTailMetrics(torchmetrics.Metric):
         place = (confidence * _BINS // _ONE).clamp(max=_BINS - 1)  # full confidence is in the last bin
         self.bin_correct = self.bin_correct + _sums(correct, place, _BINS)
         self.bin_confidence = self.bin_confidence + _sums(confidence, place, _BINS)
-        self.auxiliary = self.auxiliary + _fixed_point(torch.sigmoid(auxiliary_mass - target_mass)).sum()
+        # Not the sigmoid of the difference: its last bit depends on the place of an image within its batch.
+        share = (auxiliary_mass - logits.logsumexp(dim=1)).exp()
+        self.auxiliary = self.auxiliary + _fixed_point(share).sum()
         self.pairs.append(label * num_target + prediction)
 
     def compute(self) -> dict[str, Float32[Tensor, ""]]:
