@@ -88,7 +88,8 @@ def _missing(inventory: Inventory, missing: Sequence[int]) -> Iterator[Finding]:
                 "missing",
                 f"{len(rows):,} of {counted(int(inventory.named(split).sum()), 'image')} of the {split} list are not "
                 f"below {inventory.place.images}",
-                why_missing(inventory.rows.select(rows), inventory.place.images, inventory.package),
+                why_missing(inventory.rows.select(rows), inventory.place.images, inventory.package)
+                + "; correct target.images, or the list",
                 of_rows(inventory, rows.tolist()),
             )
 
