@@ -209,6 +209,15 @@ def test_names_in_another_order_than_the_labels_are_refused(tmp_path):
         read(scenes(tmp_path, WRONG, "target.names_by=label"))
 
 
+def test_a_test_list_of_another_order_is_refused(tmp_path):
+    """Its classes would be tested under each other's labels."""
+    target = scenes(tmp_path, RIGHT)
+    (tmp_path / "Places_LT_test.txt").write_text("val/desert_road/2.jpg 1\nval/desert-sand/2.jpg 0\n")
+    with pytest.raises(DataError, match=r"class folders in .*Places_LT_test\.txt") as error:
+        read(target)
+    assert "in the folder desert-sand" in error.value.found
+
+
 def test_missing_photographs_name_the_package(tmp_path):
     """Field report A18: the lists want the small images; what lies there is the high resolution's layout."""
     (tmp_path / "data_large" / "d" / "desert" / "sand").mkdir(parents=True)
