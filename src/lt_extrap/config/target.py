@@ -140,7 +140,7 @@ class OfficialTarget(Target):
 
 @dataclass
 class EmbeddedTarget(Target):
-    """The embedded world: images made on this machine, written once to the cache; it has neither root nor images of yours.
+    """The embedded world: images made on this machine, written once to the cache. It has no root.
 
     Attributes:
         world: fields of `lt_extrap.data.embedded.World`, which checks them.

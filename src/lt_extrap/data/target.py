@@ -152,7 +152,7 @@ def read_lists(
     ids, names = (
         read_names(root, target.names, ids=target.ids_in_names)
         if target.names
-        else numbered_classes(full, files["train"])
+        else numbered(unnamed(full, files["train"]))
     )
     for split, index in lists.items():
         check_labels(index, len(names), files[split], "class names")
@@ -191,8 +191,8 @@ def by_label(
     return tuple(ids[row] for row in rows), tuple(names[row] for row in rows)
 
 
-def numbered_classes(index: SampleIndex, file: Path, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Ids and names of classes that have none: their numbers, up to the largest label of a list.
+def unnamed(index: SampleIndex, file: Path) -> int:
+    """The number of classes of a list that has no names: one more than its largest label.
 
     Raises:
         DataError: a label is so large that a million classes would have no image.
@@ -204,6 +204,11 @@ def numbered_classes(index: SampleIndex, file: Path, prefix: str = "") -> tuple[
             f"the label {classes - 1} of {index.path(int(index.labels.argmax()))}, in a list of {len(index):,} images",
             "number the classes from 0 on, or give their names",
         )
+    return classes
+
+
+def numbered(classes: int, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Ids and names of classes that have none: their numbers."""
     return tuple(str(i) for i in range(classes)), tuple(f"{prefix}{i}" for i in range(classes))
 
 
