@@ -250,18 +250,19 @@ def test_missing_images_leave_the_prior_and_are_told_by_class(small, tmp_path, m
     auxiliary = read_list(target.place.root / "lists/aux_neighbor_train.txt")
     for index in (target.train, auxiliary):
         (target.place.images / index.path(3)).unlink()
+    (target.place.images / target.train.path(4)).unlink()
     skip = "data.on_unreadable=skip"
-    with pytest.raises(DataError, match="1 are not there"):
+    with pytest.raises(DataError, match="2 are not there"):
         train(small("component=neighbors"), tmp_path / "run")
     results = train(small("component=neighbors", skip), tmp_path / "run")
     label = int(target.train.labels[3])
-    assert results["left_out"] == {str(label): 1}
+    assert results["left_out"] == {str(label): 2}
     name = target.classes.names[label]
-    assert f"1 of the training list: {name} 1" in capsys.readouterr().out
+    assert f"2 of the training list: {name} 2" in capsys.readouterr().out
     config = small("component=neighbors", skip)
     less = load_target(config.target, skip_missing=True)
     training = build_training_set(config.auxiliary, less, seed=0, skip_missing=True)
-    assert training.counts[label] == target.classes.counts[label] - 1
+    assert training.counts[label] == target.classes.counts[label] - 2
     assert training.counts[len(target.classes) :].sum() == 9 * 20 - 1
     again = evaluate(EvaluateConfig(run=str(tmp_path / "run"), workers=0, trainer={"accelerator": "cpu"}))
     assert again["test"] == results["test"]

@@ -261,3 +261,13 @@ def test_files_keep_their_labels_where_classes_are_numbered_by_name(target, tmp_
     assert added[1].column.tolist() == [0, 1, 4]
     images = [np.bincount(of.column[of.index.labels], minlength=5).tolist() for of in added]
     assert images[1] == images[0][::-1] == [3, 30, 0, 0, 50]
+
+
+def test_further_images_that_are_excluded_are_not_shown(target, tmp_path):
+    (tmp_path / "extra.txt").write_text("".join(f"{name}.png 4\n" for name in "xyx"))
+    (tmp_path / "y.png").write_bytes(b"")
+    (tmp_path / "exclude.txt").write_text("y.png\n")
+    excluding = load_target(Target(root=str(tmp_path), train="train.txt", test="test.txt", exclude="exclude.txt"))
+    extra = TargetExtra(train="extra.txt", images_per_epoch=2)
+    assert list(add_target_images(extra, target).index.paths()) == ["x.png", "y.png", "x.png"]
+    assert list(add_target_images(extra, excluding).index.paths()) == ["x.png", "x.png"]
