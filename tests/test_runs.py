@@ -27,6 +27,7 @@ from lt_extrap.runs import claim, load, locked, run_folder, write_json
         ),
         (["target.official=null", "target.official.test=6", "target.package=x"], "default-seed+0"),
         (["target.label_order=name"], "target.label_order+name-seed+0"),
+        (["target.split_seed=1", "target.val_fraction=.2"], "target.split_seed+1-target.val_fraction+0.2-seed+0"),
         (["recipe.clip=3", "component=silencing", "recipe.clip=2"], "component+silencing-recipe.clip+2-seed+0"),
         (["recipe.clip=2", "component=silencing"], "component+silencing-recipe.clip+2-seed+0"),
         (["loss.lambda_s=.1"], "loss.lambda_s+0.1-seed+0"),
@@ -165,13 +166,15 @@ def test_a_configuration_comes_back_from_its_record(tmp_path, small, lists, comp
 
 
 def test_a_folder_has_one_process(tmp_path):
+    """The other process has the lock alone: to import what a run needs would take seconds."""
     with locked(tmp_path / "run"):
-        program = "import sys, pathlib\nfrom lt_extrap.runs import locked\n"
-        program += "with locked(pathlib.Path(sys.argv[1])): print('in')"
-        other = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / "run")], capture_output=True, text=True, check=False
-        )
-        assert "another process" in other.stderr
-        assert "in\n" not in other.stdout
+        lock = next((tmp_path / "run").iterdir())
+    program = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]):\n    print('in', flush=True)\n    input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program, str(lock)], stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(RunError, match="another process"), locked(tmp_path / "run"):
+            pass
+        other.communicate("\n")
     with locked(tmp_path / "run"):
         pass

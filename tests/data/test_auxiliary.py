@@ -245,19 +245,30 @@ def test_pairs_file_is_missing(tmp_path):
 
 
 def test_files_keep_their_labels_where_classes_are_numbered_by_name(target, tmp_path):
-    (tmp_path / "classes.txt").write_text("e\nd\nc\nb\na\n")
+    (tmp_path / "classes.txt").write_text("b\nc\na\ne\nd\n")
     by_name = load_target(
         OfficialTarget(
             root=str(tmp_path), train="train.txt", test="test.txt", names="classes.txt", package="", label_order="name"
         )
     )
+    class_of = [1, 2, 0, 4, 3]  # three in a circle: there and back are not the same
     ratio = {"sampling_ratio": [1.0, 2.0, 3.0]}  # another number of pairs for each group
     pairs = [proposed(add_classes(classes(**ratio), of, seed=0).pairs) for of in (target, by_name)]
-    assert pairs[1] == {(4 - t, a) for t, a in pairs[0]}
+    assert pairs[1] == {(class_of[t], a) for t, a in pairs[0]}
     assert len(pairs[0]) == 11
     extra = TargetExtra(train="extra.txt", shots=["many", "few"], images_per_epoch=60)
     added = [add_target_images(extra, of) for of in (target, by_name)]
     assert added[0].column.tolist() == [0, 3, 4]
-    assert added[1].column.tolist() == [0, 1, 4]
+    assert added[1].column.tolist() == [1, 3, 4]
     images = [np.bincount(of.column[of.index.labels], minlength=5).tolist() for of in added]
-    assert images[1] == images[0][::-1] == [3, 30, 0, 0, 50]
+    assert images == [[50, 0, 0, 30, 3], [0, 50, 0, 3, 30]]
+
+
+def test_further_images_that_are_excluded_are_not_shown(target, tmp_path):
+    (tmp_path / "extra.txt").write_text("".join(f"{name}.png 4\n" for name in "xyx"))
+    (tmp_path / "y.png").write_bytes(b"")
+    (tmp_path / "exclude.txt").write_text("y.png\n")
+    excluding = load_target(Target(root=str(tmp_path), train="train.txt", test="test.txt", exclude="exclude.txt"))
+    extra = TargetExtra(train="extra.txt", images_per_epoch=2)
+    assert list(add_target_images(extra, target).index.paths()) == ["x.png", "y.png", "x.png"]
+    assert list(add_target_images(extra, excluding).index.paths()) == ["x.png", "x.png"]

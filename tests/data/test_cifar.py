@@ -215,6 +215,7 @@ def test_the_archive_alone_is_enough(make, source, tmp_path, empty_cache, monkey
     [
         ("absent", "not there, or damaged"),
         ("cut", "not there, or damaged"),
+        ("cut archive", "not there, or damaged"),  # which no download may mend: it was refused
         ("no network", "URLError"),
         ("not a folder", "FileExistsError"),
     ],
@@ -225,6 +226,9 @@ def test_a_source_that_is_not_whole_is_refused(make, source, tmp_path, empty_cac
         (root / "cifar-100-python").mkdir(parents=True)
         for file in (source / "cifar-100-python").iterdir():
             (root / "cifar-100-python" / file.name).write_bytes(file.read_bytes()[:-1])
+    if spoil == "cut archive":
+        root.mkdir()
+        (root / CIFAR100.filename).write_bytes(b"the first half of it")
     if spoil == "not a folder":
         root.write_text("")
     monkeypatch.setattr(CIFAR100, "url", f"http://127.0.0.1:1/{CIFAR100.filename}")  # nobody listens there

@@ -42,6 +42,12 @@ def test_the_folder_finds_the_name_whatever_its_place(ids):
     assert [ids[row] for row in rows] == list(IDS)
 
 
+def test_a_folder_an_image_is_told_at_once():
+    index = index_of([(f"{i}/{i}/a.jpg", 0) for i in range(100_000)])
+    with pytest.raises(DataError, match="label 0 in '0', .* and 99997 more"):
+        rows_of_folders(index, IDS, FILE)
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

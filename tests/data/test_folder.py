@@ -151,6 +151,16 @@ def test_further_images_are_not_those_of_the_classes(mine, keys, line):
     load_target(target(mine, **keys))
 
 
+@pytest.mark.parametrize("key", ["neighbors", "random"])
+def test_an_auxiliary_set_is_no_class(mine, key):
+    put(mine, "sets/near/images/a.jpg", "sets/near/images/b.jpg")
+    for folder in ("sets/near", str(mine / "sets/near"), "cat/../sets"):
+        with pytest.raises(DataError, match="2 of its images in the class sets: sets/near/images/a"):
+            load_target(target(mine, **{key: AuxiliaryFiles(folder=folder)}))
+    load_target(target(mine, **{key: AuxiliaryFiles(folder="../mine sets")}))
+    load_target(target(mine, **{key: AuxiliaryFiles(folder="sets/nea")}))
+
+
 def test_copies_stay_in_one_split(mine):
     for i in range(5, 12):
         (mine / f"cat/img {i}.jpg").write_bytes(b"one picture")
@@ -208,6 +218,10 @@ def test_the_metadata_of_an_imagefolder(tmp_path):
     loaded = load_target(target(tmp_path))
     assert sorted(paths(loaded.test)) == ["test/a0.png", "test/a1.png", "test/b0.png", "test/b1.png"]
     assert (len(loaded.train), len(loaded.val)) == (14, 2)
+    table = tmp_path / "train" / "metadata.csv"
+    table.write_text(f"{table.read_text()}\n../test/a0.png,b\n")
+    with pytest.raises(DataError, match=r"test/a0\.png"):
+        load_target(target(tmp_path))
     top = [f"{split}/{label}{i}.png,{label}" for split, count in rows.items() for label in "ab" for i in range(count)]
     for split in rows:
         (tmp_path / split / "metadata.csv").unlink()

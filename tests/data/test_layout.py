@@ -122,3 +122,12 @@ def test_the_cause_is_that_of_the_first_image_with_one(tmp_path):
     touch(tmp_path, "val/n1/there.jpg", "val/n1/2.jpg")
     said = why_missing(index_of(["val/n1/there.jpg", "val/n1/1.JPEG", "val/n1/2.JPEG"]), tmp_path)
     assert said == f"there is {tmp_path}/val/n1/2.jpg (another case or suffix)"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+@pytest.mark.parametrize("mode", [0o300, 0o000])
+def test_a_closed_folder_is_the_cause(tmp_path, mode):
+    (tmp_path / "a").mkdir(mode=mode)
+    said = why_missing(index_of(["a/1.jpg"]), tmp_path)
+    (tmp_path / "a").chmod(0o755)
+    assert said == f"{tmp_path}/a{'' if mode else '/1.jpg'}: Permission denied"

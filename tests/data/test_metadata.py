@@ -188,3 +188,8 @@ def test_metadata_without_file_names_or_labels_are_something_else(tmp_path):
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a cat"}\n')
     assert find_metadata(target(), tmp_path) == {}
     assert find_metadata(target(label_column="text"), tmp_path) == {"": tmp_path / "metadata.jsonl"}
+
+
+def test_a_caption_may_hold_what_only_python_takes_for_a_line_end(tmp_path):
+    file = write(tmp_path / "a.jsonl", ["path", "label", "caption"], [(*row, "two\u2028lines\x85") for row in ROWS])
+    assert [(path, label) for path, label, *_ in images(file)] == ROWS

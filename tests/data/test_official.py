@@ -84,7 +84,7 @@ def test_every_official_set_says_its_figures_and_package(name):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.text(max_size=4), min_size=1, max_size=30, unique=True))
+@given(st.lists(st.text("abAB019 éß😀", max_size=4), min_size=1, max_size=30, unique=True))
 def test_order_by_name_sorts_and_loses_nothing(names):
     order = order_by_name(names)
     assert [names[label] for label in order] == sorted(names)
@@ -207,6 +207,15 @@ def test_names_in_another_order_than_the_labels_are_refused(tmp_path):
     read(scenes(tmp_path, RIGHT, "target.names_by=label"))
     with pytest.raises(DataError, match="label 0, which is desert-sand by the class names"):
         read(scenes(tmp_path, WRONG, "target.names_by=label"))
+
+
+def test_a_test_list_of_another_order_is_refused(tmp_path):
+    """Its classes would be tested under each other's labels."""
+    target = scenes(tmp_path, RIGHT)
+    (tmp_path / "Places_LT_test.txt").write_text("val/desert_road/2.jpg 1\nval/desert-sand/2.jpg 0\n")
+    with pytest.raises(DataError, match=r"class folders in .*Places_LT_test\.txt") as error:
+        read(target)
+    assert "in the folder desert-sand" in error.value.found
 
 
 def test_missing_photographs_name_the_package(tmp_path):

@@ -91,3 +91,9 @@ def test_ties_are_the_smallest_that_hold(marks):
 
 def set_of(marks, i, j):
     return any(a is not None and a == b for a, b in zip(marks[i], marks[j], strict=True))
+
+
+def test_a_class_keeps_a_training_image():
+    assert assign(["a"] * 5, ["one"] * 5, fractions={"test": 0.6}, seed=0) == ["train"] * 5
+    splits = assign(["a"] * 6, [f"image {i}" for i in range(6)], fractions={"test": 0.5, "val": 0.49}, seed=0)
+    assert sorted(splits) == ["test"] * 3 + ["train"] + ["val"] * 2

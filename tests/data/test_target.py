@@ -1,3 +1,4 @@
+import os
 import tarfile
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import pytest
 from PIL import Image
 
 from lt_extrap.config import EmbeddedTarget, Target
-from lt_extrap.data.target import load_target, read_names
+from lt_extrap.data.archive import unpack
+from lt_extrap.data.target import load_target, read_names, read_paths
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model.shots import Shot
 
@@ -62,6 +64,9 @@ def test_what_is_excluded_is_not_trained_on_and_moves_no_shot(folder):
     assert (target.classes.counts.tolist(), target.left_out.tolist()) == ([2, 1], [1, 0])
     assert len(target.test) == 2  # never
     assert target.files["exclude"] == folder / "exclude.txt"  # part of the identity of a run
+    assert read_paths(folder / "exclude.txt") == {"a0.png", "t0.png"}
+    (folder / "exclude.txt").write_text("a\u20280.png\n", encoding="utf-8")
+    assert read_paths(folder / "exclude.txt") == {"a\u20280.png"}
     (folder / "exclude.txt").write_text("b0.png\n")
     with pytest.raises(DataError, match=r"none for 1 classes: 1 \(1\)"):
         load_target(lists(folder, exclude="exclude.txt"))
@@ -102,6 +107,20 @@ def test_archive_is_unpacked_once(folder, cache):
     assert {path.name for path in first.place.images.parent.iterdir() if path.name.startswith("tmp")} == set()
 
 
+def test_archives_of_one_size_and_second_are_told_apart(folder):
+    """Tars are of whole 10 kB: two that a script makes one after the other are easily alike."""
+    for name in ("a", "t"):
+        with tarfile.open(folder / f"{name}.tar", "w") as tar:
+            tar.add(folder / f"{name}0.png", f"{name}0.png")
+    os.utime(folder / "a.tar", ns=(0, 5))
+    os.utime(folder / "t.tar", ns=(0, 5))
+    assert [file.name for file in unpack(folder / "t.tar").iterdir()] == ["t0.png"]
+    assert [file.name for file in unpack(folder / "a.tar").iterdir()] == ["a0.png"]
+    (folder / "t.tar").replace(folder / "a.tar")
+    os.utime(folder / "a.tar", ns=(0, 6))
+    assert [file.name for file in unpack(folder / "a.tar").iterdir()] == ["t0.png"]
+
+
 def test_an_archive_cannot_write_elsewhere(folder):
     with tarfile.open(folder / "images.tar", "w") as tar:
         tar.add(folder / "a0.png", "../../out.png")
@@ -109,10 +128,11 @@ def test_an_archive_cannot_write_elsewhere(folder):
         load_target(lists(folder, archive="images.tar"))
 
 
-@pytest.mark.parametrize("text", ["cat\ndog\n", "\ufeffcat\r\ndog\r\n\r\n"])
+@pytest.mark.parametrize("text", ["c\u2028at\ndog\n", "\ufeffc\u2028at\r\ndog\r\n\r\n"])
 def test_names_from_text(folder, text):
+    """A name may hold what only Python takes for the end of a line."""
     (folder / "names.txt").write_text(text, encoding="utf-8", newline="")
-    assert read_names(folder, "names.txt") == (("0", "1"), ("cat", "dog"))
+    assert read_names(folder, "names.txt") == (("0", "1"), ("c\u2028at", "dog"))
 
 
 def test_names_from_json(folder):
@@ -168,3 +188,15 @@ def test_holes_are_an_error_unless_allowed(folder):
         load_target(lists(folder))
     target = load_target(lists(folder, allow_empty=True))
     assert target.classes.shots == [Shot.FEW, Shot.ZERO, Shot.FEW]
+
+
+def test_a_label_that_is_no_numbering_fills_no_memory(folder):
+    (folder / "train.txt").write_text("a0.png 0\nb0.png 2147483647\n")
+    with pytest.raises(DataError, match=r"the label 2147483647 of b0\.png, in a list of 2 images"):
+        load_target(lists(folder, allow_empty=True))
+
+
+@pytest.mark.parametrize("key", ["root", "images", "archive"])
+def test_the_embedded_world_has_no_place_of_yours(key):
+    with pytest.raises(ConfigError, match=f"target.{key} to be null"):
+        EmbeddedTarget(train="x", test="x", **{key: "mine"})

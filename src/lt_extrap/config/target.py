@@ -140,7 +140,7 @@ class OfficialTarget(Target):
 
 @dataclass
 class EmbeddedTarget(Target):
-    """The embedded world: images made on this machine, written once to the cache; it has no root.
+    """The embedded world: images made on this machine, written once to the cache. It has no root.
 
     Attributes:
         world: fields of `lt_extrap.data.embedded.World`, which checks them.
@@ -150,7 +150,9 @@ class EmbeddedTarget(Target):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.root is None, "target.root", "null: the embedded world is written to LT_EXTRAP_CACHE", self.root)
+        for key in ("root", "images", "archive"):
+            value = getattr(self, key)
+            check(value is None, f"target.{key}", "null: the embedded world is written to LT_EXTRAP_CACHE", value)
 
 
 @dataclass

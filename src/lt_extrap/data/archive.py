@@ -9,7 +9,7 @@ from lt_extrap.paths import cache_dir
 
 
 def unpack(archive: Path) -> Path:
-    """Unpack a tar once to the cache; its size and time tell versions apart.
+    """Unpack a tar once to the cache; its name, size and time tell it from others. A tar's size is a round number.
 
     Raises:
         DataError: it is not there or not a tar, or there is no room.
@@ -21,7 +21,8 @@ def unpack(archive: Path) -> Path:
             "see docs/data.md for how to make it, or set target.archive=null if the images are already unpacked",
         )
     status = archive.stat()
-    folder = cache_dir() / "archives" / f"{archive.parent.name}-{status.st_size}-{int(status.st_mtime)}"
+    name = f"{archive.parent.name}-{archive.name}-{status.st_size}-{status.st_mtime_ns}"
+    folder = cache_dir() / "archives" / name
     try:
         write_whole_folder(folder, lambda new: _extract(archive, new))
     except tarfile.TarError as error:

@@ -15,7 +15,7 @@ from lt_extrap.data.place import Place
 from lt_extrap.data.spelling import plain
 from lt_extrap.data.stored.reader import StoredSet, leading_out, read_set
 from lt_extrap.data.stored.schema import MANIFEST, PAIRS, PairRecord, is_wnid
-from lt_extrap.data.target import ClassTable, TargetSet, check_labels, numbered, read_names, usable
+from lt_extrap.data.target import ClassTable, TargetSet, check_labels, numbered, read_names, unnamed, usable
 from lt_extrap.errors import DataError, some
 
 
@@ -124,7 +124,7 @@ def _from_lists(files: AuxiliaryFiles, target: TargetSet) -> AuxiliarySet:
     root = target.place.root
     file = root / files.train
     index = read_list(file)
-    ids, names = read_names(root, files.names) if files.names else numbered(int(index.labels.max()) + 1, "auxiliary ")
+    ids, names = read_names(root, files.names) if files.names else numbered(unnamed(index, file), "auxiliary ")
     check_labels(index, len(names), file, "auxiliary class names")
     pairs = None
     if files.pairs:

@@ -71,11 +71,12 @@ def rows_of_folders(index: SampleIndex, ids: Sequence[str], file: Path) -> Int64
     found = sorted(_folders(index))
     labels, folders = [label for label, _ in found], [folder for _, folder in found]
     if labels != list(range(len(ids))) or sorted(folders) != sorted(ids):
-        no = [f"no image of label {label}" for label in range(len(ids)) if label not in labels]
+        of_label, of_folder = Counter(labels), Counter(folders)
+        no = [f"no image of label {label}" for label in range(len(ids)) if label not in of_label]
         wrong = [
             f"label {label} in {folder!r}"
             for label, folder in found
-            if folder not in position or labels.count(label) > 1 or folders.count(folder) > 1
+            if folder not in position or of_label[label] > 1 or of_folder[folder] > 1
         ]
         raise DataError(
             f"a folder for each of {len(ids)} labels in {file}, the id of a class",

@@ -105,7 +105,13 @@ def _find(target: FolderTarget, root: Path, images: Path) -> Labelled:
     if tables := find_metadata(target, images):
         target = dataclasses.replace(target, path_column=target.path_column or "file_name")
         parts = [read_table(target, file, images=images, start=start) for start, file in tables.items()]
-        return Labelled([one for part in parts for one in part.images], [note for part in parts for note in part.notes])
+        images_of = [one for part in parts for one in part.images]
+        twice = [path for path, rows in Counter(one.path for one in images_of).items() if rows > 1]
+        if twice:
+            raise DataError(
+                f"each image in one of {', '.join(map(str, tables.values()))}", some(twice), "remove it from the others"
+            )
+        return Labelled(images_of, [note for part in parts for note in part.notes])
     for key in ("path_column", "label_column", "split_column", "group_column"):
         check(getattr(target, key) is None, f"target.{key}", "null without target.table", getattr(target, key))
     return read_class_folders(images)
@@ -124,6 +130,17 @@ def _check_apart(target: FolderTarget, root: Path, images: Path, entries: Sequen
                 f"other images in {root / list_file} than those of the classes",
                 f"{len(within)} of the class {of_path[within[0]]} and others: {some(within)}",
                 "move them out of target.root, and list them by absolute paths or from ../",
+            )
+    for folder in (target.neighbors.folder, target.random.folder):
+        if folder is None:
+            continue
+        start = path_below(images, str(root / Path(folder).expanduser()))
+        within = [path for path in of_path if path.startswith(f"{start}/")]
+        if within:
+            raise DataError(
+                f"the auxiliary set {folder} outside of the classes",
+                f"{len(within)} of its images in the class {of_path[within[0]]}: {some(within)}",
+                "move it out of target.root, and give its absolute path, or one from ../",
             )
 
 

@@ -142,7 +142,7 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
         if split in EVALUATION:
             lists[split] = laid_out(index, place.images)
         elif unwanted:
-            kept = np.array([row for row in range(len(index)) if index.path(row) not in unwanted], np.int64)
+            kept = np.array([row for row, path in enumerate(index.paths()) if path not in unwanted], np.int64)
             left_out += len(index) - len(kept)
             lists[split] = index.select(kept)
     empty = SampleIndex(np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.uint8))

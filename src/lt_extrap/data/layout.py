@@ -90,9 +90,12 @@ def why_missing(index: SampleIndex, images: Path, package: str | None = None) ->
         images: where their relative paths start.
         package: the archives that the list was made for.
     """
-    missing = list(islice((path for path in index.paths() if not (images / path).is_file()), 5))
-    instead = (found for path in missing for found in _elsewhere(path, images))
-    said = next((f"there is {there} ({cause})" for there, cause in instead), None) or _nearest(missing[0], images)
+    try:
+        missing = list(islice((path for path in index.paths() if not (images / path).is_file()), 5))
+        instead = (found for path in missing for found in _elsewhere(path, images))
+        said = next((f"there is {there} ({cause})" for there, cause in instead), None) or _nearest(missing[0], images)
+    except OSError as error:  # a folder that one may not look into is cause enough
+        said = f"{error.filename}: {error.strerror}"
     return said + (f"; the list is made for {package}" if package else "")
 
 

@@ -176,7 +176,7 @@ def _csv(file: Path) -> Table:
 
 def _json_lines(file: Path) -> Table:
     objects: list[tuple[int, dict[str, Any]]] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
             try:
                 objects.append((number, dict(json.loads(line))))

@@ -18,6 +18,8 @@ from lt_extrap.data.place import Place, find_place
 from lt_extrap.errors import DataError, some
 from lt_extrap.model.shots import Shot, shot_of
 
+_MOST_EMPTY = 1_000_000  # classes without an image: more are no numbering, and would fill the memory
+
 
 @dataclass(frozen=True)
 class ClassTable:
@@ -150,7 +152,7 @@ def read_lists(
     ids, names = (
         read_names(root, target.names, ids=target.ids_in_names)
         if target.names
-        else numbered(int(full.labels.max()) + 1)
+        else numbered(unnamed(full, files["train"]))
     )
     for split, index in lists.items():
         check_labels(index, len(names), files[split], "class names")
@@ -162,7 +164,8 @@ def read_lists(
                 target.official, counts, {split: len(index) for split, index in lists.items()}, files["train"]
             )
         ids, names = by_label(target, ids, names, full, files["train"])
-        check_folders(full, ids, files["train"])
+        for split, index in lists.items():
+            check_folders(index, ids, files[split])
         if target.label_order == "name":
             order = order_by_name(names)
     class_of = np.argsort(order)
@@ -188,6 +191,22 @@ def by_label(
     return tuple(ids[row] for row in rows), tuple(names[row] for row in rows)
 
 
+def unnamed(index: SampleIndex, file: Path) -> int:
+    """The number of classes of a list that has no names: one more than its largest label.
+
+    Raises:
+        DataError: a label is so large that a million classes would have no image.
+    """
+    classes = int(index.labels.max()) + 1
+    if classes - len(index) > _MOST_EMPTY:
+        raise DataError(
+            f"labels 0..L-1 in {file}",
+            f"the label {classes - 1} of {index.path(int(index.labels.argmax()))}, in a list of {len(index):,} images",
+            "number the classes from 0 on, or give their names",
+        )
+    return classes
+
+
 def numbered(classes: int, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Ids and names of classes that have none: their numbers."""
     return tuple(str(i) for i in range(classes)), tuple(f"{prefix}{i}" for i in range(classes))
@@ -211,7 +230,7 @@ def read_names(root: Path, source: str, *, ids: bool = False) -> tuple[tuple[str
         if key or file.endswith(".json"):
             entries = _json_names(json.loads(text)[key] if key else json.loads(text))
         else:
-            lines = [line.strip() for line in text.rstrip().splitlines()]
+            lines = [line.strip() for line in text.rstrip().split("\n")]
             entries = (
                 [dict(zip(("id", "name"), line.split(None, 1), strict=False)) for line in lines]
                 if ids
@@ -263,7 +282,7 @@ def usable(
     """
     if exclude is not None:
         unwanted = read_paths(exclude)
-        index = index.select(np.array([i for i in range(len(index)) if index.path(i) not in unwanted], np.int64))
+        index = index.select(np.array([i for i, path in enumerate(index.paths()) if path not in unwanted], np.int64))
     if not skip_missing:
         check_images(index, images, file, package)
         return index
@@ -292,7 +311,7 @@ def read_paths(file: Path) -> frozenset[str]:
         DataError: it cannot be read.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         raise DataError(
             "a file of paths to exclude, one a line", f"{file}: {error}", "correct target.exclude"
