@@ -135,6 +135,16 @@ def test_a_file_that_is_no_store_is_named(tmp_path):
         FactStore(tmp_path / "facts.sqlite")
 
 
+def test_a_store_that_cannot_be_used_any_more_is_named(files, store, tmp_path):
+    with sqlite3.connect(tmp_path / "store" / "facts.sqlite") as other:
+        other.execute("DROP TABLE images")
+    other.close()
+    with pytest.raises(DataError, match=r"facts\.sqlite"):
+        survey(files, store, workers=0, report=silent)
+    with pytest.raises(DataError, match=r"facts\.sqlite"):
+        store.put([(files[0], Path(files[0]).stat(), look(files[0]))])
+
+
 def test_two_surveys_at_once_share_a_store(files, tmp_path):
     with FactStore(tmp_path / "facts.sqlite") as one, FactStore(tmp_path / "facts.sqlite") as other:
         survey(files[:20], one, workers=0, report=silent)
