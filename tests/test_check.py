@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -327,6 +328,71 @@ def test_what_only_training_refuses_is_told(tree):
     assert "the pair [0, 7]" in tree.page
 
 
+def test_a_refusal_is_told_beside_classes_that_may_be_empty(tree):
+    tree.rows["train"] = [row for row in tree.rows["train"] if row[1] != 2]
+    node = auxiliary(tree, ["stoat", "stork"], pairs="pairs.json")
+    (tree.root / "pairs.json").write_text('{"edges": [[0, 7]]}')
+    assert "refused" in tree.kinds(node, allow_empty=True)
+
+
+def test_a_name_that_is_too_long_for_a_file_is_missing(tree):
+    tree.rows["train"].append((f"train/n01/{'x' * 300}.png", 0))
+    tree.rows["train"].append((f"train/{'x' * 300}/0.png", 0))
+    assert len(tree.kinds()["missing"].cases) == 2
+
+
+@pytest.mark.parametrize("letter", ["\u2028", "\x85", "\xa0"])
+def test_paths_of_any_letters_are_excluded(tree, letter):  # Python takes these for line ends and blanks
+    for path in (f"train/n01/a{letter}b.png", f"train/n01/a.png{letter}"):
+        (tree.root / path).write_bytes((tree.root / "test/n01/0.png").read_bytes())
+        tree.rows["train"].append((path, 0))
+    assert set(tree.kinds()) == {"identical_test_trained"}
+    assert tree.kinds(exclude=str(tree.root / "out" / "exclude.txt")) == {}
+
+
+def test_an_auxiliary_copy_does_not_cost_the_target_its_image(tree):
+    node = auxiliary(tree, ["stoat", "stork"])
+    copy(tree, "train/n03/1.png", "aux", "aux/stork/copy.png", 1)
+    assert set(tree.kinds(node)) == {"identical_labels"}
+    assert tree.excluded == ["aux/stork/copy.png"]
+    assert tree.kinds(node, exclude=str(tree.root / "out" / "exclude.txt")) == {}
+
+
+def test_of_a_film_the_frames_next_to_the_tested_ones_are_left_out(tree):
+    wide = np.asarray(picture(7, (200, 48)))
+    for number in range(20):
+        frame = Image.fromarray(wide[:, number : number + 64])
+        split = "test" if number >= 18 else "train"
+        tree.add(split, f"{split}/n01/f{number}.png", 0, frame)
+    found = tree.kinds()
+    assert [len(case.samples) for case in found["near_test_trained"].cases] == [20]
+    assert "train/n01/f17.png" in tree.excluded
+    assert "train/n01/f0.png" not in tree.excluded
+
+
+def test_classes_that_an_exclusion_would_empty_are_told(tree):
+    for number in range(4):
+        shutil.copy(tree.root / f"test/n02/{number % 2}.png", tree.root / f"train/n02/{number}.png")
+    assert set(tree.kinds()) == {"identical_test_trained"}
+    assert "leaves 1 class without training images" in tree.page
+
+
+def test_names_out_of_step_with_folders_beside_a_flat_test_list(tree):
+    rows, tree.rows["test"] = tree.rows["test"] * 9, []
+    for number, (path, label) in enumerate(rows):
+        tree.rows["test"].append((f"test/{number}.png", label))
+        shutil.copy(tree.root / path, tree.root / f"test/{number}.png")
+    assert "folder_ids" not in tree.kinds()
+    tree.names[0], tree.names[2] = tree.names[2], tree.names[0]
+    assert "folder_ids" in tree.kinds()
+
+
+def test_auxiliary_classes_without_names_share_none(tree):
+    tree.names = ["n01 1", "n02 2", "n03 3"]
+    node = auxiliary(tree, ["stoat", "stork", "stilt"])
+    assert tree.kinds(dataclasses.replace(node, names=None)) == {}
+
+
 def test_a_second_check_with_what_the_first_leaves_out_is_clean(tree):
     (tree.root / "train/n01/0.png").write_bytes(b"no image")
     copy(tree, "test/n01/0.png", "train", "train/n01/copy.png", 0)
@@ -403,12 +469,18 @@ def run(tree, *overrides):
     return subprocess.run(words, capture_output=True, text=True, cwd=tree.root, env=environment(tree), timeout=120)
 
 
-def test_the_command_ends_with_1_if_there_are_errors(tree):  # and with 0 if not: below, after the kill
+def test_the_command_ends_with_1_if_there_are_errors(tree, monkeypatch, capfd):  # as a process of its own: below
+    monkeypatch.setattr(sys, "argv", ["check", *command(tree, "workers=0")[3:]])
+    monkeypatch.chdir(tree.root)
+    check.cli.run(check.task)
     (tree.root / "train/n01/0.png").unlink()
-    spoiled = run(tree)
-    assert (spoiled.returncode, spoiled.stderr) == (1, "")
-    assert spoiled.stdout == (tree.root / "checks" / "lists" / "check.txt").read_text()
-    assert "1 of 12 images of the train list are not below" in spoiled.stdout
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        check.cli.run(check.task)
+    said = capfd.readouterr()
+    assert (ended.value.code, said.err) == (1, "")
+    assert said.out == (tree.root / "checks" / "lists" / "check.txt").read_text()
+    assert "1 of 12 images of the train list are not below" in said.out
 
 
 @pytest.mark.slow
