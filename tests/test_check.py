@@ -232,6 +232,34 @@ def test_names_out_of_step_with_folders(tree):  # field report A15
     ]
 
 
+def test_names_out_of_step_with_folders_named_after_them(tree):
+    tree.names = ["n03", "n02", "n01"]
+    found = tree.kinds(ids_in_names=False)
+    assert {kind: str(finding.severity) for kind, finding in found.items()} == {"folder_names": "error"}
+
+
+def test_class_folders_need_not_be_the_last_ones(tree):
+    for split, rows in tree.rows.items():
+        for row, (path, label) in enumerate(rows):
+            image = (tree.root / path).rename(tree.root / "moved")
+            (tree.root / path).mkdir()
+            image.rename(tree.root / path / "a.png")
+            tree.rows[split][row] = (f"{path}/a.png", label)
+    tree.names[0], tree.names[2] = tree.names[2], tree.names[0]
+    assert set(tree.kinds()) == {"folder_ids"}
+
+
+def test_labels_that_may_be_those_of_folders_sorted_as_text(tree):
+    for path in [*tree.root.rglob("n0?")]:
+        path.rename(path.with_name({"n01": "0", "n02": "2", "n03": "1"}[path.name]))
+    for split, rows in tree.rows.items():
+        tree.rows[split] = [
+            (path.replace("n01", "0").replace("n02", "2").replace("n03", "1"), label) for path, label in rows
+        ]
+    found = tree.kinds(names=None, ids_in_names=False)
+    assert {kind: str(finding.severity) for kind, finding in found.items()} == {"folder_ids": "warning"}
+
+
 def test_a_label_that_disagrees_with_its_folder(tree):
     tree.rows["test"][0] = ("test/n01/0.png", 1)
     found = tree.kinds()
