@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,13 +16,14 @@ from PIL import Image
 
 from lt_extrap import check
 from lt_extrap.check import CheckConfig, check_data
+from lt_extrap.compose import configure
 from lt_extrap.config import AuxiliaryClasses, NoAuxiliary, Target, TargetExtra
 from lt_extrap.data import facts
 from lt_extrap.data.facts import FORMAT
 from lt_extrap.data.target import load_target
 from lt_extrap.errors import DataError
 from lt_extrap.findings import Severity
-from lt_extrap.page import LINES
+from lt_extrap.page import LINES, override
 from lt_extrap.paths import conf_dir
 
 IDS = ("n01", "n02", "n03")
@@ -419,6 +421,12 @@ def test_auxiliary_classes_without_names_share_none(tree):
     tree.names = ["n01 1", "n02 2", "n03 3"]
     node = auxiliary(tree, ["stoat", "stork", "stilt"])
     assert tree.kinds(dataclasses.replace(node, names=None)) == {}
+
+
+@pytest.mark.parametrize("folder", ["/a/b-c_1.d", "/a b", "/é", "/it's", '/a"b', "/a,b"])
+def test_the_words_that_exclude_can_be_typed(folder):
+    words = shlex.split(override(Path(folder, "exclude.txt")))
+    assert configure("experiment=demo", *words).target.exclude == f"{folder}/exclude.txt"
 
 
 def test_a_second_check_with_what_the_first_leaves_out_is_clean(tree):

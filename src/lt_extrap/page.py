@@ -1,5 +1,6 @@
 """What a check found, as a page of text: the gravest first."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,5 +136,7 @@ def _emptied(inventory: Inventory, exclude: frozenset[str]) -> int:
 
 def override(file: Path) -> str:
     """`target.exclude=<file>`, quoted for Hydra and the shell where that is needed."""
-    plain = all(letter.isalnum() or letter in "/._-" for letter in str(file))
-    return f"target.exclude={file}" if plain else f"'target.exclude=\"{file}\"'"
+    if all((letter.isascii() and letter.isalnum()) or letter in "/._-" for letter in str(file)):
+        return f"target.exclude={file}"
+    quoted = str(file).replace('"', '\\"')
+    return shlex.quote(f'target.exclude="{quoted}"')
