@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,13 +16,14 @@ from PIL import Image
 
 from lt_extrap import check
 from lt_extrap.check import CheckConfig, check_data
+from lt_extrap.compose import configure
 from lt_extrap.config import AuxiliaryClasses, NoAuxiliary, Target, TargetExtra
 from lt_extrap.data import facts
 from lt_extrap.data.facts import FORMAT
 from lt_extrap.data.target import load_target
 from lt_extrap.errors import DataError
 from lt_extrap.findings import Severity
-from lt_extrap.page import LINES
+from lt_extrap.page import LINES, override
 from lt_extrap.paths import conf_dir
 
 IDS = ("n01", "n02", "n03")
@@ -231,6 +234,34 @@ def test_names_out_of_step_with_folders(tree):  # field report A15
     ]
 
 
+def test_names_out_of_step_with_folders_named_after_them(tree):
+    tree.names = ["n03", "n02", "n01"]
+    found = tree.kinds(ids_in_names=False)
+    assert {kind: str(finding.severity) for kind, finding in found.items()} == {"folder_names": "error"}
+
+
+def test_class_folders_need_not_be_the_last_ones(tree):
+    for split, rows in tree.rows.items():
+        for row, (path, label) in enumerate(rows):
+            image = (tree.root / path).rename(tree.root / "moved")
+            (tree.root / path).mkdir()
+            image.rename(tree.root / path / "a.png")
+            tree.rows[split][row] = (f"{path}/a.png", label)
+    tree.names[0], tree.names[2] = tree.names[2], tree.names[0]
+    assert set(tree.kinds()) == {"folder_ids"}
+
+
+def test_labels_that_may_be_those_of_folders_sorted_as_text(tree):
+    for path in [*tree.root.rglob("n0?")]:
+        path.rename(path.with_name({"n01": "0", "n02": "2", "n03": "1"}[path.name]))
+    for split, rows in tree.rows.items():
+        tree.rows[split] = [
+            (path.replace("n01", "0").replace("n02", "2").replace("n03", "1"), label) for path, label in rows
+        ]
+    found = tree.kinds(names=None, ids_in_names=False)
+    assert {kind: str(finding.severity) for kind, finding in found.items()} == {"folder_ids": "warning"}
+
+
 def test_a_label_that_disagrees_with_its_folder(tree):
     tree.rows["test"][0] = ("test/n01/0.png", 1)
     found = tree.kinds()
@@ -327,6 +358,77 @@ def test_what_only_training_refuses_is_told(tree):
     assert "the pair [0, 7]" in tree.page
 
 
+def test_a_refusal_is_told_beside_classes_that_may_be_empty(tree):
+    tree.rows["train"] = [row for row in tree.rows["train"] if row[1] != 2]
+    node = auxiliary(tree, ["stoat", "stork"], pairs="pairs.json")
+    (tree.root / "pairs.json").write_text('{"edges": [[0, 7]]}')
+    assert "refused" in tree.kinds(node, allow_empty=True)
+
+
+def test_a_name_that_is_too_long_for_a_file_is_missing(tree):
+    tree.rows["train"].append((f"train/n01/{'x' * 300}.png", 0))
+    tree.rows["train"].append((f"train/{'x' * 300}/0.png", 0))
+    assert len(tree.kinds()["missing"].cases) == 2
+
+
+@pytest.mark.parametrize("letter", ["\u2028", "\x85", "\xa0"])
+def test_paths_of_any_letters_are_excluded(tree, letter):  # Python takes these for line ends and blanks
+    for path in (f"train/n01/a{letter}b.png", f"train/n01/a.png{letter}"):
+        (tree.root / path).write_bytes((tree.root / "test/n01/0.png").read_bytes())
+        tree.rows["train"].append((path, 0))
+    assert set(tree.kinds()) == {"identical_test_trained"}
+    assert tree.kinds(exclude=str(tree.root / "out" / "exclude.txt")) == {}
+
+
+def test_an_auxiliary_copy_does_not_cost_the_target_its_image(tree):
+    node = auxiliary(tree, ["stoat", "stork"])
+    copy(tree, "train/n03/1.png", "aux", "aux/stork/copy.png", 1)
+    assert set(tree.kinds(node)) == {"identical_labels"}
+    assert tree.excluded == ["aux/stork/copy.png"]
+    assert tree.kinds(node, exclude=str(tree.root / "out" / "exclude.txt")) == {}
+
+
+def test_of_a_film_the_frames_next_to_the_tested_ones_are_left_out(tree):
+    wide = np.asarray(picture(7, (200, 48)))
+    for number in range(20):
+        frame = Image.fromarray(wide[:, number : number + 64])
+        split = "test" if number >= 18 else "train"
+        tree.add(split, f"{split}/n01/f{number}.png", 0, frame)
+    found = tree.kinds()
+    assert [len(case.samples) for case in found["near_test_trained"].cases] == [20]
+    assert "train/n01/f17.png" in tree.excluded
+    assert "train/n01/f0.png" not in tree.excluded
+
+
+def test_classes_that_an_exclusion_would_empty_are_told(tree):
+    for number in range(4):
+        shutil.copy(tree.root / f"test/n02/{number % 2}.png", tree.root / f"train/n02/{number}.png")
+    assert set(tree.kinds()) == {"identical_test_trained"}
+    assert "leaves 1 class without training images" in tree.page
+
+
+def test_names_out_of_step_with_folders_beside_a_flat_test_list(tree):
+    rows, tree.rows["test"] = tree.rows["test"] * 9, []
+    for number, (path, label) in enumerate(rows):
+        tree.rows["test"].append((f"test/{number}.png", label))
+        shutil.copy(tree.root / path, tree.root / f"test/{number}.png")
+    assert "folder_ids" not in tree.kinds()
+    tree.names[0], tree.names[2] = tree.names[2], tree.names[0]
+    assert "folder_ids" in tree.kinds()
+
+
+def test_auxiliary_classes_without_names_share_none(tree):
+    tree.names = ["n01 1", "n02 2", "n03 3"]
+    node = auxiliary(tree, ["stoat", "stork", "stilt"])
+    assert tree.kinds(dataclasses.replace(node, names=None)) == {}
+
+
+@pytest.mark.parametrize("folder", ["/a/b-c_1.d", "/a b", "/é", "/it's", '/a"b', "/a,b"])
+def test_the_words_that_exclude_can_be_typed(folder):
+    words = shlex.split(override(Path(folder, "exclude.txt")))
+    assert configure("experiment=demo", *words).target.exclude == f"{folder}/exclude.txt"
+
+
 def test_a_second_check_with_what_the_first_leaves_out_is_clean(tree):
     (tree.root / "train/n01/0.png").write_bytes(b"no image")
     copy(tree, "test/n01/0.png", "train", "train/n01/copy.png", 0)
@@ -403,12 +505,18 @@ def run(tree, *overrides):
     return subprocess.run(words, capture_output=True, text=True, cwd=tree.root, env=environment(tree), timeout=120)
 
 
-def test_the_command_ends_with_1_if_there_are_errors(tree):  # and with 0 if not: below, after the kill
+def test_the_command_ends_with_1_if_there_are_errors(tree, monkeypatch, capfd):  # as a process of its own: below
+    monkeypatch.setattr(sys, "argv", ["check", *command(tree, "workers=0")[3:]])
+    monkeypatch.chdir(tree.root)
+    check.cli.run(check.task)
     (tree.root / "train/n01/0.png").unlink()
-    spoiled = run(tree)
-    assert (spoiled.returncode, spoiled.stderr) == (1, "")
-    assert spoiled.stdout == (tree.root / "checks" / "lists" / "check.txt").read_text()
-    assert "1 of 12 images of the train list are not below" in spoiled.stdout
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        check.cli.run(check.task)
+    said = capfd.readouterr()
+    assert (ended.value.code, said.err) == (1, "")
+    assert said.out == (tree.root / "checks" / "lists" / "check.txt").read_text()
+    assert "1 of 12 images of the train list are not below" in said.out
 
 
 @pytest.mark.slow

@@ -79,7 +79,7 @@ def check_data(config: CheckConfig) -> Findings:
         with _Bar() as bar:
             missing = survey(files, store, workers=workers, report=bar.show)
         findings = find(inventory, files, missing, store, tiny=config.tiny, allow_empty=config.target.allow_empty)
-    if not _REFUSALS & {finding.kind for finding in findings.findings} and (refusal := _refusal(config)):
+    if not _REFUSALS & {finding.kind for finding in findings.of(Severity.ERROR)} and (refusal := _refusal(config)):
         findings = Findings((refusal, *findings.findings), findings.folders, findings.exclude)
     folder = Path(config.output)
     text = page(inventory, findings, len(missing), folder)

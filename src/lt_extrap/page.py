@@ -1,7 +1,10 @@
 """What a check found, as a page of text: the gravest first."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from lt_extrap.data.inventory import Inventory
 from lt_extrap.findings import Case, Findings, Sample, Severity
@@ -29,7 +32,7 @@ def page(inventory: Inventory, findings: Findings, absent: int, folder: Path) ->
         "",
         *_summary(inventory, absent),
     ]
-    tail = ["", *_classes(inventory), "", *_files(findings, folder)]
+    tail = ["", *_classes(inventory), "", *_files(inventory, findings, folder)]
     for limits in _CASES:
         body = [
             line for severity, most in zip(Severity, limits, strict=True) for line in _section(findings, severity, most)
@@ -113,16 +116,27 @@ def _classes(inventory: Inventory) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _files(findings: Findings, folder: Path) -> Iterator[str]:
+def _files(inventory: Inventory, findings: Findings, folder: Path) -> Iterator[str]:
     yield f"every case, and all classes: {folder / 'check.json'}"
     if findings.exclude:
         file = (folder / "exclude.txt").resolve()
         images = counted(len(findings.exclude), "image")
         yield f"to train without {images} (unreadable, copies of val and test images, of two labels):"
         yield f"  {override(file)}"
+        if emptied := _emptied(inventory, frozenset(findings.exclude)):
+            yield f"  which leaves {counted(emptied, 'class', 'classes')} without training images: see to these first"
+
+
+def _emptied(inventory: Inventory, exclude: frozenset[str]) -> int:
+    """Classes that have training images, and none beside those to be excluded."""
+    rows, labels = np.flatnonzero(inventory.named("train")).tolist(), inventory.rows.labels
+    kept = {int(labels[row]) for row in rows if inventory.rows.path(row) not in exclude}
+    return len({int(labels[row]) for row in rows} - kept)
 
 
 def override(file: Path) -> str:
     """`target.exclude=<file>`, quoted for Hydra and the shell where that is needed."""
-    plain = all(letter.isalnum() or letter in "/._-" for letter in str(file))
-    return f"target.exclude={file}" if plain else f"'target.exclude=\"{file}\"'"
+    if all((letter.isascii() and letter.isalnum()) or letter in "/._-" for letter in str(file)):
+        return f"target.exclude={file}"
+    quoted = str(file).replace('"', '\\"')
+    return shlex.quote(f'target.exclude="{quoted}"')

@@ -81,8 +81,9 @@ def test_only_new_and_changed_files_are_looked_at(files, store, workers, monkeyp
     noise(seed=99).save(files[3])
     os.utime(files[4])
     Path(files[5]).unlink()
+    os.utime(files[6], ns=(0, 0))  # as an archive has it
     assert survey(files, store, workers=0, report=silent) == [5]
-    assert looks == [files[3], files[4], *files[30:]]
+    assert looks == [files[3], files[4], files[6], *files[30:]]
     assert store.get(files[3]) == look(files[3])
     with pytest.raises(KeyError):
         store.get("nobody.png")
@@ -133,6 +134,16 @@ def test_a_file_that_is_no_store_is_named(tmp_path):
     (tmp_path / "facts.sqlite").write_text("no database, but long enough to be taken for a header of one" * 100)
     with pytest.raises(DataError, match=r"facts\.sqlite"):
         FactStore(tmp_path / "facts.sqlite")
+
+
+def test_a_store_that_cannot_be_used_any_more_is_named(files, store, tmp_path):
+    with sqlite3.connect(tmp_path / "store" / "facts.sqlite") as other:
+        other.execute("DROP TABLE images")
+    other.close()
+    with pytest.raises(DataError, match=r"facts\.sqlite"):
+        survey(files, store, workers=0, report=silent)
+    with pytest.raises(DataError, match=r"facts\.sqlite"):
+        store.put([(files[0], Path(files[0]).stat(), look(files[0]))])
 
 
 def test_two_surveys_at_once_share_a_store(files, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lt_extrap.data import released
 from lt_extrap.data.released import match, read_relation
 from lt_extrap.data.target import ClassTable
 from lt_extrap.errors import DataError
@@ -90,13 +91,46 @@ def test_nothing_is_run(tmp_path, call, place, protocol):
         ({1.5: [DACE]}, "a key of type float"),
         ({"0": DACE}, "str where a list"),
         ({"0": ["../../etc"]}, r"'../../etc' where a WordNet id"),
-        ({"0": [7]}, "7 where a WordNet id"),
+        ({"0": [7]}, "int where a WordNet id"),
         ({"0": np.array([DACE])}, "_Array where a list"),
     ],
 )
 def test_what_is_no_relation(tmp_path, content, said):
     with pytest.raises(DataError, match=said):
         read_relation(saved(tmp_path / "a.npy", content))
+
+
+def pickled(inner: bytes) -> bytes:
+    """The pickle of an array of one object, which is made by some opcodes."""
+    return b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)R(K\x01)NN]" + inner + b"atb."
+
+
+SHARED = b"".join(b"]q%c(h%ch%ce0" % (i, i - 1, i - 1) for i in range(1, 60))  # a list of a list twice, and so on
+HASHED = b"".join(b"\x85%sq%ch%c\x86" % (b"N0" * (i % 2), i, i) for i in range(60))  # the same with tuples
+MANY = b"]q\x01(" + b"U\tn01441117q\x02" + b"h\x02" * 200 + b"e"
+
+
+@pytest.mark.parametrize(
+    ("inner", "said"),
+    [
+        (b"}U\x010]U\x01aq\x000" + SHARED + b"h\x3bas", "list where a WordNet id"),
+        (b"}K\x01" + b"2\x86" * 60 + b"]s", "DUP of what"),
+        (b"}K\x01" + HASHED + b"]s", "BINGET of what"),
+        (b"}(K\x00" + MANY + b"".join(b"K%ch\x01" % i for i in range(1, 50)) + b"u", "more than"),
+    ],
+    ids=["printed", "duplicated", "hashed", "multiplied"],
+)
+def test_a_few_bytes_that_would_take_for_ever(tmp_path, inner, said, monkeypatch):
+    monkeypatch.setattr("lt_extrap.data.released._MOST", 10_000)
+    with pytest.raises(DataError, match=said):
+        read_relation(raw(tmp_path / "a.npy", pickled(inner)))
+
+
+def test_a_pickle_changes_no_class(tmp_path):
+    named = b"\x80\x02cnumpy.core.multiarray\nscalar\n"
+    with pytest.raises(DataError, match="state"):
+        read_relation(raw(tmp_path / "a.npy", named + b"N}U\x08injectedK\x07s\x86b."))
+    assert not hasattr(released._Scalar, "injected")
 
 
 def test_files_that_are_something_else(tmp_path):

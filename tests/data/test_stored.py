@@ -298,3 +298,26 @@ def test_a_line_is_a_record():
         "rank": 1,
         "similarity": None,
     }
+
+
+def test_what_a_cut_copy_lacks_is_found_to_the_end(folder):
+    edit(folder / "set.json", '"classes": 2', '"classes": 2000000000')
+    edit(folder / "manifest.jsonl", '"roach/2.png", "aux": 1', '"roach/2.png", "aux": 1900000000')
+    edit(folder / "manifest.jsonl", '"dace/2.png"', f'"{"x" * 300}"')
+    found = findings(folder)
+    assert "classes.jsonl: 2 records, and 2000000000 by set.json" in found
+    assert f"manifest.jsonl, line 2: {'x' * 300}: not there, or no file" in found
+
+
+def test_an_image_of_no_class_is_left_out_of_what_was_read(folder):
+    edit(folder / "manifest.jsonl", '"roach/2.png", "aux": 1', '"roach/2.png", "aux": 7')
+    reported = []
+    stored = verify(folder, reported.append)
+    assert len(stored.index) == 3
+    assert "aux 7, and there are 2 classes" in str(reported[0])
+
+
+def test_a_header_that_nests_without_end_is_refused(folder):
+    (folder / "set.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="recursion"):
+        read_set(folder)

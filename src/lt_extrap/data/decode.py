@@ -59,7 +59,7 @@ def decode_rgb(
                 if draft:
                     image.draft(None, (draft, draft))
                 image.load()
-                return _upright(_rgb(image), orientation=_orientation(image))
+                return _upright(_rgb(image), orientation=orientation_of(image))
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
@@ -84,7 +84,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
         raise UnreadableImage(path, getattr(error, "strerror", None) or type(error).__name__) from error
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """The EXIF orientation 1..8; 1 if the block is damaged, which is no reason to lose the picture."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))

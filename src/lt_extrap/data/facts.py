@@ -15,15 +15,15 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
-from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb
+from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb, orientation_of
 from lt_extrap.data.duplicates import SIDE
 from lt_extrap.errors import DataError
 
@@ -86,18 +86,13 @@ class FactStore:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
+        self._path = path
+        with self._told():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=60)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.execute(f"CREATE TABLE IF NOT EXISTS images ({', '.join(_COLUMNS)}, PRIMARY KEY (path))")
-        except (OSError, sqlite3.Error) as error:
-            raise DataError(
-                f"a store of what was found about images in {path}",
-                str(error),
-                "remove the file, or set LT_EXTRAP_CACHE to a folder on a local disk where you may write",
-            ) from error
 
     def __enter__(self) -> "FactStore":
         return self
@@ -108,8 +103,7 @@ class FactStore:
     def knows(self, path: str, status: os.stat_result) -> bool:
         """Whether this very file has been looked at. What could not be read is looked at again."""
         wanted = "SELECT 1 FROM images WHERE path = ? AND size = ? AND mtime_ns = ? AND sha256 IS NOT NULL"
-        row = self._connection.execute(wanted, (path, status.st_size, status.st_mtime_ns)).fetchone()
-        return row is not None
+        return self._first(wanted, path, status.st_size, status.st_mtime_ns) is not None
 
     def put(self, found: Sequence[tuple[str, os.stat_result, Facts]]) -> None:
         """Keep some facts, all or none."""
@@ -117,16 +111,31 @@ class FactStore:
             (path, status.st_size, status.st_mtime_ns, *facts[:2], *(facts.picture or [None] * len(Picture._fields)))
             for path, status, facts in found
         ]
-        with self._connection:
+        with self._told(), self._connection:
             self._connection.executemany(f"REPLACE INTO images VALUES ({', '.join('?' * len(_COLUMNS))})", rows)
 
     def get(self, path: str) -> Facts:
         """What was found about a file. Raises KeyError if nobody has looked at it."""
-        row = self._connection.execute("SELECT * FROM images WHERE path = ?", (path,)).fetchone()
+        row = self._first("SELECT * FROM images WHERE path = ?", path)
         if row is None:
             raise KeyError(path)
         _, _, _, sha256, reason, *picture = row
         return Facts(sha256, reason, None if reason is not None else Picture(*picture))
+
+    def _first(self, wanted: str, *values: str | int) -> Any:
+        with self._told():
+            return self._connection.execute(wanted, values).fetchone()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise DataError(
+                f"a store of what was found about images in {self._path}",
+                str(error),
+                "free disk, remove the file, or set LT_EXTRAP_CACHE to a folder on a local disk where you may write",
+            ) from error
 
 
 def survey(files: Sequence[str], store: FactStore, *, workers: int, report: Callable[[int, int], object]) -> list[int]:
@@ -188,20 +197,13 @@ def _picture(data: bytes, decoded: Image.Image) -> Picture:
                 bits=16 if image.mode[0] in "IF" or (image.format == "PNG" and data[24] == 16) else 8,
                 width=image.width,
                 height=image.height,
-                orientation=_orientation(image),
+                orientation=orientation_of(image),
                 alpha=image.has_transparency_data,
                 animated=_animated(image),
                 gray=bool(np.ptp(pixels, axis=2).max() <= _GRAY),
                 deviation=float(np.asarray(gray).std()),
                 thumbnail=gray.resize((SIDE, SIDE), Image.Resampling.BILINEAR).tobytes(),
             )
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a damaged block
-        return 1
 
 
 def _animated(image: Image.Image) -> bool:

@@ -91,7 +91,7 @@ def why_missing(index: SampleIndex, images: Path, package: str | None = None) ->
         package: the archives that the list was made for.
     """
     try:
-        missing = list(islice((path for path in index.paths() if not (images / path).is_file()), 5))
+        missing = list(islice((path for path in index.paths() if not os.path.isfile(images / path)), 5))  # noqa: PTH113 (a name may be too long)
         instead = (found for path in missing for found in _elsewhere(path, images))
         said = next((f"there is {there} ({cause})" for there, cause in instead), None) or _nearest(missing[0], images)
     except OSError as error:  # a folder that one may not look into is cause enough
@@ -112,12 +112,12 @@ def _elsewhere(path: str, images: Path) -> Iterator[tuple[Path, str]]:
         *((folder / listed.name, "in a folder more") for folder in _entries(listed.parent)),
         *((entry, "another case or suffix") for entry in similar),
     ]
-    return ((there, cause) for there, cause in candidates if there.is_file())
+    return ((there, cause) for there, cause in candidates if os.path.isfile(there))  # noqa: PTH113
 
 
 def _nearest(path: str, images: Path) -> str:
     """What is there where a path leads nowhere: an archive that nobody unpacked, or other files."""
-    folder = next(parent for parent in (images / path).parents if parent.is_dir())
+    folder = next(parent for parent in (images / path).parents if os.path.isdir(parent))  # noqa: PTH112
     entries = _entries(folder)
     archive = next((entry for entry in entries if entry.name.endswith(_ARCHIVES)), None)
     if archive is not None:
@@ -131,7 +131,7 @@ def _nearest(path: str, images: Path) -> str:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    return sorted(folder.iterdir()) if os.path.isdir(folder) else []  # noqa: PTH112
 
 
 def _files(folder: str, wanted: set[str]) -> set[str]:

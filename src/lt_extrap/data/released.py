@@ -8,7 +8,7 @@ names mean three inert classes of this file, and every other name is refused: no
 import io
 import pickle
 import pickletools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from lt_extrap.data.target import ClassTable
 from lt_extrap.errors import DataError, some
 
 PROPOSER = "released with the paper"
+_MOST = 1_000_000  # neighbors of all targets
 
 
 def read_relation(file: Path) -> dict[str, list[str]]:
@@ -42,7 +43,10 @@ def read_relation(file: Path) -> dict[str, list[str]]:
                 raise ValueError(f"an array of {dtype} of shape {shape}, where one object was wanted")
             array = _unpickle(content.read())
             (relation,) = array.content
-            return {_target(key): [_wnid(value) for value in _items(values)] for key, values in relation.items()}
+            of_target = {_target(key): _items(values) for key, values in relation.items()}
+            if sum(map(len, of_target.values())) > _MOST:  # one list may stand for many targets
+                raise ValueError(f"more than {_MOST:,} neighbors")
+            return {target: [_wnid(value) for value in values] for target, values in of_target.items()}
     except Exception as error:  # hostile bytes make an unpickler raise almost anything
         raise DataError(
             f"the relation released with the paper in {file}, {{target: [WordNet id, ...]}} saved by numpy.save",
@@ -134,27 +138,31 @@ def _described(wnids: Iterable[str], table: ClassTable) -> list[ClassRecord]:
     return classes
 
 
-class _Dtype:
+class _StandIn:
+    """What takes no attributes from a pickle, which could else set those of the classes too."""
+
+    def __setstate__(self, state: object) -> None:
+        pass  # byte order and sizes of a dtype
+
+
+class _Dtype(_StandIn):
     """In place of numpy.dtype: its name."""
 
     def __init__(self, name: str, *_: object) -> None:
         self.name = name
 
-    def __setstate__(self, state: object) -> None:
-        pass  # byte order and sizes
 
-
-class _Array:
+class _Array(_StandIn):
     """In place of an object array: its items."""
 
     def __init__(self, *_: object) -> None:
         self.content: list[Any] = []
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: Any) -> None:
         *_, self.content = state
 
 
-class _Scalar:
+class _Scalar(_StandIn):
     """In place of a numpy scalar: what it says."""
 
     def __init__(self, dtype: _Dtype, content: bytes) -> None:
@@ -181,21 +189,40 @@ class _Unpickler(pickle.Unpickler):
         return _STAND_INS[module, name]
 
 
-def _unpickle(content: bytes) -> _Array:
+# What an object of the memo was made by, if it may be used again. A tuple of the same tuple twice, and so on, is a few
+# bytes and takes for ever to hash; nothing else that is made here is hashed by what it holds.
+_SHARED = ("UNICODE", "STRING", "BYTES", "GLOBAL", "REDUCE", "LIST", "DICT")
+
+
+def _check(content: bytes) -> None:
+    """Refuse a pickle that would take memory or time without end."""
+    memo: dict[int, str] = {}
+    before = ""
     for opcode, argument, _ in pickletools.genops(content):
-        if "PUT" in opcode.name and int(argument or 0) > len(content):  # would make the unpickler take that much memory
-            raise pickle.UnpicklingError(f"{opcode.name} {argument} in {len(content)} bytes")
+        name = opcode.name
+        if "PUT" in name and int(argument or 0) > len(content):  # the unpickler would make room for so many
+            raise pickle.UnpicklingError(f"{name} {argument} in {len(content)} bytes")
+        if "PUT" in name or name == "MEMOIZE":
+            memo[len(memo) if argument is None else int(argument)] = before
+        elif name == "DUP" or ("GET" in name and not memo.get(int(argument or 0), "").endswith(_SHARED)):
+            raise pickle.UnpicklingError(f"{name} of what no such file needs twice")
+        elif name != "FRAME":
+            before = name
+
+
+def _unpickle(content: bytes) -> _Array:
+    _check(content)
     array = _Unpickler(io.BytesIO(content)).load()
     if not isinstance(array, _Array):
         raise ValueError(f"{type(array).__name__} where an array was wanted")
     return array
 
 
-def _items(values: object) -> list[Any]:
+def _items(values: object) -> Sequence[Any]:
     if isinstance(values, _Array) and isinstance(values.content, list):
         return values.content
     if isinstance(values, list | tuple):
-        return list(values)
+        return values
     raise ValueError(f"{type(values).__name__} where a list of WordNet ids was wanted")
 
 
@@ -209,5 +236,6 @@ def _target(key: object) -> str:
 def _wnid(value: object) -> str:
     found = value.value if isinstance(value, _Scalar) else value
     if not isinstance(found, str) or not is_wnid(found):
-        raise ValueError(f"{found!r:.50} where a WordNet id was wanted, such as n01440764")
+        said = repr(found[:50]) if isinstance(found, str) else type(found).__name__  # a list may be as long as it likes
+        raise ValueError(f"{said} where a WordNet id was wanted, such as n01440764")
     return found

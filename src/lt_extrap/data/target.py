@@ -305,15 +305,15 @@ def _json_names(content: Any) -> list[dict[str, Any]]:
 
 
 def read_paths(file: Path) -> frozenset[str]:
-    """The paths of a file, one a line.
+    """The paths of a file, one a line; blanks around them mean nothing.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
+        lines = file.read_text(encoding="utf-8-sig").split("\n")  # as in a list, other line ends are part of a path
     except (OSError, ValueError) as error:
         raise DataError(
             "a file of paths to exclude, one a line", f"{file}: {error}", "correct target.exclude"
         ) from None
-    return frozenset(line.strip() for line in lines if line.strip())
+    return frozenset(path for line in lines if (path := line.strip(" \t")))

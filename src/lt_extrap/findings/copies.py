@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64, UInt64
+from jaxtyping import Bool, Int64, UInt64
 
 from lt_extrap.data.duplicates import AGREEMENT, SIDE, agreement, mirrored, near_pairs
 from lt_extrap.data.facts import FactStore
@@ -60,37 +60,54 @@ def find_copies(inventory: Inventory, pictures: Pictures, files: Sequence[str], 
     """Look for identical files, for the same picture in other bytes, and for mirror images.
 
     To be excluded are all that are trained on of: copies of validation and test images, identical or near; and files
-    with the same bytes under two labels, as nobody knows which label is right.
+    with the same bytes under two labels, as nobody knows which label is right (of a target and an auxiliary class, the
+    auxiliary images). Copies of copies, such as the frames of a film, are named together and yet not excluded: the
+    first frame is no copy of the last.
     """
     found = Copies([], set())
-    same = pictures.content
-    _judge(inventory, "identical", _groups(same[inventory.path_of]), found)
+    content = pictures.content[inventory.path_of]
+    _judge(inventory, "identical", _groups(content), found)
+    measured = np.zeros(len(files), bool)  # whether a content is validated or tested on
+    measured[content[inventory.evaluated]] = True
     for kind, hashes in (("near", pictures.hashes), ("mirror", mirrored(pictures.hashes))):
+        joined, copied = _joined(pictures, hashes, measured[pictures.hashed], files, store, mirror=kind == "mirror")
         leader = np.arange(len(files))
-        leader[pictures.hashed] = pictures.hashed[_joined(pictures, hashes, files, store, mirror=kind == "mirror")]
-        groups = _groups(leader[same][inventory.path_of])
-        content = same[inventory.path_of]
+        leader[pictures.hashed] = pictures.hashed[joined]
+        groups = _groups(leader[content])
         _judge(inventory, kind, [rows for rows in groups if len(np.unique(content[rows])) > 1], found)
+        if kind == "near":
+            spoiled = np.isin(content, pictures.hashed[copied]) & ~inventory.evaluated
+            found.exclude.update(inventory.path_of[spoiled].tolist())
     return found
 
 
 def _judge(inventory: Inventory, kind: str, groups: Sequence[_Group], found: Copies) -> None:
     cases: dict[str, list[Case]] = {name: [] for name in _CASES}
-    evaluated = inventory.evaluated
     for rows in groups:
         names = _names(inventory, rows)
         case = Case(tuple(sample(inventory, row) for row in rows.tolist()), "")
         for name in names:
             cases[name].append(case)
-        if kind != "mirror" and (
-            {"test_trained", "val_trained"} & names or (kind == "identical" and "labels" in names)
-        ):
-            found.exclude.update(inventory.path_of[rows[~evaluated[rows]]].tolist())
+        if kind == "identical":
+            found.exclude.update(inventory.path_of[_unwanted(inventory, rows, names)].tolist())
     for name, (what, severities, remedy) in _CASES.items():
         if cases[name]:
             severity = severities[[*_HOW].index(kind)]
             summary = f"{counted(len(cases[name]), 'picture is', 'pictures are')} {what} ({_HOW[kind]})"
             found.findings.append(Finding(severity, f"{kind}_{name}", summary, remedy, tuple(cases[name])))
+
+
+def _unwanted(inventory: Inventory, rows: _Group, names: set[str]) -> _Group:
+    """Which of the rows of one file had better not be trained on."""
+    trained: _Group = rows[~inventory.evaluated[rows]]
+    if {"test_trained", "val_trained"} & names:
+        return trained
+    if "labels" not in names:
+        return np.empty(0, np.int64)
+    auxiliary = inventory.named("auxiliary")[trained]
+    if len(np.unique(inventory.classes[trained[~auxiliary]])) == 1:
+        trained = trained[auxiliary]
+    return trained
 
 
 def _names(inventory: Inventory, rows: _Group) -> set[str]:
@@ -116,9 +133,20 @@ def _groups(keys: Int64[np.ndarray, " rows"]) -> list[_Group]:
 
 
 def _joined(
-    pictures: Pictures, hashes: UInt64[np.ndarray, " hashed"], files: Sequence[str], store: FactStore, *, mirror: bool
-) -> Int64[np.ndarray, " hashed"]:
-    """For each hashed picture the first of those that it is a copy of, directly or by others."""
+    pictures: Pictures,
+    hashes: UInt64[np.ndarray, " hashed"],
+    measured: Bool[np.ndarray, " hashed"],
+    files: Sequence[str],
+    store: FactStore,
+    *,
+    mirror: bool,
+) -> tuple[Int64[np.ndarray, " hashed"], Bool[np.ndarray, " hashed"]]:
+    """Which pictures are copies.
+
+    Returns:
+        For each hashed picture the first of those that it is a copy of, directly or by others; and whether it is
+        measured on, or directly a copy of one that is.
+    """
 
     @lru_cache(maxsize=100_000)
     def thumbnail(position: int) -> bytes:
@@ -130,12 +158,24 @@ def _joined(
         data = b"".join(thumbnail(position) for position in positions.tolist())
         return np.frombuffer(data, np.uint8).reshape(-1, SIDE, SIDE)
 
-    leader = np.arange(len(pictures.hashed))
+    leader, copied = np.arange(len(pictures.hashed)), measured.copy()
     for block in near_pairs(pictures.hashes, hashes):
-        while len(block := block[leader[block[:, 0]] != leader[block[:, 1]]]):
-            pairs, block = block[:_VERIFIED], block[_VERIFIED:]
+        for start in range(0, len(block), _VERIFIED):
+            pairs = block[start : start + _VERIFIED]
+            pairs = pairs[(leader[pairs[:, 0]] != leader[pairs[:, 1]]) | _spoils(pairs, measured, copied)]
+            if not len(pairs):  # what is joined already tells nothing new
+                continue
             others = thumbnails(pairs[:, 1])
             agrees = agreement(thumbnails(pairs[:, 0]), others[:, :, ::-1] if mirror else others) >= AGREEMENT
+            copied[pairs[agrees & _spoils(pairs, measured, copied)]] = True
             for one, other in np.sort(leader[pairs[agrees]], axis=1):
                 leader[leader == leader[other]] = leader[one]
-    return leader
+    return leader, copied
+
+
+def _spoils(
+    pairs: Int64[np.ndarray, "pairs 2"], measured: Bool[np.ndarray, " hashed"], copied: Bool[np.ndarray, " hashed"]
+) -> Bool[np.ndarray, " pairs"]:
+    """Pairs of one that is measured on and one that is not yet known to be a copy of such."""
+    one, other = pairs.T
+    return np.asarray((measured[one] & ~copied[other]) | (measured[other] & ~copied[one]))

@@ -34,12 +34,18 @@ class ClassFolders:
 
 def class_folders(inventory: Inventory) -> ClassFolders | None:
     """Find the level of folders that tells the classes; None if there is none, as with all images in one folder."""
-    rows = np.flatnonzero(~inventory.named("auxiliary"))
-    labels = inventory.rows.labels[rows].tolist()
-    parents = [inventory.rows.path(row).split("/")[:-1] for row in rows]
+    parents = {
+        split: [inventory.rows.path(row).split("/")[:-1] for row in np.flatnonzero(inventory.named(split))]
+        for split in inventory.splits
+        if split != "auxiliary"
+    }
     best, best_order = None, _ORDERLY
     for depth in range(1, _DEPTH + 1):
-        folder = [parts[-depth] if len(parts) >= depth else "" for parts in parents]
+        at = {split: [parts[-depth] if len(parts) >= depth else "" for parts in of] for split, of in parents.items()}
+        told = [split for split, names in at.items() if len(set(names)) > 1]  # a list in one folder says nothing
+        rows = np.flatnonzero(inventory.named(*told))
+        labels = inventory.rows.labels[rows].tolist()
+        folder = [name for split in told for name in at[split]]
         pairs = Counter(zip(folder, labels, strict=True))
         by_folder, by_label = defaultdict[str, Counter[int]](Counter), defaultdict[int, Counter[str]](Counter)
         for (name, label), count in pairs.items():

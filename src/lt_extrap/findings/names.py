@@ -9,10 +9,9 @@ from lt_extrap.findings.finding import Case, Finding, Severity, counted
 
 def find_confusable_names(inventory: Inventory) -> Iterator[Finding]:
     """Names that two classes share, nearly share, or of which one holds the other."""
-    names = (*inventory.names, *inventory.auxiliary)
-    numbered = tuple(map(str, range(len(inventory.names)))) == inventory.names
-    if numbered:  # the target's names are its labels
+    if _are_numbers(inventory.names):  # the target's names are its labels
         return
+    names = (*inventory.names, *(() if _are_numbers(inventory.auxiliary) else inventory.auxiliary))
     target = len(inventory.names)
 
     def of(position: int) -> str:
@@ -54,3 +53,8 @@ def find_confusable_names(inventory: Inventory) -> Iterator[Finding]:
         if groups:
             cases = tuple(Case((), " and ".join(map(of, group))) for group in groups)
             yield Finding(severity, kind, f"{counted(len(cases), one, many)} {what}", remedy, cases)
+
+
+def _are_numbers(names: tuple[str, ...]) -> bool:
+    """Whether these are the names that classes have without names."""
+    return names == tuple(map(str, range(len(names))))

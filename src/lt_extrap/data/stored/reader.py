@@ -130,7 +130,7 @@ def read_header(folder: Path) -> Header:
         if content.get("format") != FORMAT:
             raise ValueError(f"format {content.get('format')!r:.100}")
         return Header(**content)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"an auxiliary set of this version (format {FORMAT}) in {folder}",
             f"{HEADER}: {error}",
@@ -168,6 +168,7 @@ def _read_index(folder: Path, classes: int, report: Callable[[Finding], None]) -
         path = image.path.encode()
         if image.aux >= classes:
             report(Finding(MANIFEST, number, f"aux {image.aux}, and there are {classes} classes"))
+            continue
         if path in seen:
             report(Finding(MANIFEST, number, f"the path {image.path} a second time"))
         seen.add(path)
