@@ -91,6 +91,10 @@ def why_missing(index: SampleIndex, images: Path, package: str | None = None) ->
         package: the archives that the list was made for.
     """
     missing = list(islice((path for path in index.paths() if not (images / path).is_file()), 5))
+    if (there := images / missing[0]).is_symlink():
+        return f"there is {there} (a link to {there.readlink()}, which is no file)"
+    if there.exists():
+        return f"there is {there} (a folder, a pipe or a device)"
     instead = (found for path in missing for found in _elsewhere(path, images))
     said = next((f"there is {there} ({cause})" for there, cause in instead), None) or _nearest(missing[0], images)
     return said + (f"; the list is made for {package}" if package else "")
