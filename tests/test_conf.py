@@ -226,6 +226,7 @@ def test_no_experiment_prints_the_list():
         (["experiment=demo", "budget=10"], "right type for budget", "10", "budget.unit, budget.amount"),
         (["experiment=demo", "budget={amount"], "key=value", "budget={amount", "quote"),
         (["experiment=demo", "nonsense"], "key=value", "nonsense", "quote"),
+        (["target=folder", "target.root=~/mine"], "key=value", "~/mine", "write target.root=$HOME/mine"),
         (["experiment=demo", "seeds=1"], "keys that", "seeds", "did you mean seed?"),
         (["name=x", "target=lists"], "a value for every key", "target.test", "target."),
     ],

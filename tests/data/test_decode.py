@@ -1,5 +1,6 @@
 import contextlib
 import io
+import os
 import pickle
 import struct
 import warnings
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lt_extrap.data.decode import UnreadableImage, decode_rgb
+from lt_extrap.data.decode import UnreadableImage, decode_rgb, image_size
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 CORNERS = Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[9] * 3] * 3], np.uint8))
@@ -51,6 +52,19 @@ def test_lossless_rgb_is_unchanged(saved, suffix):
     path = saved(noise(), f"image.{suffix}", **options)
     assert np.array_equal(pixels(path), np.asarray(noise()))
     assert np.array_equal(pixels(str(path)), np.asarray(noise()))
+
+
+@pytest.mark.parametrize("read", [decode_rgb, image_size])
+def test_a_pipe_is_not_waited_for(tmp_path, read):
+    pipe = tmp_path / "image.jpg"
+    os.mkfifo(pipe)
+    ends = os.open(pipe, os.O_RDWR)  # or the reader of a broken version would wait for ever
+    os.write(ends, b"no image")
+    try:
+        with pytest.raises(UnreadableImage, match="a pipe"):
+            read(pipe)
+    finally:
+        os.close(ends)
 
 
 def test_a_jpeg_is_what_pillow_decodes(saved):

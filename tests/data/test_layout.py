@@ -118,6 +118,14 @@ def test_the_likely_cause(tmp_path, there, listed, found, cause):
     assert cause.format(root=tmp_path) in after
 
 
+def test_a_link_to_nowhere_and_a_pipe_are_said_to_be_such(tmp_path):
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "moved.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    said = why_missing(index_of(["link.jpg"]), tmp_path)
+    assert said == f"there is {tmp_path}/link.jpg (a link to {tmp_path}/moved.jpg, which is no file)"
+    assert why_missing(index_of(["pipe.jpg"]), tmp_path).endswith("pipe.jpg (a folder, a pipe or a device)")
+
+
 def test_the_cause_is_that_of_the_first_image_with_one(tmp_path):
     touch(tmp_path, "val/n1/there.jpg", "val/n1/2.jpg")
     said = why_missing(index_of(["val/n1/there.jpg", "val/n1/1.JPEG", "val/n1/2.JPEG"]), tmp_path)

@@ -158,8 +158,9 @@ def test_an_embedded_world_checks_its_fields(world):
 
 
 def test_no_root(tmp_path):
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="no folder") as error:
         load_target(lists(tmp_path / "absent"))
+    assert error.value.remedy == "correct target.root"
 
 
 def test_missing_images_are_counted_and_named(folder):

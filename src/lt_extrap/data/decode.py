@@ -1,6 +1,8 @@
 """Files to RGB images: upright, over white, 8 bits, the same for training, evaluation and prediction."""
 
 import io
+import os
+import stat
 import warnings
 from pathlib import Path
 
@@ -53,6 +55,8 @@ def decode_rgb(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata
+            if data is None:
+                _refuse_pipe(path)
             with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise UnreadableImage(path, f"{image.width} x {image.height} pixels, limit {max_pixels}")
@@ -78,10 +82,19 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            _refuse_pipe(path)
             with Image.open(path, formats=FORMATS) as image:
                 return image.size
+    except UnreadableImage:
+        raise
     except Exception as error:  # as above
         raise UnreadableImage(path, getattr(error, "strerror", None) or type(error).__name__) from error
+
+
+def _refuse_pipe(path: str | Path) -> None:
+    """Opening a pipe would wait for a writer, for ever."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (of every image)
+        raise UnreadableImage(path, "not a file (a folder, a pipe or a device)")
 
 
 def orientation_of(image: Image.Image) -> int:

@@ -93,10 +93,20 @@ def why_missing(index: SampleIndex, images: Path, package: str | None = None) ->
     try:
         missing = list(islice((path for path in index.paths() if not os.path.isfile(images / path)), 5))  # noqa: PTH113 (a name may be too long)
         instead = (found for path in missing for found in _elsewhere(path, images))
-        said = next((f"there is {there} ({cause})" for there, cause in instead), None) or _nearest(missing[0], images)
+        said = _instead(images / missing[0]) or next((f"there is {there} ({cause})" for there, cause in instead), None)
+        said = said or _nearest(missing[0], images)
     except OSError as error:  # a folder that one may not look into is cause enough
         said = f"{error.filename}: {error.strerror}"
     return said + (f"; the list is made for {package}" if package else "")
+
+
+def _instead(place: Path) -> str | None:
+    """What stands in the very place of a file."""
+    if os.path.islink(place):  # noqa: PTH114 (a name may be too long)
+        return f"there is {place} (a link to {place.readlink()}, which is no file)"
+    if os.path.lexists(place):
+        return f"there is {place} (a folder, a pipe or a device)"
+    return None
 
 
 def _elsewhere(path: str, images: Path) -> Iterator[tuple[Path, str]]:

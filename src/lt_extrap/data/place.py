@@ -44,7 +44,9 @@ def find_place(target: Target) -> Place:
         raise DataError(
             f"the folder of the target {target.folder!r}",
             f"no folder {root}",
-            "set LT_EXTRAP_DATA to the folder that holds it, or give target.root=<its path>; see docs/data.md",
+            "correct target.root"
+            if target.root
+            else "set LT_EXTRAP_DATA to the folder that holds it, or give target.root=<its path>; see docs/data.md",
         )
     images = root / Path(target.images).expanduser() if target.images else root
     if not images.is_dir():
