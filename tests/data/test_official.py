@@ -209,6 +209,16 @@ def test_names_in_another_order_than_the_labels_are_refused(tmp_path):
         read(scenes(tmp_path, WRONG, "target.names_by=label"))
 
 
+@pytest.mark.parametrize("names_by", ["label", "folder"])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_an_evaluation_list_of_another_numbering_is_refused(tmp_path, split, names_by):
+    """Its counts are those of any other numbering, since it is balanced."""
+    target = scenes(tmp_path, RIGHT, f"target.names_by={names_by}", f"target.{split}=other.txt")
+    (tmp_path / "other.txt").write_text("val/desert_road/3.jpg 1\nval/desert-sand/3.jpg 0\n")
+    with pytest.raises(DataError, match=r"other\.txt that are of the same class\n.*label 0, which is desert_road"):
+        read(target)
+
+
 def test_missing_photographs_name_the_package(tmp_path):
     """Field report A18: the lists want the small images; what lies there is the high resolution's layout."""
     (tmp_path / "data_large" / "d" / "desert" / "sand").mkdir(parents=True)

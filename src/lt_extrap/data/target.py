@@ -162,7 +162,8 @@ def read_lists(
                 target.official, counts, {split: len(index) for split, index in lists.items()}, files["train"]
             )
         ids, names = by_label(target, ids, names, full, files["train"])
-        check_folders(full, ids, files["train"])
+        for split, index in lists.items():
+            check_folders(index, ids, files[split])
         if target.label_order == "name":
             order = order_by_name(names)
     class_of = np.argsort(order)
