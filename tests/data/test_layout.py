@@ -122,3 +122,8 @@ def test_the_cause_is_that_of_the_first_image_with_one(tmp_path):
     touch(tmp_path, "val/n1/there.jpg", "val/n1/2.jpg")
     said = why_missing(index_of(["val/n1/there.jpg", "val/n1/1.JPEG", "val/n1/2.JPEG"]), tmp_path)
     assert said == f"there is {tmp_path}/val/n1/2.jpg (another case or suffix)"
+
+
+def test_a_path_too_long_for_the_disk_is_missing(tmp_path):
+    with pytest.raises(DataError, match="1 are not there"):
+        check_images(index_of(["a" * 300 + "/b.jpg"]), touch(tmp_path, "c.jpg"), FILE)
