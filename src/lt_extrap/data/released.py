@@ -40,9 +40,15 @@ def read_relation(file: Path) -> dict[str, list[str]]:
             shape, _, dtype = header(content)
             if shape != () or dtype != np.dtype(object):
                 raise ValueError(f"an array of {dtype} of shape {shape}, where one object was wanted")
-            array = _unpickle(content.read())
-            (relation,) = array.content
-            return {_target(key): [_wnid(value) for value in _items(values)] for key, values in relation.items()}
+            pickled = content.read()
+            (found,) = _unpickle(pickled).content
+            relation = {key: _items(values) for key, values in found.items()}
+            if (ids := sum(map(len, relation.values()))) > len(pickled):  # one list, that of many targets
+                raise ValueError(f"{ids} WordNet ids in {len(pickled)} bytes")
+            named = {_target(key): [_wnid(value) for value in values] for key, values in relation.items()}
+            if len(named) < len(relation):
+                raise ValueError("a target twice, by its label as a number and as a text")
+            return named
     except Exception as error:  # hostile bytes make an unpickler raise almost anything
         raise DataError(
             f"the relation released with the paper in {file}, {{target: [WordNet id, ...]}} saved by numpy.save",
