@@ -130,7 +130,7 @@ def read_header(folder: Path) -> Header:
         if content.get("format") != FORMAT:
             raise ValueError(f"format {content.get('format')!r:.100}")
         return Header(**content)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"an auxiliary set of this version (format {FORMAT}) in {folder}",
             f"{HEADER}: {error}",
