@@ -122,6 +122,13 @@ def test_a_set_of_another_target_is_refused(target, make, changed, said):
         add_classes(classes(make()), other, seed=0)
 
 
+def test_every_pair_has_to_name_its_target(target, make):
+    pairs = make() / "pairs.jsonl"
+    pairs.write_text(pairs.read_text().replace('"tench"', '"trench"', 1))  # the first of two pairs
+    with pytest.raises(DataError, match=r"1 targets .*\(trench\), which is tench here"):
+        add_classes(classes(pairs.parent), target, seed=0)
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [

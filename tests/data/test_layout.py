@@ -139,3 +139,8 @@ def test_a_closed_folder_is_the_cause(tmp_path, mode):
     said = why_missing(index_of(["a/1.jpg"]), tmp_path)
     (tmp_path / "a").chmod(0o755)
     assert said == f"{tmp_path}/a{'' if mode else '/1.jpg'}: Permission denied"
+
+
+def test_a_path_too_long_for_the_disk_is_missing(tmp_path):
+    with pytest.raises(DataError, match="1 are not there"):
+        check_images(index_of(["a" * 300 + "/b.jpg"]), touch(tmp_path, "c.jpg"), FILE)

@@ -125,7 +125,25 @@ def test_a_safe_path_leads_nowhere_else(path):
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/etc/passwd", "../a", "a/../b", "a/..", "./a", "a//b", "a/", "C:/a", "c:a", "a\\b", "a\nb", "a\0", 3, None],
+    [
+        "",
+        "/etc/passwd",
+        "../a",
+        "a/../b",
+        "a/..",
+        "./a",
+        "a//b",
+        "a/",
+        "C:/a",
+        "c:a",
+        "a\\b",
+        "a\nb",
+        "a\0",
+        3,
+        None,
+        "é" * 128,
+        "a/" * 512 + "a",
+    ],
 )
 def test_unsafe_paths(path):
     assert why_unsafe(path) is not None
@@ -172,6 +190,7 @@ def test_a_folder_that_is_there_stays(folder):
     [
         ("set.json", '"format": 1', '"format": 2', "this version (format 1)"),
         ("set.json", '"format": 1', '"format": 1, "x": 3', "unexpected keyword argument 'x'"),
+        ("set.json", '"images": 4', '"images": ' + "[" * 100_000, "this version (format 1)"),
         ("set.json", '"images": 4', '"images": 5', "manifest.jsonl: 4 records, and 5 by set.json"),
         ("manifest.jsonl", '"dace/2.png"', '"../2.png"', "manifest.jsonl, line 2: the path '../2.png'"),
         ("manifest.jsonl", '"dace/2.png"', '"dace/1.png"', "line 2: the path dace/1.png a second time"),
@@ -189,6 +208,7 @@ def test_a_folder_that_is_there_stays(folder):
         ("classes.jsonl", '"aux": 1', '"aux": 0', "line 2: aux 0 where 1 was wanted"),
         ("classes.jsonl", '"roach", "wnid": null', '"roach", "wnid": "n00000003"', "line 2: wnid n00000003 a second"),
         ("classes.jsonl", '"roach", ', '" ", ', "line 2: name"),
+        ("classes.jsonl", '"roach", ', '"roa\u2028ch", ', "line 2: name"),
         ("pairs.jsonl", '"rank": 2', '"rank": 3', "the ranks [1, 3] of target n00000002"),
         ("pairs.jsonl", '"rank": 2', '"rank": null', "the ranks [1, None] of target n00000002"),
         ("pairs.jsonl", '"aux": 1', '"aux": 2', "line 2: aux 2, and there are 2"),

@@ -100,10 +100,10 @@ def set_folder(folder: str, place: Place) -> Path:
 def disagreements(pairs: tuple[PairRecord, ...], classes: ClassTable) -> list[str]:
     """Targets of pairs that the class table does not have by that id and name, a line each."""
     name_of = dict(zip(classes.ids, classes.names, strict=True))
-    named = {pair.target: pair.target_name for pair in pairs}
+    named = dict.fromkeys((pair.target, pair.target_name) for pair in pairs)
     return [
         f"target {target} ({name}), which is {name_of.get(target, 'no id')} here"
-        for target, name in named.items()
+        for target, name in named
         if target not in name_of or plain(name_of[target]) != plain(name)
     ]
 

@@ -51,7 +51,7 @@ def check_folders(index: SampleIndex, ids: Sequence[str], file: Path) -> None:
             f"labels and class folders in {file} that are of the same class",
             f"label {first.label}, which is {first.id} by the class names, of {first.images} images in the folder "
             f"{first.folder}; {len(wrong) - 1} more such folders",
-            "give names in the order of the labels, or set target.names_by=folder if the folders are right",
+            "give lists and class names of one numbering (target.names_by=folder takes that of the training folders)",
         )
 
 

@@ -91,7 +91,7 @@ def why_missing(index: SampleIndex, images: Path, package: str | None = None) ->
         package: the archives that the list was made for.
     """
     try:
-        missing = list(islice((path for path in index.paths() if not os.path.isfile(images / path)), 5))  # noqa: PTH113 (a name may be too long)
+        missing = list(islice((path for path in index.paths() if not _is_file(images / path)), 5))
         instead = (found for path in missing for found in _elsewhere(path, images))
         said = _instead(images / missing[0]) or next((f"there is {there} ({cause})" for there, cause in instead), None)
         said = said or _nearest(missing[0], images)
@@ -122,26 +122,37 @@ def _elsewhere(path: str, images: Path) -> Iterator[tuple[Path, str]]:
         *((folder / listed.name, "in a folder more") for folder in _entries(listed.parent)),
         *((entry, "another case or suffix") for entry in similar),
     ]
-    return ((there, cause) for there, cause in candidates if os.path.isfile(there))  # noqa: PTH113
+    return ((there, cause) for there, cause in candidates if _is_file(there))
 
 
 def _nearest(path: str, images: Path) -> str:
     """What is there where a path leads nowhere: an archive that nobody unpacked, or other files."""
-    folder = next(parent for parent in (images / path).parents if os.path.isdir(parent))  # noqa: PTH112
+    folder = next(parent for parent in (images / path).parents if _is_folder(parent))
     entries = _entries(folder)
     archive = next((entry for entry in entries if entry.name.endswith(_ARCHIVES)), None)
     if archive is not None:
         return f"there is {archive} (an archive that is not unpacked)"
     if not entries:
         return f"there is {folder}, and nothing in it"
-    below = [entry for entry in entries if entry.is_dir()] or [folder]  # where there are folders, lists lie beside them
+    below = [entry for entry in entries if _is_folder(entry)] or [
+        folder
+    ]  # where there are folders, lists lie beside them
     example = next((Path(at, min(files)) for start in below for at, _, files in os.walk(start) if files), None)
     names = some([entry.name for entry in entries], 3)
     return f"there is {folder} with {names} in it" + (f", such as {example}" if example else "")
 
 
+def _is_file(path: Path) -> bool:
+    # Path.is_file raises where a name is too long for the disk, or a folder is closed.
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if os.path.isdir(folder) else []  # noqa: PTH112
+    return sorted(folder.iterdir()) if _is_folder(folder) else []
 
 
 def _files(folder: str, wanted: set[str]) -> set[str]:

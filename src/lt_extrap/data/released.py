@@ -46,6 +46,8 @@ def read_relation(file: Path) -> dict[str, list[str]]:
             of_target = {_target(key): _items(values) for key, values in relation.items()}
             if sum(map(len, of_target.values())) > _MOST:  # one list may stand for many targets
                 raise ValueError(f"more than {_MOST:,} neighbors")
+            if len(of_target) < len(relation):
+                raise ValueError("a target twice, by its label as a number and as a text")
             return {target: [_wnid(value) for value in values] for target, values in of_target.items()}
     except Exception as error:  # hostile bytes make an unpickler raise almost anything
         raise DataError(

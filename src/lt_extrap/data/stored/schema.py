@@ -17,7 +17,9 @@ FORMAT = 1  # of the folder; another one is refused
 HEADER, CLASSES, PAIRS, MANIFEST = "set.json", "classes.jsonl", "pairs.jsonl", "manifest.jsonl"
 CARD, ATTRIBUTION = "card.md", "attribution.csv"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of characters, which UTF-8 cannot spell
+# Also the ends of lines and paragraphs of Unicode, and halves of characters, which UTF-8 cannot spell.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LONGEST_PART, _LONGEST_PATH = 255, 1024  # bytes; what comes before the path has to fit as well
 _WNID = re.compile(r"n[0-9]{8}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -25,7 +27,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def why_unsafe(path: object) -> str | None:
     """Why a path may not be that of an image below a folder; None if it may.
 
-    A path is `folder/.../file`: relative, no "..", no empty part, no backslash, no drive, no control character.
+    A path is `folder/.../file`: relative, no "..", no empty part, no backslash, no drive, no control character, and
+    no longer than file systems take.
     """
     if type(path) is not str or not path:
         return "no text"
@@ -38,6 +41,8 @@ def why_unsafe(path: object) -> str | None:
     parts = path.split("/")
     if ".." in parts or "." in parts or "" in parts:
         return 'a part that is "..", "." or empty'
+    if len(path.encode()) > _LONGEST_PATH or max(len(part.encode()) for part in parts) > _LONGEST_PART:
+        return f"longer than {_LONGEST_PART} bytes a part or {_LONGEST_PATH} in all"
     return None
 
 
