@@ -63,7 +63,7 @@ def start_panel(
         else "last weights (there is no validation list)",
         "test": f"{config.target.test}, {len(target.test):,} images" + _plays_test(config),
     }
-    if target.left_out.any():
+    if "exclude" in target.files or target.left_out.any():
         rows["left out"] = _left_out(target)
     table = Table.grid(padding=(0, 2))
     for key, value in rows.items():
@@ -75,7 +75,7 @@ def _left_out(target: TargetSet) -> str:
     """How many listed training images are not trained on, and of which classes."""
     labels = target.left_out.nonzero()[0]
     classes = some([f"{target.classes.names[label]} {target.left_out[label]}" for label in labels])
-    return f"{target.left_out.sum():,} of the training list: {classes}"
+    return f"{target.left_out.sum():,} of the training list" + (f": {classes}" if len(labels) else "")
 
 
 def _plays_test(config: TrainConfig) -> str:

@@ -93,7 +93,6 @@ def test_nothing_is_run(tmp_path, call, place, protocol):
         ({"0": ["../../etc"]}, r"'../../etc' where a WordNet id"),
         ({"0": [7]}, "int where a WordNet id"),
         ({"0": np.array([DACE])}, "_Array where a list"),
-        (dict.fromkeys(map(str, range(300)), [DACE] * 300), "90000 WordNet ids"),
         ({"0": [DACE], 0: [DACE]}, "a target twice"),
     ],
 )
