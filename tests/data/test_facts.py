@@ -135,6 +135,13 @@ def test_a_file_that_is_no_store_is_named(tmp_path):
         FactStore(tmp_path / "facts.sqlite")
 
 
+def test_a_full_disk_is_named(files, store):
+    store._connection.execute("PRAGMA max_page_count=1")
+    with pytest.raises(DataError, match="full") as error:
+        survey(files, store, workers=0, report=silent)
+    assert "LT_EXTRAP_CACHE" in error.value.remedy
+
+
 def test_two_surveys_at_once_share_a_store(files, tmp_path):
     with FactStore(tmp_path / "facts.sqlite") as one, FactStore(tmp_path / "facts.sqlite") as other:
         survey(files[:20], one, workers=0, report=silent)

@@ -86,6 +86,7 @@ class FactStore:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=60)
@@ -112,13 +113,24 @@ class FactStore:
         return row is not None
 
     def put(self, found: Sequence[tuple[str, os.stat_result, Facts]]) -> None:
-        """Keep some facts, all or none."""
+        """Keep some facts, all or none.
+
+        Raises:
+            DataError: they cannot be written, as when the disk is full.
+        """
         rows = [
             (path, status.st_size, status.st_mtime_ns, *facts[:2], *(facts.picture or [None] * len(Picture._fields)))
             for path, status, facts in found
         ]
-        with self._connection:
-            self._connection.executemany(f"REPLACE INTO images VALUES ({', '.join('?' * len(_COLUMNS))})", rows)
+        try:
+            with self._connection:
+                self._connection.executemany(f"REPLACE INTO images VALUES ({', '.join('?' * len(_COLUMNS))})", rows)
+        except sqlite3.Error as error:
+            raise DataError(
+                f"room for what was found about images in {self._path}",
+                str(error),
+                "free disk, or set LT_EXTRAP_CACHE, and run the same command again: it goes on where it was",
+            ) from error
 
     def get(self, path: str) -> Facts:
         """What was found about a file. Raises KeyError if nobody has looked at it."""
