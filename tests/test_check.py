@@ -17,7 +17,7 @@ from PIL import Image
 from lt_extrap import check
 from lt_extrap.check import CheckConfig, check_data
 from lt_extrap.compose import configure
-from lt_extrap.config import AuxiliaryClasses, NoAuxiliary, Target, TargetExtra
+from lt_extrap.config import AuxiliaryClasses, FolderTarget, NoAuxiliary, Target, TargetExtra
 from lt_extrap.data import facts
 from lt_extrap.data.facts import FORMAT
 from lt_extrap.data.target import load_target
@@ -330,6 +330,20 @@ def test_a_target_name_among_the_auxiliary_names(tree):
     found = tree.kinds(auxiliary(tree, ["stoat", "Lynx"]))
     assert {kind: str(finding.severity) for kind, finding in found.items()} == {"auxiliary_name": "error"}
     assert found["auxiliary_name"].cases[0].detail == "1 (lynx) and auxiliary 1 (Lynx)"
+
+
+def test_what_was_left_out_of_a_folder_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
+    for label in "ab":
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        for number in range(6):
+            picture(6 * ord(label) + number).save(tmp_path / "mine" / label / f"{number}.png")
+    (tmp_path / "mine" / "a" / "raw.CR2").write_bytes(b"raw")
+    folder = FolderTarget(root=str(tmp_path / "mine"), folder="folder")
+    check_data(CheckConfig(folder, NoAuxiliary(), str(tmp_path / "checks"), workers=0))
+    note = "left out, kinds of other files: 1 (1 .CR2)"
+    assert f"         {note}\n" in capsys.readouterr().out
+    assert note in json.loads((tmp_path / "checks" / "check.json").read_text())["notes"]
 
 
 def test_confusable_names_are_notes(tree):

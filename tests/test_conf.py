@@ -227,6 +227,7 @@ def test_no_experiment_prints_the_list():
         (["experiment=demo", "budget={amount"], "key=value", "budget={amount", "quote"),
         (["experiment=demo", "nonsense"], "key=value", "nonsense", "quote"),
         (["target=folder", "target.root=~/mine"], "key=value", "~/mine", "write target.root=$HOME/mine"),
+        (["target=folder", "target.root=/a=b/c"], "key=value", "/a=b/c", "'target.root=\"/a=b/c\"'"),
         (["experiment=demo", "seeds=1"], "keys that", "seeds", "did you mean seed?"),
         (["name=x", "target=lists"], "a value for every key", "target.test", "target."),
     ],

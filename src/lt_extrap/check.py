@@ -146,6 +146,7 @@ def _json(config: CheckConfig, inventory: Inventory, findings: Findings) -> dict
             for split in inventory.splits
         },
         "left_out": inventory.left_out,
+        "notes": inventory.place.notes,
         "classes": [
             {**dict(zip(header, row, strict=True)), "folder": folders.get(row[0])} for row in class_rows(inventory)
         ],

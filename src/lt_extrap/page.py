@@ -69,6 +69,8 @@ def _summary(inventory: Inventory, absent: int) -> Iterator[str]:
         groups += f"; {largest:,} down to {smallest:,} images, imbalance factor {largest / smallest:,.4g}"
     yield f"shots    {groups}"
     yield f"files    {len(inventory.paths) - absent:,} of {len(inventory.paths):,} are below {inventory.place.images}"
+    for note in inventory.place.notes:
+        yield f"         {note}"
 
 
 def _section(findings: Findings, severity: Severity, most: int) -> Iterator[str]:

@@ -24,14 +24,14 @@ def told(error: HydraException | OmegaConfBaseException) -> ConfigError:
         remedy = experiments(error.options) if group == "experiment" else ", ".join(error.options)
         return ConfigError(f"{group} to be one of conf/{group}/", name, f"{_near(name, error.options)}choose {remedy}")
     if isinstance(error, OverrideParseException):
-        key, _, value = str(error.override).partition("=")
-        quoted = "quote words with spaces, brackets or commas for the shell: 'auxiliary.sampling_ratio=[1,1,3]'"
-        home = f"no shell reads ~ there: write {key}=$HOME{value[1:]}"
-        return ConfigError(
-            "words of the form key=value",
-            f"{error.override!r}: {first}",
-            home if value.startswith("~/") else quoted,
-        )
+        key, _, value = (error.override or "").partition("=")
+        if value.startswith("~/"):
+            remedy = f"no shell reads ~ there: write {key}=$HOME{value[1:]}"
+        elif "/" in value and not set("'\"[{") & set(value):
+            remedy = f"quote a path with = or brackets for the shell and for Hydra: '{key}=\"{value}\"'"
+        else:
+            remedy = "quote words with spaces, brackets or commas for the shell: 'auxiliary.sampling_ratio=[1,1,3]'"
+        return ConfigError("words of the form key=value", f"{error.override!r}: {first}", remedy)
     if isinstance(error, MissingMandatoryValue):
         return ConfigError("a value for every key", first, f"give {error.full_key or error.key}=...")
     if match := re.match(r"Could not override '([^']+)'", text):

@@ -72,7 +72,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
             return claim.results
         checkpoint = checkpoints.newest(kept.folder, print)
         console.print(start_panel(config, target, training, module.model, steps, str(folder)))
-        for note in target.place.notes:
+        for note in (*target.place.notes, *target.place.counts):
             print(note)
         runs.keep_lists(folder, target)
         for note in claim.notes:

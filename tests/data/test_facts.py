@@ -146,6 +146,13 @@ def test_a_store_that_cannot_be_used_any_more_is_named(files, store, tmp_path):
         store.put([(files[0], Path(files[0]).stat(), look(files[0]))])
 
 
+def test_a_full_disk_is_named(files, store):
+    store._connection.execute("PRAGMA max_page_count=1")
+    with pytest.raises(DataError, match="full") as error:
+        survey(files, store, workers=0, report=silent)
+    assert "LT_EXTRAP_CACHE" in error.value.remedy
+
+
 def test_two_surveys_at_once_share_a_store(files, tmp_path):
     with FactStore(tmp_path / "facts.sqlite") as one, FactStore(tmp_path / "facts.sqlite") as other:
         survey(files[:20], one, workers=0, report=silent)

@@ -54,8 +54,8 @@ def test_classes_splits_and_shots(mine):
     for index in (loaded.train, loaded.val, loaded.test):
         assert [loaded.classes.names[label] for label in index.labels] == [p.split("/")[0] for p in paths(index)]
     assert loaded.place.images == mine
-    assert loaded.place.notes == (
-        "split here, with target.split_seed=0: val, test",
+    assert loaded.place.notes == ("split here, with target.split_seed=0: val, test",)
+    assert loaded.place.counts == (
         "images: train 38, val 5, test 9",
         "label 0: Dog (train 3, val 1, test 1)",
         "label 1: cat (train 9, val 1, test 2)",
@@ -72,7 +72,7 @@ def test_number_folders_are_in_the_order_of_numbers(tmp_path):
     assert by_folder.classes.names == tuple(map(str, range(12)))
     assert {path.split("/")[0] for path, label in zip(paths(by_folder.train), by_folder.train.labels, strict=True)
             if label == 10} == {"10"}  # fmt: skip
-    assert by_folder.place.notes[-1] == "and 2 more classes"
+    assert by_folder.place.counts[-1] == "and 2 more classes"
     rows = [f"{name}/{i}.png,{name}" for name in range(12) for i in range(5)]
     (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]))
     by_table = load_target(target(tmp_path, table="labels.csv"))
@@ -198,7 +198,7 @@ def test_ready_splits_and_what_is_made_of_train_alone(tmp_path):
     put(tmp_path, *(f"val/{label}/{i}.png" for label in "ab" for i in range(2)))
     loaded = load_target(target(tmp_path))
     assert (len(loaded.val), len(loaded.train)) == (4, 40)
-    assert loaded.place.notes[0] == "images: train 40, val 4, test 6"
+    assert loaded.place.counts[0] == "images: train 40, val 4, test 6"
     loaded = load_target(target(tmp_path, val=None))
     assert (loaded.val, len(loaded.train)) == (None, 40)
     assert loaded.place.notes[0] == "left out, images of a validation split, as target.val is null: 4"

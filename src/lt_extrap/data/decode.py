@@ -93,8 +93,9 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 def _refuse_pipe(path: str | Path) -> None:
     """Opening a pipe would wait for a writer, for ever."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (of every image)
-        raise UnreadableImage(path, "not a file (a folder, a pipe or a device)")
+    mode = os.stat(path).st_mode  # noqa: PTH116 (of every image)
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UnreadableImage(path, "not a file (a pipe or a device)")
 
 
 def orientation_of(image: Image.Image) -> int:

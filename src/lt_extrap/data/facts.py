@@ -106,7 +106,11 @@ class FactStore:
         return self._first(wanted, path, status.st_size, status.st_mtime_ns) is not None
 
     def put(self, found: Sequence[tuple[str, os.stat_result, Facts]]) -> None:
-        """Keep some facts, all or none."""
+        """Keep some facts, all or none.
+
+        Raises:
+            DataError: they cannot be written, as when the disk is full.
+        """
         rows = [
             (path, status.st_size, status.st_mtime_ns, *facts[:2], *(facts.picture or [None] * len(Picture._fields)))
             for path, status, facts in found

@@ -2,7 +2,7 @@
 
 train.txt, val.txt, test.txt    `path label` a line
 classes.json                    "target": id and name of each class, by label
-notes.json                      what their owner should know of the splits
+notes.json                      "notes": what their owner should know of the splits; "counts": their sizes
 """
 
 import dataclasses
@@ -23,14 +23,16 @@ from lt_extrap.data.split import LEAST, assign, ties
 from lt_extrap.errors import DataError, some
 from lt_extrap.files import write_whole_folder
 
-FORMAT = 1  # of what is written: raise it when the rule of the splits or the files change
+FORMAT = 2  # of what is written: raise it when the rule of the splits or the files change
 _SHOWN = 10  # classes
 _SPLITS = ("train", "val", "test")
 
 Stamp = tuple[int, int] | None  # size and time of a file that is there
 
 
-def write_split(target: FolderTarget, root: Path, images: Path, parent: Path) -> tuple[Path, tuple[str, ...]]:
+def write_split(
+    target: FolderTarget, root: Path, images: Path, parent: Path
+) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
     """Write the lists of a folder of images into a folder below `parent` that is named after all they depend on.
 
     That is the rule of the splits, and path, label, size and time of every image: lists that were written once for
@@ -43,7 +45,8 @@ def write_split(target: FolderTarget, root: Path, images: Path, parent: Path) ->
         parent: the folder to write into.
 
     Returns:
-        The folder of the lists, whole; and what the owner of the images should know, a line each.
+        The folder of the lists, whole; what the owner of the images should know, a line each; and images by split
+        and class, a line each.
 
     Raises:
         ConfigError: a key for tables without a table, or the package that reads parquet is missing.
@@ -54,7 +57,9 @@ def write_split(target: FolderTarget, root: Path, images: Path, parent: Path) ->
         found = _find(target, root, images)
     except OSError as error:
         raise DataError(
-            f"folders that can be read below {images}", f"{error.filename}: {error.strerror}", "give yourself the right"
+            f"folders that can be read below {images}",
+            f"{os.fsdecode(error.filename)}: {error.strerror}",
+            "give yourself the right",
         ) from error
     entries = sorted(entry for entry in found.images if target.val or entry.split != "val")
     classes = ordered(entry.label for entry in entries)
@@ -82,7 +87,7 @@ def write_split(target: FolderTarget, root: Path, images: Path, parent: Path) ->
             (place / f"{split}.txt").write_text("".join(lines), encoding="utf-8")
         tables = {
             "classes": {"target": [{"id": name, "name": name} for name in classes]},
-            "notes": [*notes, *_summary(entries, splits, classes)],
+            "notes": {"notes": notes, "counts": _summary(entries, splits, classes)},
         }
         for name, table in tables.items():
             (place / f"{name}.json").write_text(json.dumps(table, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -95,7 +100,8 @@ def write_split(target: FolderTarget, root: Path, images: Path, parent: Path) ->
         ) from error
     if unused := len(found.images) - len(entries):
         found.notes.append(f"left out, images of a validation split, as target.val is null: {unused:,}")
-    return folder, (*found.notes, *json.loads((folder / "notes.json").read_text(encoding="utf-8")))
+    written = json.loads((folder / "notes.json").read_text(encoding="utf-8"))
+    return folder, (*found.notes, *written["notes"]), tuple(written["counts"])
 
 
 def _find(target: FolderTarget, root: Path, images: Path) -> Labelled:

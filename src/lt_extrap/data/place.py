@@ -20,12 +20,14 @@ class Place(NamedTuple):
         lists: where its lists and class names are.
         images: where the relative paths of the lists start.
         notes: what was noticed while the lists were made, a line each.
+        counts: images by split and class of lists that were made, a line each.
     """
 
     root: Path
     lists: Path
     images: Path
     notes: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
 
 
 def find_place(target: Target) -> Place:
@@ -54,8 +56,8 @@ def find_place(target: Target) -> Place:
     place = Place(root, root, unpack(root / target.archive) if target.archive else images.resolve())
     if not isinstance(target, FolderTarget):
         return place
-    lists, notes = write_split(target, place.root, place.images, cache_dir() / "folders")
-    return place._replace(lists=lists, notes=notes)
+    lists, notes, counts = write_split(target, place.root, place.images, cache_dir() / "folders")
+    return place._replace(lists=lists, notes=notes, counts=counts)
 
 
 def _embedded(fields: dict[str, int]) -> Path:
