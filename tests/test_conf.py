@@ -20,7 +20,7 @@ from lt_extrap.config import (
 )
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
-from lt_extrap.refusals import refuse_words
+from lt_extrap.refusals import refuse_words, spelled
 from lt_extrap.trainer import OWN_TRAINER_KEYS
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
