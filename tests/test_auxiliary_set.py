@@ -153,6 +153,14 @@ def fish(tmp_path) -> Target:
     )
 
 
+def test_the_images_of_the_target_are_not_wanted(fish, tmp_path):
+    """A relation is imported, and a set verified, on machines that have none of them."""
+    (tmp_path / "x.png").unlink()
+    options = {"target": fish, "relation": f"{tmp_path}/conp_cls.npy", "images": f"{tmp_path}/pool"}
+    import_released(AuxiliarySetConfig(do="import", folder=str(tmp_path / "set"), copy=True, **options))
+    check_set(AuxiliarySetConfig(do="verify", folder=str(tmp_path / "set"), target=fish))
+
+
 @pytest.mark.parametrize("copied", [True, False])
 def test_the_released_relation_becomes_a_set_that_trains(fish, tmp_path, capsys, copied):
     options = {"target": fish, "relation": f"{tmp_path}/conp_cls.npy", "images": f"{tmp_path}/pool"}

@@ -20,7 +20,7 @@ from lt_extrap.config import (
 )
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
-from lt_extrap.refusals import refuse_words
+from lt_extrap.refusals import refuse_words, spelled
 from lt_extrap.trainer import OWN_TRAINER_KEYS
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
@@ -260,3 +260,8 @@ def test_an_unbracketed_list_is_refused_with_the_right_spelling(word):
 
 def test_lists_of_lists_and_other_sweeps_pass():
     refuse_words(["-m", "auxiliary.sampling_ratio=[1,1,3],[1,1,1]", "seed=0,1", "component=a,b", "nonsense", "--x"])
+
+
+def test_no_key_is_its_own_correction():
+    """Other commands than train do not have its keys."""
+    assert spelled("logger") == "correct the spelling (--cfg job prints every key)"

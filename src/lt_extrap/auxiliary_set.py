@@ -30,7 +30,7 @@ from lt_extrap.data.stored.reader import Finding, read_header
 from lt_extrap.data.stored.schema import CLASSES, PAIRS, ClassRecord, Header, ImageRecord, PairRecord, is_wnid
 from lt_extrap.data.stored.verifier import verify
 from lt_extrap.data.stored.writer import write_set
-from lt_extrap.data.target import ClassTable, load_target
+from lt_extrap.data.target import ClassTable, load_classes, load_target
 from lt_extrap.errors import DataError, some
 from lt_extrap.paths import conf_dir
 
@@ -93,7 +93,7 @@ def check_set(config: AuxiliarySetConfig) -> None:
     watch = partial(_watched, total=read_header(folder).images)
     stored = verify(folder, report, images=images, hashes=config.hashes, watch=watch)
     if config.target is not None:
-        table = load_target(config.target, skip_missing=True).classes
+        table = load_classes(config.target)
         for reason in disagreements(stored.pairs, table):
             report(Finding(PAIRS, None, reason))
         names, ids = [made.name for made in stored.classes], [made.wnid for made in stored.classes]
@@ -144,7 +144,7 @@ def import_released(config: AuxiliarySetConfig) -> Header:
     assert config.relation is not None
     assert config.images is not None
     root = Path(config.images).expanduser().resolve()
-    table = load_target(config.target, skip_missing=True).classes
+    table = load_classes(config.target)
     matched = match(read_relation(Path(config.relation)), table, root)
     if matched.targets:
         print(f"left out, as they are target classes: {len(matched.targets)}: {some(matched.targets)}")

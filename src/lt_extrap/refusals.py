@@ -96,7 +96,7 @@ def refuse_words(words: Iterable[str]) -> None:
 
 
 def _near(word: str, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.75)
+    close = difflib.get_close_matches(word, [other for other in words if other != word], n=1, cutoff=0.75)
     return f"did you mean {close[0]}? " if close else ""
 
 

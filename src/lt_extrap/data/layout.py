@@ -134,9 +134,7 @@ def _nearest(path: str, images: Path) -> str:
         return f"there is {archive} (an archive that is not unpacked)"
     if not entries:
         return f"there is {folder}, and nothing in it"
-    below = [entry for entry in entries if _is_folder(entry)] or [
-        folder
-    ]  # where there are folders, lists lie beside them
+    below = list(filter(_is_folder, entries)) or [folder]  # where there are folders, lists lie beside them
     example = next((Path(at, min(files)) for start in below for at, _, files in os.walk(start) if files), None)
     names = some([entry.name for entry in entries], 3)
     return f"there is {folder} with {names} in it" + (f", such as {example}" if example else "")

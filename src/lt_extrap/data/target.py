@@ -90,13 +90,7 @@ def load_target(target: Target, *, skip_missing: bool = False) -> TargetSet:
             image and `target.allow_empty` is off; a listed image is not there.
     """
     place = find_place(target)
-    files = {
-        key: place.lists / (file.partition(":")[0] if key == "names" else file)
-        for key in ("train", "val", "test", "names")
-        if (file := getattr(target, key)) is not None
-    }
-    if target.exclude:
-        files["exclude"] = place.root / Path(target.exclude).expanduser()
+    files = _files(target, place)
     classes, class_of, lists = read_lists(target, place.lists, files)
     package = target.package if isinstance(target, OfficialTarget) else None
     for split in [split for split in lists if split != "train"]:
@@ -127,6 +121,16 @@ def load_target(target: Target, *, skip_missing: bool = False) -> TargetSet:
         left_out=left_out,
         class_of=class_of,
     )
+
+
+def load_classes(target: Target) -> ClassTable:
+    """Read the classes of a target data set; no image is looked for.
+
+    Raises:
+        DataError: as of `read_lists`.
+    """
+    place = find_place(target)
+    return read_lists(target, place.lists, _files(target, place))[0]
 
 
 def read_lists(
@@ -175,6 +179,18 @@ def read_lists(
         class_of,
         {split: index.with_labels(class_of[index.labels].astype(np.int32)) for split, index in lists.items()},
     )
+
+
+def _files(target: Target, place: Place) -> dict[str, Path]:
+    """The files that decide what is trained and tested on, by configuration key."""
+    files = {
+        key: place.lists / (file.partition(":")[0] if key == "names" else file)
+        for key in ("train", "val", "test", "names")
+        if (file := getattr(target, key)) is not None
+    }
+    if target.exclude:
+        files["exclude"] = place.root / Path(target.exclude).expanduser()
+    return files
 
 
 def by_label(
