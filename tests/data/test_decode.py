@@ -55,16 +55,9 @@ def test_lossless_rgb_is_unchanged(saved, suffix):
 
 
 @pytest.mark.parametrize("read", [decode_rgb, image_size])
-def test_a_pipe_is_not_waited_for(tmp_path, read):
-    pipe = tmp_path / "image.jpg"
-    os.mkfifo(pipe)
-    ends = os.open(pipe, os.O_RDWR)  # or the reader of a broken version would wait for ever
-    os.write(ends, bytes(65536))
-    try:
-        with pytest.raises(UnreadableImage, match="a pipe"):
-            read(pipe)
-    finally:
-        os.close(ends)
+def test_only_files_are_opened(read):  # a pipe would be waited for
+    with pytest.raises(UnreadableImage, match="a pipe or a device"):
+        read(os.devnull)
 
 
 def test_a_jpeg_is_what_pillow_decodes(saved):
