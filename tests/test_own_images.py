@@ -105,8 +105,11 @@ def test_from_a_folder_to_an_exported_classifier(mine, tmp_path, capsys):
     moved = shutil.copytree(root, tmp_path / "moved", copy_function=shutil.copyfile)  # with other times
     assert train(configure(*words(moved, *method)), folder) == results  # it is the same run, and has ended
     picture(root / "cat" / "new.png", seed=5)
-    with pytest.raises(RunError, match=r"another content of target\.train"):
-        evaluate(EvaluateConfig(run=str(folder), workers=0, trainer=cpu))
+    with pytest.raises(RunError, match="the content of target.train is another"):
+        train(configure(*words(moved, *method), f"target.root={root}"), folder)
+    # What has ended is measured on the split that it was trained with, which is kept with it.
+    assert evaluate(EvaluateConfig(run=str(folder), workers=0, trainer=cpu))["test"] == results["test"]
+    export(ExportConfig(run=str(folder), format="safetensors", output=str(tmp_path / "exported")))
 
 
 def test_a_folder_that_changed_does_not_go_on(mine, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from lt_extrap import checkpoints, cli, runs
 from lt_extrap.compose import from_hydra
-from lt_extrap.config import AdamW, Balanced, Budget, Loading, NoAuxiliary, Recipe, Target, TrainConfig, check
+from lt_extrap.config import AdamW, Balanced, Budget, Loading, NoAuxiliary, Recipe, TrainConfig, check
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.layout import find_images
 from lt_extrap.data.lists import read_list
@@ -84,7 +84,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             )
         train(retrained(run, root=config.root), folder)
         run = runs.load(folder)
-    target = _target(run.config, config.root)
+    target = _target(run, config.root)
     changed = run.changed({f"target.{key}": path for key, path in target.files.items()})
     if wrong := {"target.train", "target.names"} & set(changed):
         raise RunError(
@@ -183,7 +183,7 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
         recipe = AdamW(**{field.name: getattr(recipe, field.name) for field in dataclasses.fields(Recipe)})
     recipe = dataclasses.replace(
         recipe,
-        batch_size=min(512, len(_target(config, root).train)),
+        batch_size=min(512, len(_target(run, root).train)),
         blr=1e-3,
         milestones=[],
         gamma=None,
@@ -194,7 +194,7 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
     return dataclasses.replace(
         config,
         name=f"{config.name}, retrained",
-        target=_rooted(config.target, root),
+        target=run.target(root),
         auxiliary=NoAuxiliary(),
         loss=Balanced(),
         recipe=recipe,
@@ -204,12 +204,8 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
     )
 
 
-def _rooted(target: Target, root: str | None) -> Target:
-    return dataclasses.replace(target, root=root) if root else target
-
-
-def _target(config: TrainConfig, root: str | None) -> TargetSet:
-    return load_target(_rooted(config.target, root), skip_missing=config.data.on_unreadable == "skip")
+def _target(run: Run, root: str | None) -> TargetSet:
+    return load_target(run.target(root), skip_missing=run.config.data.on_unreadable == "skip")
 
 
 ConfigStore.instance().store(group="schema", name="evaluate", node=EvaluateConfig)

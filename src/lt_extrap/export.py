@@ -128,7 +128,7 @@ def _images(config: ExportConfig, direct: DirectClassifier) -> tuple[Float[Tenso
                 "images to compare the export on", f"run={config.run}, which has no test list", "set images=<folder>"
             )
         try:
-            target = load_target(runs.load(Path(config.run)).config.target)
+            target = load_target(runs.load(Path(config.run)).target())
         except LtExtrapError as error:
             raise DataError(
                 f"the test images of {config.run}, to compare the export on", error.found, "set images=<folder>"

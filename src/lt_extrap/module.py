@@ -148,7 +148,8 @@ class ExtrapolationModule(L.LightningModule):
                 raise DataError(
                     "images that can be read",
                     image,
-                    "replace the file or take it off its list (data.on_unreadable=skip leaves out training images)",
+                    "replace the file, or take it off its list or out of its folder: python -m lt_extrap.check finds "
+                    "all such files (data.on_unreadable=skip leaves out training images)",
                 )
             if image not in self.unreadable:
                 self.unreadable[image] = None

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from lt_extrap.compose import from_dict, kinds, to_dict
-from lt_extrap.config import TrainConfig
+from lt_extrap.config import FolderTarget, Target, TrainConfig
 from lt_extrap.data.auxiliary_set import set_folder
 from lt_extrap.data.stored.schema import CLASSES, MANIFEST, PAIRS
 from lt_extrap.data.target import ClassTable, TargetSet
@@ -192,6 +192,29 @@ class Run:
     def changed(self, files: Mapping[str, Path]) -> list[str]:
         """Which of these files are not what they were for the run, by configuration key."""
         return [key for key, path in files.items() if key in self.files and self.files[key] != _hash(path)]
+
+    def target(self, root: str | None = None) -> Target:
+        """The target that it was trained on. A folder of one's own may have changed since: its lists were kept.
+
+        Args:
+            root: of the target's files, where it is another one today.
+        """
+        target: Target = self.config.target
+        kept = (self.folder / LISTS).resolve()
+        if isinstance(target, FolderTarget) and kept.is_dir():
+            target = Target(
+                root=target.root,
+                folder=target.folder,
+                images=target.images,
+                archive=target.archive,
+                train=str(kept / target.train),
+                val=str(kept / target.val) if target.val else None,
+                test=str(kept / target.test),
+                names=f"{kept}/{target.names}",
+                exclude=target.exclude,
+                allow_empty=target.allow_empty,
+            )
+        return replace(target, root=root) if root else target
 
 
 def load(folder: Path) -> Run:
