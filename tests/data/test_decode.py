@@ -245,7 +245,7 @@ def test_unreadable_files_are_named_with_a_reason(tmp_path, saved):
     assert reason(page).startswith("not an image of a known format (JPEG, PNG")
     assert reason(empty) == reason(page)
     assert reason(tmp_path / "missing.jpg") == "No such file or directory"
-    assert reason(tmp_path) == "not a file (a folder, a pipe or a device)"
+    assert reason(tmp_path) == "Is a directory"
 
 
 def test_no_format_that_runs_a_program(tmp_path):
