@@ -47,6 +47,11 @@ def test_ids_keep_classes_of_one_name_apart(folder):
         lists(folder, names="names.json:x", ids_in_names=True)
 
 
+def test_nothing_is_selected_on_the_test_list(folder):
+    with pytest.raises(ConfigError, match=r"target\.val to be another list than target\.test"):
+        lists(folder, val="test.txt")
+
+
 def test_images_in_another_folder_than_the_lists(folder, tmp_path_factory):
     images = tmp_path_factory.mktemp("images")
     for file in folder.glob("*.png"):

@@ -87,6 +87,12 @@ class Target:
             "null with target.archive, in which the images are",
             self.images,
         )
+        check(
+            self.val is None or self.val != self.test,
+            "target.val",
+            "another list than target.test: nothing may be selected on what is reported",
+            self.val,
+        )
         text = self.names is not None and not self.names.partition(":")[0].endswith(".json")
         check(text or not self.ids_in_names, "target.ids_in_names", "false without a text file of names", True)
 
