@@ -24,7 +24,8 @@ from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
 from lt_extrap.config import AdamW, ConvNet, Head
 from lt_extrap.data.datamodule import Batch
 from lt_extrap.model.backbones import build_backbone
-from lt_extrap.model.classifier import Classifier, build_head
+from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.heads import build_head
 from lt_extrap.model.losses import neighbor_silencing
 from lt_extrap.model.relation import NeighborRelation
 from lt_extrap.model.shots import Shot

@@ -15,13 +15,14 @@ from timm.data import create_transform, resolve_data_config
 
 from lt_extrap import export as module
 from lt_extrap import runs
-from lt_extrap.config import Timm
+from lt_extrap.config import Head, Timm
 from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError, DataError, ExportError, RunError
 from lt_extrap.export import ExportConfig, export
 from lt_extrap.model.backbones import build_backbone
-from lt_extrap.model.classifier import Classifier, empty_linear
+from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.direct import DirectClassifier
+from lt_extrap.model.heads import empty_head
 from test_cli import run
 
 
@@ -115,11 +116,11 @@ def test_timm_is_for_timm(convnet_run):
 
 def untrained(path, model):
     """A classifier of a timm model in a file, without a run."""
-    backbone = build_backbone(Timm(model), image_size=32, seed=0)
-    head = empty_linear(backbone.dim, 3)
+    backbone = build_backbone(Timm(model=model), image_size=32, seed=0)
+    head = empty_head(Head(), dim=backbone.dim, classes=3)
     torch.nn.init.constant_(head.weight, 0.1)
     torch.nn.init.zeros_(head.bias)
-    DirectClassifier(Classifier(backbone, head).eval(), Timm(model), ("a", "b", "c"), 32, 1.0).save(path)
+    DirectClassifier(Classifier(backbone, head).eval(), Timm(model=model), Head(), ("a", "b", "c"), 32, 1.0).save(path)
 
 
 def test_timm_is_for_linear_classifiers(tmp_path):

@@ -1,12 +1,23 @@
 import pytest
 import torch
-from torch import nn
 
 from lt_extrap.compose import configure
-from lt_extrap.config import AdamW, Sgd
+from lt_extrap.config import AdamW, ConvNet, Head, Sgd, Timm
+from lt_extrap.errors import ConfigError
+from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.heads import build_head
 from lt_extrap.optimizer import build_optimizer, lr_share
 
-MODEL = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+
+def classifier(backbone, *, frozen=False):
+    body = build_backbone(backbone, image_size=32, seed=0)
+    head = build_head(Head(), dim=body.dim, num_target=2, num_auxiliary=0, seed=0)
+    return Classifier(body, head, frozen=frozen)
+
+
+SMALL = ConvNet(widths=[4])
+VIT = Timm(model="vit_tiny_patch16_224", options={"depth": 2, "embed_dim": 24, "num_heads": 2, "reg_tokens": 4})
 
 
 def test_a_cosine_warms_up_and_ends_at_zero():
@@ -23,7 +34,7 @@ def test_the_rates_of_the_field():
     """Cao et al. 2019: 0.1, from epoch 160 of 200 on 1e-3, from epoch 180 on 1e-5; 84 steps an epoch."""
     recipe = configure("experiment=cifar100_lt").recipe
     assert (type(recipe), recipe.momentum, recipe.weight_decay) == (Sgd, 0.9, 2e-4)
-    optimizer = build_optimizer(recipe, MODEL)
+    optimizer = build_optimizer(recipe, classifier(SMALL))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: lr_share(recipe, step, warmup=5 * 84, steps=200 * 84)
     )
@@ -44,16 +55,56 @@ def test_each_milestone_multiplies_once_and_exactly(steps):
 
 def test_decay_of_adamw_is_for_weights_only():
     recipe = AdamW(batch_size=32, blr=4e-3, image_size=32)
-    weights, others = build_optimizer(recipe, MODEL).param_groups
-    assert (weights["weight_decay"], others["weight_decay"]) == (0.05, 0.0)
-    assert [p.ndim for p in weights["params"]] == [4, 2]
-    assert [p.ndim for p in others["params"]] == [1, 1, 1, 1]
-    assert weights["lr"] == others["lr"] == 4e-3 * 32 / 256
+    model = classifier(SMALL)
+    groups = build_optimizer(recipe, model).param_groups
+    assert {group["name"]: group["weight_decay"] for group in groups} == {
+        "backbone": 0.05,
+        "backbone, no decay": 0.0,
+        "head": 0.05,
+        "head, no decay": 0.0,
+    }
+    for group in groups:
+        assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
+        assert group["lr"] == 4e-3 * 32 / 256
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
 def test_decay_of_sgd_is_for_all_parameters_that_are_trained():
     recipe = Sgd(batch_size=128, blr=0.2, image_size=32)
-    model = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), MODEL)
+    model = classifier(SMALL, frozen=True)
     (group,) = build_optimizer(recipe, model).param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.9, 2e-4)
-    assert [id(p) for p in group["params"]] == [id(p) for p in MODEL.parameters()]
+    assert [id(p) for p in group["params"]] == [id(p) for p in model.head.parameters()]
+
+
+def test_each_layer_learns_at_its_own_rate():
+    recipe = AdamW(batch_size=256, blr=1.0, image_size=32, layer_decay=0.5, head_lr_factor=10.0)
+    model = classifier(VIT)
+    names = {id(p): name for name, p in model.named_parameters()}
+    rates = {
+        names[id(p)]: group["lr"] for group in build_optimizer(recipe, model).param_groups for p in group["params"]
+    }
+    network = {name.removeprefix("backbone.network."): rate for name, rate in rates.items()}
+    for name in ("cls_token", "reg_token", "pos_embed", "patch_embed.proj.weight"):
+        assert network[name] == 0.125
+    assert {network[f"blocks.{i}.attn.qkv.weight"] for i in (0, 1)} == {0.25, 0.5}
+    assert network["blocks.0.norm1.bias"] == 0.25
+    assert network["norm.weight"] == 0.5  # timm counts it to the last block
+    assert rates["head.weight"] == rates["head.bias"] == 10.0
+
+
+def test_tokens_and_positions_do_not_decay():
+    model = classifier(VIT)
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = build_optimizer(AdamW(batch_size=256, blr=1.0, image_size=32), model).param_groups
+    still = {names[id(p)] for group in groups if group["weight_decay"] == 0 for p in group["params"]}
+    decayed = {names[id(p)] for group in groups if group["weight_decay"] > 0 for p in group["params"]}
+    assert {f"backbone.network.{name}" for name in ("cls_token", "reg_token", "pos_embed", "norm.bias")} <= still
+    assert {"backbone.network.blocks.0.attn.qkv.weight", "head.weight"} <= decayed
+
+
+@pytest.mark.parametrize(("backbone", "frozen"), [(SMALL, False), (VIT, True)])
+def test_layer_decay_that_changes_nothing_is_refused(backbone, frozen):
+    recipe = AdamW(batch_size=32, blr=4e-3, image_size=32, layer_decay=0.75)
+    with pytest.raises(ConfigError, match=r"layer_decay=1"):
+        build_optimizer(recipe, classifier(backbone, frozen=frozen))

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_extrap.config import OPTIONS, TrainConfig, check
+from lt_extrap.config import OPTIONS, Backbone, TrainConfig, check
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
 from lt_extrap.refusals import experiments, spelled, told
@@ -108,6 +108,22 @@ def _unknown_keys(node: Any, at: str = "") -> Iterator[str]:
             yield f"{at}{key}"
         elif not OmegaConf.is_missing(node, key):
             yield from _unknown_keys(node._get_node(key), f"{at}{key}.")
+
+
+def _native_size(backbone: DictConfig) -> int:
+    """Pixels that a backbone's weights were trained at: `image_size: ${native_size:${backbone}}` in a recipe."""
+    from lt_extrap.model.preprocessing import preprocessing_of  # seconds that other commands need not wait
+
+    node = OmegaConf.to_object(backbone)
+    size = preprocessing_of(cast(Backbone, node)).size
+    if size is None:
+        raise ConfigError(
+            "recipe.image_size", f"none, and {node} has no size of its own", "set recipe.image_size=<pixels>"
+        )
+    return size
+
+
+OmegaConf.register_new_resolver("native_size", _native_size, replace=True)
 
 
 def _register() -> None:

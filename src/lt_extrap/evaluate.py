@@ -23,7 +23,8 @@ from lt_extrap.data.lists import read_list
 from lt_extrap.data.target import TargetSet, check_labels, load_target
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.model.backbones import build_backbone
-from lt_extrap.model.classifier import Classifier, empty_linear
+from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.heads import empty_head
 from lt_extrap.module import ExtrapolationModule
 from lt_extrap.paths import conf_dir
 from lt_extrap.progress import result_line
@@ -100,7 +101,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         target = dataclasses.replace(target, test=index)
     module = load_module(run, target, config.weights)
     loading = Loading(workers=config.workers)
-    data = ImageDataModule(target, None, recipe=run.config.recipe, loading=loading, seed=run.config.seed)
+    data = ImageDataModule(
+        target,
+        None,
+        recipe=run.config.recipe,
+        interpolation=module.model.backbone.preprocessing.interpolation,
+        loading=loading,
+        seed=run.config.seed,
+    )
     # The precision of the run: another one would give other numbers under the same name.
     options = {"precision": run.config.trainer.get("precision", "32-true"), **config.trainer}
     with quiet():
@@ -139,7 +147,7 @@ def load_module(run: Run, target: TargetSet, weights: str) -> ExtrapolationModul
     path = run.folder / runs.CHECKPOINTS / name
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        columns = len(state["model.head.bias"])
+        columns = len(state["model.head.weight"])
     except (OSError, KeyError, RuntimeError, EOFError) as error:
         raise RunError(f"the weights of the run in {path}", str(error), "copy the whole run folder") from error
     expected = len(target.classes) + run.results["auxiliary_classes"]
@@ -152,7 +160,7 @@ def load_module(run: Run, target: TargetSet, weights: str) -> ExtrapolationModul
         )
     backbone = build_backbone(run.config.backbone, image_size=run.config.recipe.image_size, seed=0)
     module = ExtrapolationModule(
-        model=Classifier(backbone, empty_linear(backbone.dim, columns)),
+        model=Classifier(backbone, empty_head(run.config.head, dim=backbone.dim, classes=columns)),
         loss=None,
         recipe=run.config.recipe,
         steps=1,

@@ -135,7 +135,9 @@ def _images(config: ExportConfig, direct: DirectClassifier) -> tuple[Float[Tenso
             ) from error
         files = [str(target.place.images / target.test.path(i)) for i in _spread(len(target.test))]
         source = f"the test list of {config.run}"
-    transform = EvalTransform(size=direct.image_size, crop_fraction=direct.crop_fraction)
+    transform = EvalTransform(
+        size=direct.image_size, crop_fraction=direct.crop_fraction, interpolation=direct.interpolation
+    )
     try:
         return torch.stack([transform(decode_rgb(file)) for file in files]).float(), source
     except UnreadableImage as error:
@@ -185,8 +187,8 @@ def _metadata(direct: DirectClassifier) -> dict[str, str]:
     size = direct.image_size
     return direct.metadata() | {
         "input": f"images: float32 [batch, 3, {size}, {size}], RGB, values 0..255. The shorter side is resized to "
-        "floor(image_size / crop_fraction), bicubic with antialiasing, and the centre cropped. mean and std (of values "
-        "0..1) are applied inside: do not normalise.",
+        f"floor(image_size / crop_fraction), {direct.interpolation} with antialiasing, and the centre "
+        "cropped. mean and std (of values 0..1) are applied inside: do not normalise.",
         "output": "logits: float32 [batch, classes]; softmax gives probabilities.",
     }
 
@@ -276,7 +278,7 @@ def _timm(direct: DirectClassifier, folder: Path) -> Exported:
             "std": direct.std,
             "crop_pct": direct.crop_fraction,
             "crop_mode": "center",
-            "interpolation": "bicubic",
+            "interpolation": direct.interpolation,
             "num_classes": count,
             "first_conv": network.pretrained_cfg.get("first_conv"),
             "classifier": name,

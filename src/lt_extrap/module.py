@@ -18,9 +18,10 @@ from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.errors import ConfigError, DataError, TrainingError
 from lt_extrap.keys import Stream, torch_seed
-from lt_extrap.model.backbones import build_backbone
-from lt_extrap.model.classifier import Classifier, build_head
+from lt_extrap.model.backbones import build_backbone, load_pretrained
+from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.direct import DirectClassifier
+from lt_extrap.model.heads import build_head
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
 from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass
 from lt_extrap.model.shots import Shot
@@ -181,12 +182,13 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
     """The classifier over target and auxiliary classes, its initial weights a function of the seed.
 
     Raises:
-        ConfigError: `features_from` holds another backbone than the configuration.
+        ConfigError: `features_from` holds another backbone than the configuration, or pretrained weights do not fit.
         RunError: it cannot be read.
     """
     image_size, frozen = config.recipe.image_size, config.features_from is not None
     if config.features_from is None:
         backbone = build_backbone(config.backbone, image_size=image_size, seed=config.seed)
+        load_pretrained(backbone, config.backbone)
     else:
         donor = DirectClassifier.load(Path(config.features_from))
         wanted, found = (config.backbone, image_size), (donor.backbone, donor.image_size)

@@ -121,7 +121,10 @@ def predict(config: PredictConfig) -> Summary:
     """
     direct = DirectClassifier.load(runs.weights_file(Path(config.run))).to(_device(config.device))
     paths = find_images(Path(config.images), Path(config.root) if config.root is not None else None)
-    images = ImageFiles(paths, EvalTransform(size=direct.image_size, crop_fraction=direct.crop_fraction))
+    images = ImageFiles(
+        paths,
+        EvalTransform(size=direct.image_size, crop_fraction=direct.crop_fraction, interpolation=direct.interpolation),
+    )
     top = min(config.top, len(direct.classes))
     table, lines = Path(f"{config.output}.csv"), Path(f"{config.output}.jsonl")
     began, errors = time.perf_counter(), 0

@@ -37,7 +37,7 @@ FORMAT = 1  # of a run folder; another one is refused
 
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
 _FREE = re.compile(
-    r"(logger\b.*|checkpoint_minutes|data\.(workers|prefetch|resident)"
+    r"(logger\b.*|checkpoint_minutes|data\.(workers|prefetch|resident)|backbone\.gradient_checkpointing"
     r"|target\.(root|images|archive|download|package|official\b.*)|(auxiliary|target\.(neighbors|random))\.images"
     r"|trainer\.(accelerator|devices|num_nodes|log_every_n_steps|profiler|detect_anomaly))"
 )
@@ -103,6 +103,9 @@ def files_of(config: TrainConfig, target: TargetSet) -> dict[str, Path]:
     for key, names in (("folder", (MANIFEST, CLASSES, PAIRS)), ("budget_folder", (MANIFEST,))):
         if (folder := getattr(config.auxiliary, key, None)) is not None:
             found |= {f"auxiliary.{key}/{name}": set_folder(folder, target.place) / name for name in names}
+    weights = getattr(config.backbone, "weights", None)
+    if weights is not None and weights != "hub":
+        found["backbone.weights"] = Path(weights)
     return found | ({"features_from": Path(config.features_from)} if config.features_from else {})
 
 

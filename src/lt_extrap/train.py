@@ -58,7 +58,14 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     training = build_training_set(config.auxiliary, target, seed=config.seed, skip_missing=skip)
     steps = _steps(config, training)
     module = build_module(config, target, training, steps=steps)
-    data = ImageDataModule(target, training, recipe=config.recipe, loading=config.data, seed=config.seed)
+    data = ImageDataModule(
+        target,
+        training,
+        recipe=config.recipe,
+        interpolation=module.model.backbone.preprocessing.interpolation,
+        loading=config.data,
+        seed=config.seed,
+    )
     if (devices := device_count(config.trainer)) > 1:
         raise ConfigError("one device", f"{devices}", "set trainer.devices=1 and trainer.num_nodes=1")
     kept = Checkpoints(folder / runs.CHECKPOINTS, stop, every=60 * config.checkpoint_minutes)
@@ -121,6 +128,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
             direct = DirectClassifier(
                 model=module.measured.direct(len(target.classes)),
                 backbone=config.backbone,
+                head=config.head,
                 classes=target.classes.names,
                 image_size=config.recipe.image_size,
                 crop_fraction=config.recipe.crop_fraction,

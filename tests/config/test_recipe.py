@@ -51,4 +51,4 @@ def test_what_one_kind_refuses(kind, options):
 @pytest.mark.parametrize("depth", [2, 33, 18])
 def test_depths_that_the_cifar_network_does_not_have(depth):
     with pytest.raises(ConfigError, match="backbone.depth to be 6n \\+ 2"):
-        CifarResNet(depth)
+        CifarResNet(depth=depth)

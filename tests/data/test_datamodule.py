@@ -14,7 +14,9 @@ from lt_extrap.errors import ConfigError
 def data_of(config):
     target = load_target(config.target)
     training = build_training_set(config.auxiliary, target, seed=config.seed)
-    return ImageDataModule(target, training, recipe=config.recipe, loading=config.data, seed=config.seed)
+    return ImageDataModule(
+        target, training, recipe=config.recipe, interpolation="bicubic", loading=config.data, seed=config.seed
+    )
 
 
 def loaders(data):

@@ -4,7 +4,8 @@ import torch
 from lt_extrap.config import CifarResNet, ConvNet, Head, Timm
 from lt_extrap.errors import ConfigError
 from lt_extrap.model.backbones import build_backbone
-from lt_extrap.model.classifier import Classifier, build_head
+from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.heads import build_head
 
 IMAGES = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
 
@@ -98,13 +99,13 @@ def test_models_and_options_that_timm_does_not_have(backbone, said):
 @pytest.mark.parametrize(("depth", "parameters"), [(20, 269_722), (32, 464_154), (44, 658_586), (56, 853_018)])
 def test_the_cifar_networks_have_the_parameters_of_the_literature(depth, parameters):
     """He et al. 2015, Table 6: 0.27, 0.46, 0.66 and 0.85 million, with a head of 10 classes."""
-    body = build_backbone(CifarResNet(depth), image_size=32, seed=0)
+    body = build_backbone(CifarResNet(depth=depth), image_size=32, seed=0)
     assert sum(p.numel() for p in body.parameters()) + 10 * (body.dim + 1) == parameters
     assert sum(isinstance(module, torch.nn.Conv2d) for module in body.modules()) + 1 == depth
 
 
 def test_the_cifar_network_halves_the_resolution_twice_beside_identities():
-    body = build_backbone(CifarResNet(20), image_size=32, seed=0).eval()
+    body = build_backbone(CifarResNet(depth=20), image_size=32, seed=0).eval()
     images = 255 * torch.rand(2, 3, 32, 32)
     assert body(images).shape == (2, 64)
     assert (body.mean.flatten() / 255).tolist() == pytest.approx([0.5071, 0.4867, 0.4408])
@@ -118,5 +119,5 @@ def test_the_cifar_network_halves_the_resolution_twice_beside_identities():
 
 
 def test_the_cifar_network_starts_as_the_field_has_it():
-    weight = build_backbone(CifarResNet(32), image_size=32, seed=0).network.blocks[-1].block[0].weight
+    weight = build_backbone(CifarResNet(depth=32), image_size=32, seed=0).network.blocks[-1].block[0].weight
     assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)

@@ -8,7 +8,17 @@ from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtr
 from lt_extrap.config.checks import check
 from lt_extrap.config.loading import Loading
 from lt_extrap.config.loss import Balanced, Loss, Silencing
-from lt_extrap.config.model import Backbone, CifarResNet, ConvNet, Head, Timm
+from lt_extrap.config.model import (
+    Backbone,
+    BatchNormHead,
+    CifarResNet,
+    ConvNet,
+    CosineHead,
+    Head,
+    OpenClip,
+    TextHead,
+    Timm,
+)
 from lt_extrap.config.recipe import AdamW, Budget, Recipe, Sgd
 from lt_extrap.config.target import (
     AuxiliaryFiles,
@@ -28,10 +38,12 @@ __all__ = [
     "AuxiliaryFiles",
     "Backbone",
     "Balanced",
+    "BatchNormHead",
     "Budget",
     "CifarResNet",
     "CifarTarget",
     "ConvNet",
+    "CosineHead",
     "EmbeddedTarget",
     "FolderTarget",
     "Head",
@@ -40,11 +52,13 @@ __all__ = [
     "NoAuxiliary",
     "Official",
     "OfficialTarget",
+    "OpenClip",
     "Recipe",
     "Sgd",
     "Silencing",
     "Target",
     "TargetExtra",
+    "TextHead",
     "Timm",
     "TrainConfig",
     "check",

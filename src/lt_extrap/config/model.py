@@ -6,12 +6,33 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from lt_extrap.config.checks import check
+from lt_extrap.config.checks import check, one_of
 
 
 @dataclass
 class Backbone:
-    """What turns images into features."""
+    """What turns images into features.
+
+    Attributes:
+        mean, std: of each channel, for values 0..1: what images are normalised by. null = those that belong to the
+            backbone or to its pretrained weights.
+        interpolation: `bilinear` or `bicubic`, with which images are resized; null = as the backbone wants it.
+    """
+
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    interpolation: str | None = None
+
+    def __post_init__(self) -> None:
+        check(self.mean is None or len(self.mean) == 3, "backbone.mean", "three numbers, or null", self.mean)
+        check(
+            self.std is None or (len(self.std) == 3 and min(self.std) > 0),
+            "backbone.std",
+            "three positive numbers, or null",
+            self.std,
+        )
+        if self.interpolation is not None:
+            one_of("backbone.interpolation", self.interpolation, ("bilinear", "bicubic"))
 
 
 @dataclass
@@ -25,6 +46,7 @@ class ConvNet(Backbone):
     widths: list[int] = field(default_factory=lambda: [64, 128, 256])
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(
             len(self.widths) > 0 and min(self.widths) > 0,
             "backbone.widths",
@@ -44,6 +66,7 @@ class CifarResNet(Backbone):
     depth: int = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(
             self.depth >= 8 and self.depth % 6 == 2,
             "backbone.depth",
@@ -54,15 +77,65 @@ class CifarResNet(Backbone):
 
 @dataclass
 class Timm(Backbone):
-    """Any timm model, from scratch.
+    """Any timm model.
 
     Attributes:
-        model: name in timm.
-        options: further arguments of timm.create_model, such as drop_path_rate.
+        model: name in timm; its tag, behind the dot, names weights.
+        weights: `hub` = those that timm names for the model, from the hub or its cache; a file = .pth, .pt,
+            .safetensors or .npz; null = random ones, from scratch.
+        pooling: `token` = the class token; `mean` = the mean of the patch tokens, without class and register tokens;
+            both behind the last norm. null = as the model does it.
+        drop_path: largest probability of stochastic depth, 0..1; it grows linearly with depth.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, the same numbers.
+        options: further arguments of timm.create_model.
     """
 
     model: str = MISSING
+    weights: str | None = None
+    pooling: str | None = None
+    drop_path: float = 0.0
+    gradient_checkpointing: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pooling is not None:
+            one_of("backbone.pooling", self.pooling, ("token", "mean"))
+        check(0 <= self.drop_path < 1, "backbone.drop_path", "in 0 <= drop_path < 1", self.drop_path)
+        owned = {"pretrained", "num_classes", "img_size", "drop_path_rate", "checkpoint_path"} & self.options.keys()
+        check(
+            not owned,
+            "backbone.options",
+            "without pretrained, checkpoint_path (backbone.weights), num_classes, img_size (recipe.image_size) and "
+            "drop_path_rate (backbone.drop_path)",
+            self.options,
+        )
+
+
+@dataclass
+class OpenClip(Backbone):
+    """The image tower of an open_clip model; features are its image embeddings, not normalised.
+
+    Attributes:
+        model: name in open_clip, such as ViT-B-16. OpenAI's weights need the -quickgelu variant of the name.
+        weights: `hub` = those of `tag`; a file = .pt, .pth or .safetensors; null = random ones, from scratch.
+        tag: of the weights on the hub, such as openai; null without weights=hub.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, the same numbers.
+    """
+
+    model: str = MISSING
+    weights: str | None = None
+    tag: str | None = None
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(
+            (self.tag is not None) == (self.weights == "hub"),
+            "backbone.tag",
+            "the name of weights with backbone.weights=hub, and null without",
+            self.tag,
+        )
 
 
 @dataclass
@@ -77,3 +150,45 @@ class Head:
 
     def __post_init__(self) -> None:
         check(0 < self.init_std < math.inf, "head.init_std", "positive", self.init_std)
+
+
+@dataclass
+class BatchNormHead(Head):
+    """A linear classifier behind a batch normalisation without learned scale and shift."""
+
+
+@dataclass
+class CosineHead(Head):
+    """Scaled cosines between features and class weights.
+
+    Attributes:
+        scale: logits are between -scale and scale.
+    """
+
+    scale: float = 16.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(0 < self.scale < math.inf, "head.scale", "positive", self.scale)
+
+
+@dataclass
+class TextHead:
+    """Scaled cosines whose class weights start as text embeddings of the class names (backbone=clip).
+
+    Attributes:
+        scale: logits are between -scale and scale; CLIP was trained to 100.
+        templates: sentences with {} in place of a class name; their normalised embeddings are averaged.
+    """
+
+    scale: float = 100.0
+    templates: list[str] = field(default_factory=lambda: ["a photo of a {}."])
+
+    def __post_init__(self) -> None:
+        check(0 < self.scale < math.inf, "head.scale", "positive", self.scale)
+        check(
+            len(self.templates) > 0 and all(text.count("{}") == 1 for text in self.templates),
+            "head.templates",
+            "sentences with one {} each, in place of a class name",
+            self.templates,
+        )

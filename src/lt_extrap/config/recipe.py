@@ -21,6 +21,7 @@ class Recipe:
         milestones: shares of the budget, 0..1 and rising, at each of which the learning rate falls to `gamma` times
             what it was; empty = a cosine to 0.
         gamma: 0 < gamma < 1; null without milestones.
+        head_lr_factor: the head learns at this times the rate of the backbone.
         clip: largest gradient norm; null = no clipping.
         image_size: pixels, height and width, of what the network sees.
         padding: black pixels around the image at that size, of which training sees a random window of that size;
@@ -38,6 +39,7 @@ class Recipe:
     blr: float = MISSING
     milestones: list[float] = field(default_factory=list)
     gamma: float | None = None
+    head_lr_factor: float = 1.0
     clip: float | None = None
     image_size: int = MISSING
     padding: int | None = None
@@ -65,6 +67,7 @@ class Recipe:
             "in 0 < gamma < 1 with recipe.milestones, and null without",
             self.gamma,
         )
+        check(0 < self.head_lr_factor < math.inf, "recipe.head_lr_factor", "positive", self.head_lr_factor)
         check(self.clip is None or self.clip > 0, "recipe.clip", "positive, or null", self.clip)
         check(self.image_size >= 1, "recipe.image_size", "at least 1", self.image_size)
         check(
@@ -113,11 +116,15 @@ class AdamW(Recipe):
 
     Attributes:
         betas: decay of the averages of gradients and of their squares.
-        weight_decay: on weights; never on biases, norms and other one-dimensional parameters.
+        weight_decay: on weights; never on biases, norms, tokens, position embeddings and other parameters of one
+            dimension.
+        layer_decay: each layer of the backbone learns at this times the rate of the layer above it, 0..1, the last at
+            this times the rate of the head; 1 = all learn alike.
     """
 
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     weight_decay: float = 0.05
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,6 +135,7 @@ class AdamW(Recipe):
             self.betas,
         )
         check(self.weight_decay >= 0, "recipe.weight_decay", "at least 0", self.weight_decay)
+        check(0 < self.layer_decay <= 1, "recipe.layer_decay", "in 0 < layer_decay <= 1", self.layer_decay)
 
 
 @dataclass

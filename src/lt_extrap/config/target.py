@@ -20,6 +20,7 @@ class AuxiliaryFiles:
         pairs: which auxiliary class is a neighbor of which target: JSON with `edges` (unranked pairs) or
             `ranks` (nearest first); null where the classes are nobody's neighbors.
         neighbors_per_class: k, the number of neighbors a target of ratio 1 keeps, nearest first; null = all pairs.
+        samples_per_class: most images of an auxiliary class that an epoch shows.
     """
 
     folder: str | None = None
@@ -28,6 +29,7 @@ class AuxiliaryFiles:
     names: str | None = None
     pairs: str | None = None
     neighbors_per_class: int | None = 5
+    samples_per_class: int = 50
 
     def __post_init__(self) -> None:
         lists = self.lists()
@@ -61,6 +63,7 @@ class Target:
             labels themselves.
         ids_in_names: in a text file of names, the first word of a line is the id of the class, the rest its name.
         exclude: a file of paths, one a line, that are not trained on; `lt_extrap.check` writes one. Shots stay.
+        samples_per_class: at most this many training images of a class, the first of its list; null = all. Shots stay.
         allow_empty: accept classes without training images (reported as `zero`, left out of the prior).
         neighbors, random: the auxiliary sets of this target. extra: a list of further target images.
     """
@@ -75,6 +78,7 @@ class Target:
     names: str | None = None
     ids_in_names: bool = False
     exclude: str | None = None
+    samples_per_class: int | None = None
     allow_empty: bool = False
     neighbors: AuxiliaryFiles = field(default_factory=AuxiliaryFiles)
     random: AuxiliaryFiles = field(default_factory=AuxiliaryFiles)
@@ -92,6 +96,12 @@ class Target:
             "target.val",
             "another list than target.test: nothing may be selected on what is reported",
             self.val,
+        )
+        check(
+            self.samples_per_class is None or self.samples_per_class >= 1,
+            "target.samples_per_class",
+            "at least 1, or null for all",
+            self.samples_per_class,
         )
         text = self.names is not None and not self.names.partition(":")[0].endswith(".json")
         check(text or not self.ids_in_names, "target.ids_in_names", "false without a text file of names", True)

@@ -9,7 +9,7 @@ from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtr
 from lt_extrap.config.checks import check
 from lt_extrap.config.loading import Loading
 from lt_extrap.config.loss import Balanced, Loss, Silencing
-from lt_extrap.config.model import CifarResNet, ConvNet, Head, Timm
+from lt_extrap.config.model import BatchNormHead, CifarResNet, ConvNet, CosineHead, Head, OpenClip, TextHead, Timm
 from lt_extrap.config.recipe import AdamW, Budget, Sgd
 from lt_extrap.config.target import CifarTarget, EmbeddedTarget, FolderTarget, OfficialTarget, Target
 
@@ -33,7 +33,7 @@ class TrainConfig:
     auxiliary: Any = MISSING
     loss: Any = MISSING
     backbone: Any = MISSING
-    head: Head = MISSING
+    head: Any = MISSING
     recipe: Any = MISSING
     budget: Budget = field(default_factory=Budget)
     data: Loading = field(default_factory=Loading)
@@ -58,7 +58,7 @@ OPTIONS: dict[str, dict[str, type]] = {
     },
     "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
     "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
-    "backbone": {"convnet": ConvNet, "cifar_resnet": CifarResNet, "timm": Timm},
-    "head": {"linear": Head},
+    "backbone": {"convnet": ConvNet, "cifar_resnet": CifarResNet, "timm": Timm, "open_clip": OpenClip},
+    "head": {"linear": Head, "batchnorm": BatchNormHead, "cosine": CosineHead, "text": TextHead},
     "recipe": {"adamw": AdamW, "sgd": Sgd},
 }

@@ -23,6 +23,7 @@ from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.data.transforms import EvalTransform, PaddedCrop, TrainTransform, Transform
 from lt_extrap.keys import Stream, generator
+from lt_extrap.model.preprocessing import Interpolation
 
 
 class Batch(NamedTuple):
@@ -89,11 +90,18 @@ class ImageDataModule(L.LightningDataModule):
     """
 
     def __init__(
-        self, target: TargetSet, training: TrainingSet | None, *, recipe: Recipe, loading: Loading, seed: int
+        self,
+        target: TargetSet,
+        training: TrainingSet | None,
+        *,
+        recipe: Recipe,
+        interpolation: Interpolation,
+        loading: Loading,
+        seed: int,
     ) -> None:
         super().__init__()
         self.target, self.training = target, training
-        self.recipe, self.loading, self.seed = recipe, loading, seed
+        self.recipe, self.interpolation, self.loading, self.seed = recipe, interpolation, loading, seed
         self._resident: dict[str, ResidentImages] = {}
 
     def setup(self, stage: str) -> None:
@@ -146,13 +154,18 @@ class ImageDataModule(L.LightningDataModule):
     def _transform(self, split: str) -> Transform:
         recipe = self.recipe
         if split != "train":
-            return EvalTransform(size=recipe.image_size, crop_fraction=recipe.crop_fraction)
+            return EvalTransform(
+                size=recipe.image_size, crop_fraction=recipe.crop_fraction, interpolation=self.interpolation
+            )
         if recipe.padding is not None:
-            return PaddedCrop(size=recipe.image_size, padding=recipe.padding, flip=recipe.flip)
+            return PaddedCrop(
+                size=recipe.image_size, padding=recipe.padding, flip=recipe.flip, interpolation=self.interpolation
+            )
         assert recipe.crop_scale is not None  # the schema wants both without a padding
         assert recipe.crop_ratio is not None
         return TrainTransform(
             size=recipe.image_size,
+            interpolation=self.interpolation,
             scale=(recipe.crop_scale[0], recipe.crop_scale[1]),
             ratio=(recipe.crop_ratio[0], recipe.crop_ratio[1]),
             flip=recipe.flip,

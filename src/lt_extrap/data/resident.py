@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import leave_signals
-from lt_extrap.data.transforms import Interpolation, Transform, View
+from lt_extrap.data.transforms import Transform, View
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.keys import Stream, generator
+from lt_extrap.model.preprocessing import Interpolation
 
 _CHUNK = 256  # images decoded between two copies to the device
 _PATIENCE = 10.0  # seconds without a word

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int32, Int64
 
 from lt_extrap.config import OfficialTarget, Target
 from lt_extrap.data.class_ids import check_folders, rows_of_folders
@@ -56,7 +56,8 @@ class TargetSet:
         train: the training images, without those that are left out.
         val: None where the data set has no validation list.
         class_of: the class of each label of the files: the label itself, but with `target.label_order=name`.
-        left_out: training images of each class that are not trained on: `target.exclude`, or not there.
+        left_out: training images of each class that are not trained on: `target.exclude`, not there, or more than
+            `target.samples_per_class`.
     """
 
     place: Place
@@ -103,6 +104,8 @@ def load_target(target: Target, *, skip_missing: bool = False) -> TargetSet:
         skip_missing=skip_missing,
         package=package,
     )
+    if target.samples_per_class is not None:
+        train = train.select(_first(train.labels, target.samples_per_class))
     left_out = classes.counts - np.bincount(train.labels, minlength=len(classes))
     empty = np.flatnonzero(classes.counts == left_out)
     if len(empty) and not target.allow_empty:
@@ -121,6 +124,13 @@ def load_target(target: Target, *, skip_missing: bool = False) -> TargetSet:
         left_out=left_out,
         class_of=class_of,
     )
+
+
+def _first(labels: Int32[np.ndarray, " images"], most: int) -> Int64[np.ndarray, " kept"]:
+    """Rows of the first images of each label, at most so many of each, in their order."""
+    order = np.argsort(labels, kind="stable")
+    start = np.searchsorted(labels[order], labels[order])  # where the label of each begins
+    return np.sort(order[np.arange(len(order)) - start < most])
 
 
 def load_classes(target: Target) -> ClassTable:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,8 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lt_extrap.errors import ConfigError
-
-Interpolation = Literal["bilinear", "bicubic"]
+from lt_extrap.model.preprocessing import Interpolation
 
 
 class View(NamedTuple):

@@ -9,11 +9,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from lt_extrap.config import OPTIONS, Backbone
+from lt_extrap.config import OPTIONS, Backbone, Head, TextHead
 from lt_extrap.errors import LtExtrapError, RunError
 from lt_extrap.files import write_whole
 from lt_extrap.model.backbones import build_backbone
-from lt_extrap.model.classifier import Classifier, empty_linear
+from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.heads import empty_head
+from lt_extrap.model.preprocessing import Interpolation
 
 FORMAT = "lt_extrap 1"
 
@@ -24,7 +26,7 @@ class DirectClassifier:
 
     Attributes:
         model: images with values 0..255 -> logits of the target classes.
-        backbone: how its backbone is built.
+        backbone: how its backbone is built. head: of which kind its head is.
         classes: name of each column.
         image_size: edge of its square input, pixels.
         crop_fraction: share of the shorter side that the central crop keeps, in (0, 1].
@@ -32,6 +34,7 @@ class DirectClassifier:
 
     model: Classifier
     backbone: Backbone
+    head: Head | TextHead
     classes: tuple[str, ...]
     image_size: int
     crop_fraction: float
@@ -46,14 +49,21 @@ class DirectClassifier:
         """Of each channel, for values 0..1; the model divides by it itself."""
         return (self.model.backbone.std.flatten() / 255).tolist()
 
+    @property
+    def interpolation(self) -> Interpolation:
+        """Of resizing its images."""
+        return self.model.backbone.preprocessing.interpolation
+
     def metadata(self) -> dict[str, str]:
         """All but the weights, as the strings of a safetensors header."""
         return {
             "format": FORMAT,
             "classes": json.dumps(self.classes, ensure_ascii=False),
-            "backbone": json.dumps({"type": type(self.backbone).__name__, **vars(self.backbone)}),
+            "backbone": _described(self.backbone),
+            "head": _described(self.head),
             "image_size": str(self.image_size),
             "crop_fraction": str(self.crop_fraction),
+            "interpolation": self.interpolation,
             "mean": json.dumps(self.mean),
             "std": json.dumps(self.std),
         }
@@ -76,13 +86,12 @@ class DirectClassifier:
                 weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"format {metadata.get('format')!r}")
-            options: dict[str, Any] = json.loads(metadata["backbone"])
-            kinds = {kind.__name__: kind for kind in OPTIONS["backbone"].values()}
-            backbone = kinds[options.pop("type")](**options)
+            backbone = _built(metadata["backbone"], "backbone")
+            head = _built(metadata["head"], "head") if "head" in metadata else Head()  # the only kind, once
             classes = tuple(json.loads(metadata["classes"]))
             image_size, crop_fraction = int(metadata["image_size"]), float(metadata["crop_fraction"])
             body = build_backbone(backbone, image_size=image_size, seed=0)
-            model = Classifier(body, empty_linear(body.dim, len(classes)))
+            model = Classifier(body, empty_head(head, dim=body.dim, classes=len(classes)))
             model.load_state_dict(weights)
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, LtExtrapError) as error:
             raise RunError(
@@ -90,9 +99,19 @@ class DirectClassifier:
                 f"{type(error).__name__}: {error}",
                 "give a run folder or model.safetensors that this version wrote",
             ) from error
-        return cls(model.eval(), backbone, classes, image_size, crop_fraction)
+        return cls(model.eval(), backbone, head, classes, image_size, crop_fraction)
 
     def to(self, device: torch.device) -> "DirectClassifier":
         """Move the weights."""
         self.model.to(device)
         return self
+
+
+def _described(node: Any) -> str:
+    return json.dumps({"type": type(node).__name__, **vars(node)})
+
+
+def _built(description: str, group: str) -> Any:
+    options: dict[str, Any] = json.loads(description)
+    kinds = {kind.__name__: kind for kind in OPTIONS[group].values()}
+    return kinds[options.pop("type")](**options)
