@@ -9,12 +9,13 @@ from rich.panel import Panel
 from rich.table import Table
 from torch import Tensor
 
-from lt_extrap.config import OfficialTarget, Sgd, TrainConfig
+from lt_extrap.config import AdamW, OfficialTarget, Recipe, Sgd, TrainConfig
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.errors import some
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.shots import Shot
+from lt_extrap.optimizer import parameter_groups
 
 _SHOTS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
 
@@ -53,22 +54,43 @@ def start_panel(
         "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
         "loss": f"{type(config.loss).__name__} {vars(config.loss)}",
         "model": f"{type(config.backbone).__name__} {vars(config.backbone)}, {trained:,} parameters trained",
-        "optimizer": f"{type(recipe).__name__}, batch {recipe.batch_size}, lr {recipe.lr:g} "
+        "optimizer": f"{type(recipe).__name__}, {_batch(recipe)}, lr {recipe.lr:g} "
         f"(blr {recipe.blr:g} x batch / 256), "
         + (f"x {recipe.gamma:g} at {recipe.milestones} of the budget, " if recipe.milestones else "cosine to 0, ")
         + (f"momentum {recipe.momentum:g}, " if isinstance(recipe, Sgd) else f"betas {recipe.betas}, ")
-        + f"weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
+        + f"weight decay {recipe.weight_decay:g}, clip {recipe.clip}"
+        + _head_warmup(config),
         "selection": f"best val/acc on {config.target.val}"
         if target.val is not None
         else "last weights (there is no validation list)",
         "test": f"{config.target.test}, {len(target.test):,} images" + _plays_test(config),
     }
+    if isinstance(recipe, AdamW) and recipe.layer_decay < 1:
+        rows["layer decay"] = _layer_decay(recipe, model)
     if "exclude" in target.files or target.left_out.any():
         rows["left out"] = _left_out(target)
     table = Table.grid(padding=(0, 2))
     for key, value in rows.items():
         table.add_row(key, value)
     return Panel(table, title=f"lt_extrap: {config.name}, seed {config.seed}", title_align="left")
+
+
+def _batch(recipe: Recipe) -> str:
+    parts = f" = {recipe.accumulate} x {recipe.part}" if recipe.accumulate > 1 else ""
+    return f"batch {recipe.batch_size}{parts}"
+
+
+def _head_warmup(config: TrainConfig) -> str:
+    budget, factor = config.budget, config.recipe.head_warmup_factor
+    return "" if factor is None else f"; {budget.head_warmup:g} {budget.unit} of the head alone before, x {factor:g}"
+
+
+def _layer_decay(recipe: AdamW, model: Classifier) -> str:
+    """The learning rates of the layers, lowest and highest by name."""
+    groups = sorted(parameter_groups(recipe, model), key=lambda group: float(group["lr"]))
+    named = [f"{group['lr']:.3g} ({group['name'].removesuffix(', no decay')})" for group in (groups[0], groups[-1])]
+    rates = len({group["lr"] for group in groups})
+    return f"{recipe.layer_decay:g}: {rates} rates, {named[0]} to {named[1]}".replace("(layer 0)", "(embeddings)")
 
 
 def _left_out(target: TargetSet) -> str:
