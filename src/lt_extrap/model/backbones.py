@@ -103,7 +103,7 @@ class NormalisedBackbone(nn.Module):
         if not hasattr(self.network, "group_matcher"):
             return {}
         matcher = self.network.group_matcher(coarse=False)  # type: ignore[operator]
-        named = [*self.network.named_parameters(), (_HEAD, None)]
+        named = iter([*self.network.named_parameters(), (_HEAD, None)])
         layers: dict[str, int] = group_with_matcher(named, matcher, reverse=True)
         return layers
 
