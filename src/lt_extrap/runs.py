@@ -215,6 +215,7 @@ class Run:
                 test=str(kept / target.test),
                 names=f"{kept}/{target.names}",
                 exclude=target.exclude,
+                samples_per_class=target.samples_per_class,
                 allow_empty=target.allow_empty,
             )
         return replace(target, root=root) if root else target
