@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lt_extrap.config import Balanced, Loss, Recipe, Silencing, TrainConfig
+from lt_extrap.config import Backbone, Balanced, Loss, OpenClip, Recipe, Silencing, TextHead, TrainConfig
 from lt_extrap.data.datamodule import Batch
 from lt_extrap.data.mixing import Mixing
 from lt_extrap.data.target import TargetSet
@@ -20,8 +20,9 @@ from lt_extrap.errors import ConfigError, DataError, TrainingError
 from lt_extrap.keys import Stream, torch_seed
 from lt_extrap.model.backbones import build_backbone, load_pretrained
 from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.clip import TextTower
 from lt_extrap.model.direct import DirectClassifier
-from lt_extrap.model.heads import build_head
+from lt_extrap.model.heads import AnyHead, build_head, text_head
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
 from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass
 from lt_extrap.model.shots import Shot
@@ -199,14 +200,25 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
                 "give the same backbone and recipe.image_size as that run",
             )
         backbone = donor.model.backbone
-    head = build_head(
-        config.head,
-        dim=backbone.dim,
-        num_target=len(target.classes),
-        num_auxiliary=len(training.auxiliary_names),
-        seed=config.seed,
-    )
+    if isinstance(config.head, TextHead):
+        head: AnyHead = _named_head(config.head, config.backbone, target.classes.names, training.auxiliary_names)
+    else:
+        head = build_head(
+            config.head,
+            dim=backbone.dim,
+            num_target=len(target.classes),
+            num_auxiliary=len(training.auxiliary_names),
+            seed=config.seed,
+        )
     return Classifier(backbone, head, frozen=frozen)
+
+
+def _named_head(head: TextHead, backbone: Backbone, target: Sequence[str], auxiliary: Sequence[str]) -> AnyHead:
+    """A head that starts from the names of the classes; the text tower is dropped behind it."""
+    if not isinstance(backbone, OpenClip):
+        raise ConfigError("backbone=clip for head=text", type(backbone).__name__, "choose it, or head=cosine")
+    tower = TextTower(backbone)
+    return text_head(head, tower.embed(target, head.templates), tower.embed(auxiliary, head.templates))
 
 
 def build_loss(loss: Loss, training: TrainingSet, num_target: int) -> OffsetCrossEntropy:

@@ -104,7 +104,7 @@ def files_of(config: TrainConfig, target: TargetSet) -> dict[str, Path]:
         if (folder := getattr(config.auxiliary, key, None)) is not None:
             found |= {f"auxiliary.{key}/{name}": set_folder(folder, target.place) / name for name in names}
     weights = getattr(config.backbone, "weights", None)
-    if weights is not None and weights != "hub":
+    if weights is not None and weights != "hub" and config.features_from is None:
         found["backbone.weights"] = Path(weights)
     return found | ({"features_from": Path(config.features_from)} if config.features_from else {})
 

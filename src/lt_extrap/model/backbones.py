@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lt_extrap.config import Backbone, CifarResNet, ConvNet, OpenClip, Timm
 from lt_extrap.errors import ConfigError
 from lt_extrap.keys import Stream, torch_seed
+from lt_extrap.model.clip import ImageTower, build_image_tower, load_image_tower
 from lt_extrap.model.networks import CifarResidualNet, ResidualNet
 from lt_extrap.model.preprocessing import Preprocessing, preprocessing_of
 from lt_extrap.model.weights import put, read_weights
@@ -80,7 +81,7 @@ def build_backbone(backbone: Backbone, *, image_size: int, seed: int) -> Normali
         if isinstance(backbone, Timm):
             return _build_timm(backbone, image_size)
         if isinstance(backbone, OpenClip):
-            raise NotImplementedError
+            return _build_open_clip(backbone, image_size)
         if isinstance(backbone, CifarResNet):
             small: nn.Module = CifarResidualNet(backbone.depth)
             return NormalisedBackbone(small, CifarResidualNet.num_features, preprocessing_of(backbone))
@@ -101,9 +102,10 @@ def load_pretrained(built: NormalisedBackbone, backbone: Backbone) -> str | None
     """
     if not isinstance(backbone, Timm | OpenClip) or backbone.weights is None:
         return None
-    if isinstance(backbone, OpenClip):
-        raise NotImplementedError
     network = built.network
+    if isinstance(backbone, OpenClip):
+        assert isinstance(network, ImageTower)
+        return load_image_tower(network, backbone)
     if backbone.weights == "hub":
         weights, source = _from_hub(backbone), f"timm's {backbone.model}"
     else:
@@ -155,6 +157,21 @@ def _build_timm(backbone: Timm, image_size: int) -> NormalisedBackbone:
             "set backbone.drop_path=0",
         )
     return built
+
+
+def _build_open_clip(backbone: OpenClip, image_size: int) -> NormalisedBackbone:
+    preprocessing = preprocessing_of(backbone)
+    try:
+        tower = build_image_tower(backbone, image_size)
+        with torch.no_grad():
+            dim = tower.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1]
+    except (TypeError, AssertionError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"options that open_clip's {backbone.model} takes at {image_size} pixels",
+            f"{type(error).__name__}: {error}",
+            "correct recipe.image_size, or set backbone.gradient_checkpointing=false",
+        ) from error
+    return NormalisedBackbone(tower.train(), dim, preprocessing)
 
 
 def _from_hub(backbone: Timm) -> dict[str, Tensor]:

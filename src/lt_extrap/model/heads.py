@@ -82,6 +82,17 @@ def build_head(head: Head, *, dim: int, num_target: int, num_auxiliary: int, see
     return built
 
 
+def text_head(
+    head: TextHead, target: Float[Tensor, "target dim"], auxiliary: Float[Tensor, "auxiliary dim"]
+) -> ScaledCosineHead:
+    """A head whose class weights start as embeddings of the class names: CLIP's zero-shot classifier."""
+    rows = torch.cat([target, auxiliary])
+    built = ScaledCosineHead(rows.shape[1], len(rows), head.scale)
+    with torch.no_grad():
+        built.weight.copy_(rows)
+    return built
+
+
 def _shared(few: Built, head: AnyHead) -> Built:
     """Give a head of fewer classes the first rows of another one."""
     for name, values in head.named_parameters():
