@@ -189,7 +189,7 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
     image_size, frozen = config.recipe.image_size, config.features_from is not None
     if config.features_from is None:
         backbone = build_backbone(config.backbone, image_size=image_size, seed=config.seed)
-        load_pretrained(backbone, config.backbone)
+        backbone.start = load_pretrained(backbone, config.backbone) or backbone.start
     else:
         donor = DirectClassifier.load(Path(config.features_from))
         wanted, found = (config.backbone, image_size), (donor.backbone, donor.image_size)
@@ -200,6 +200,7 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
                 "give the same backbone and recipe.image_size as that run",
             )
         backbone = donor.model.backbone
+        backbone.start = f"{config.features_from}, kept frozen"
     if isinstance(config.head, TextHead):
         head: AnyHead = _named_head(config.head, config.backbone, target.classes.names, training.auxiliary_names)
     else:

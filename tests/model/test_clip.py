@@ -81,7 +81,7 @@ def saved(tmp_path):
 def loaded(name, path, size=32, **options):
     node = OpenClip(model=name, weights=str(path), **options)
     body = build_backbone(node, image_size=size, seed=0)
-    load_pretrained(body, node)
+    assert load_pretrained(body, node)
     return body.eval()
 
 
@@ -179,19 +179,44 @@ def test_weights_that_do_not_fit_are_listed(saved):
         loaded("tiny-clip", path)
     with pytest.raises(
         ConfigError,
-        match=r"(?s)122 missing.*31 unknown: visual\.class_embedding.*visual\.conv1\.weight \(32, 3, 8, 8\), not \(4,",
+        match=r"(?s)missing: visual\.bn1.*31 unknown: visual\.class_embedding.*visual\.conv1\.weight \(32, 3, 8, 8\), not \(4,",
     ):
         loaded("tiny-rn", path)
     with pytest.raises(DataError, match=r"nowhere\.pt"):
         loaded("tiny-clip", path.with_name("nowhere.pt"))
 
 
-def test_without_a_network_and_a_copy_both_ways_are_named(monkeypatch, tmp_path):
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """An empty cache of the hub, no network, and weights that open_clip names for a tiny model."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    node = OpenClip(model="ViT-B-16-quickgelu", weights="hub", tag="openai")
-    with pytest.raises(ConfigError, match=r"(?s)hf download timm/vit_base_patch16_clip_224\.openai.*weights=<file>"):
-        TextTower(node)
+    published = {
+        "hf_hub": "nobody/tiny/",
+        "url": "",
+        "mean": (0.5,) * 3,
+        "std": (0.5,) * 3,
+        "interpolation": "bilinear",
+    }
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-clip", {"made": published})
+    return tmp_path / "hub"
+
+
+def test_the_cache_of_the_hub_is_enough(hub_cache, saved):
+    snapshot = hub_cache / "models--nobody--tiny" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
+    model, path = saved(file="open_clip_model.safetensors")
+    path.rename(snapshot / path.name)
+    body = loaded("tiny-clip", "hub", tag="made")
+    assert (body.preprocessing.mean, body.preprocessing.interpolation) == ((0.5,) * 3, "bilinear")
+    torch.testing.assert_close(body(IMAGES), model.encode_image(IMAGES / 127.5 - 1))
+
+
+def test_without_a_network_and_a_copy_both_ways_are_named(hub_cache):
+    with pytest.raises(ConfigError, match=r"(?s)hf download nobody/tiny.*weights=<file>"):
+        loaded("tiny-clip", "hub", tag="made")
 
 
 @pytest.mark.parametrize(
@@ -276,7 +301,7 @@ def test_checkpointing_that_a_tower_cannot_do_is_refused():
         build_backbone(OpenClip(model="tiny-rn", gradient_checkpointing=True), image_size=32, seed=0)
 
 
-@pytest.mark.parametrize("name", ["tiny-clip", "tiny-clip-custom", "tiny-clip-quickgelu"])
+@pytest.mark.parametrize("name", ["tiny-clip-custom", "tiny-clip-quickgelu"])
 def test_a_text_head_is_the_zero_shot_classifier_of_open_clip(saved, name):
     model, path = saved(name)
     body, templates = loaded(name, path), ["a photo of a {}.", "art of the {}."]

@@ -76,35 +76,53 @@ class ImageTower(nn.Module):
         """Compute activations again in the backward pass.
 
         Raises:
-            ValueError: the tower cannot.
+            AssertionError, AttributeError: the tower cannot.
         """
-        inner: Any = getattr(self.visual, "trunk", self.visual)  # open_clip's own wrapper would only log a refusal
-        if inner is self.visual and not hasattr(inner, "transformer"):
-            raise ValueError("no gradient checkpointing in this tower")
+        # Not open_clip's own wrapper of timm, which would only log a refusal, nor its residual network's empty method.
+        inner: Any = self.visual.trunk if hasattr(self.visual, "trunk") else self.visual
+        if hasattr(inner, "attnpool"):
+            raise AttributeError("a residual network of open_clip has none")
         inner.set_grad_checkpointing(enable)
 
 
-def build_image_tower(backbone: OpenClip, image_size: int) -> ImageTower:
-    """The image tower of a model, in float32, with random weights.
+def build_image_tower(backbone: OpenClip, image_size: int) -> tuple[ImageTower, int]:
+    """The image tower of a model, in float32, with random weights; and the width of its embeddings.
 
     Raises:
-        ValueError, AssertionError, TypeError: it cannot be at this size, or be checkpointed.
+        ConfigError: it cannot be of this size, or compute activations again.
     """
     import open_clip
 
     config = open_clip.get_model_config(backbone.model)
-    native = preprocessing_of(backbone).size
-    of_timm = "timm_model_name" in config["vision_cfg"]
     options = {**config["vision_cfg"], "timm_model_pretrained": False, "output_tokens": False}
+    of_timm = "timm_model_name" in options
     if not of_timm:
         options["image_size"] = image_size
-    visual = open_clip.CLIP(config["embed_dim"], options, _NO_TEXT, config.get("quick_gelu", False)).visual
-    if of_timm and image_size != native:
-        visual.set_input_size(image_size)
-    tower = ImageTower(visual, image_size)
+    try:
+        visual = open_clip.CLIP(config["embed_dim"], options, _NO_TEXT, config.get("quick_gelu", False)).visual
+        if of_timm and image_size != preprocessing_of(backbone).size:
+            visual.set_input_size(image_size)
+        tower = ImageTower(visual, image_size)
+        # Asked of the tower itself: whether it takes this size shows only here.
+        with torch.no_grad():
+            width = tower.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1]
+    except (TypeError, AssertionError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"a size that open_clip's {backbone.model} takes",
+            f"{image_size} pixels: {type(error).__name__}: {error}",
+            "correct recipe.image_size",
+        ) from error
     if backbone.gradient_checkpointing:
-        tower.set_grad_checkpointing(True)
-    return tower
+        try:
+            tower.set_grad_checkpointing(True)
+        except (AttributeError, AssertionError) as error:
+            raise ConfigError(
+                "a model that can compute activations again, for backbone.gradient_checkpointing",
+                f"{backbone.model}, which cannot",
+                "set backbone.gradient_checkpointing=false",
+            ) from error
+    tower.train()
+    return tower, width
 
 
 def load_image_tower(tower: ImageTower, backbone: OpenClip) -> str:
@@ -122,6 +140,7 @@ def load_image_tower(tower: ImageTower, backbone: OpenClip) -> str:
 
     weights, source = _weights(backbone)
     if any(key.startswith("visual.") for key in weights):
+        source += ", its image tower"
         weights = {key: value for key, value in weights.items() if key.startswith("visual.")}
     else:
         weights = {f"visual.{key}": value for key, value in weights.items()}
@@ -222,7 +241,11 @@ def _weights(backbone: OpenClip) -> tuple[dict[str, Tensor], str]:
     else:
         path, source = Path(backbone.weights), backbone.weights
         _check_beside(backbone, path.with_name("open_clip_config.json"))
-    weights = read_torchscript(path) if path.is_file() and is_torchscript(path) else read_weights(path)
+    if path.is_file() and is_torchscript(path):
+        weights = read_torchscript(path)
+    else:
+        weights, inside = read_weights(path)
+        source = inside if backbone.weights != "hub" else source
     if all(key in weights for key in _OPENAI):
         _check_activation(backbone, quick=True, of=f"OpenAI's weights in {source}")
     floats = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
