@@ -116,7 +116,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         target,
         None,
         recipe=run.config.recipe,
-        interpolation=module.model.backbone.preprocessing.interpolation,
+        preprocessing=module.model.backbone.preprocessing,
         loading=loading,
         seed=run.config.seed,
     )

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lt_extrap.config import Backbone, Balanced, Loss, OpenClip, Recipe, Silencing, TextHead, TrainConfig
 from lt_extrap.data.datamodule import Batch
+from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.mixing import Mixing
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
@@ -66,6 +67,7 @@ class ExtrapolationModule(L.LightningModule):
             self.average.requires_grad_(False)
         self.metrics = LongTailMetrics(shots)
         self.recipe, self.steps, self.warmup, self.seed = recipe, steps, warmup, seed
+        self.erasing = Erasing(seed=seed, probability=recipe.erasing) if recipe.erasing > 0 else None
         self.mixing = (
             Mixing(seed=seed, mixup_alpha=recipe.mixup, cutmix_alpha=recipe.cutmix)
             if recipe.mixup > 0 or recipe.cutmix > 0
@@ -86,6 +88,9 @@ class ExtrapolationModule(L.LightningModule):
         # Dropout and drop path are a function of (seed, step, rank), like everything else.
         torch.manual_seed(torch_seed(Stream.FORWARD, self.seed, self.global_step, self.global_rank))
         images, mixed = batch.images.float(), None
+        if self.erasing is not None:
+            backbone = self.model.backbone
+            self.erasing(images, batch.sample, mean=backbone.mean, std=backbone.std, epoch=self.current_epoch)
         if self.mixing is not None:
             images, label_b, lam = self.mixing(images, batch.label, step=self.global_step, rank=self.global_rank)
             mixed = (label_b, lam)
