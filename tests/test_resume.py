@@ -7,6 +7,7 @@ import io
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 
@@ -135,6 +136,40 @@ def test_stopped_at_any_step(small, tmp_path, monkeypatch, capsys, straight, ste
     stopped_and_resumed(small(*overrides, f"data.workers={workers}"), tmp_path, monkeypatch, steps)
     assert_same_run(expected, tmp_path)
     assert epoch_lines(capsys.readouterr().out) == lines
+
+
+@pytest.mark.parametrize("steps", [(1,), pytest.param((2, 3, 5), marks=pytest.mark.slow)], ids=str)
+def test_stopped_while_the_head_learns_alone_and_a_step_has_parts(small, tmp_path, monkeypatch, straight, steps):
+    overrides = (
+        "component=baseline",
+        "recipe.accumulate=4",
+        "recipe.head_warmup_factor=10",
+        "budget={unit: steps, amount: 6, warmup: 2, head_warmup: 3}",
+        *LONG[1:],
+    )
+    expected, _ = straight(*overrides)
+    stopped_and_resumed(small(*overrides), tmp_path, monkeypatch, steps)
+    assert_same_run(expected, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_may_go_on_with_and_without_compilation(small, tmp_path, monkeypatch, straight):
+    """No key has a prefix; on a machine with a C++ compiler, for which torch writes the code."""
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
+    overrides = ("component=baseline", "budget={unit: steps, amount: 6, warmup: 1}")
+    expected, _ = straight(*overrides)
+    compiled = small(*overrides, "compile=true")
+    stop_at(monkeypatch, 2, 4)
+    for config in (compiled, small(*overrides)):
+        with pytest.raises(Stopped):
+            train(config, tmp_path)
+    train(compiled, tmp_path)
+    there, here = state(expected)["state_dict"], state(tmp_path)["state_dict"]
+    assert there.keys() == here.keys()
+    for key, value in there.items():
+        torch.testing.assert_close(here[key], value, atol=1e-4, rtol=1e-3)
+    assert any(not torch.equal(here[key], value) for key, value in there.items())  # it was compiled
 
 
 @pytest.mark.slow

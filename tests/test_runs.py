@@ -35,6 +35,7 @@ from lt_extrap.runs import claim, load, locked, run_folder, write_json
         (["loss.tau=1.0"], "loss.tau+1-seed+0"),
         (["auxiliary.sampling_ratio=[1,.5,3]"], "auxiliary.sampling_ratio+1_0.5_3-seed+0"),
         (["trainer.precision=bf16-mixed"], "trainer.precision+bf16-mixed-seed+0"),
+        (["compile=true", "recipe.accumulate=2"], "recipe.accumulate+2-seed+0"),
         (["auxiliary.neighbors_per_class=null"], "auxiliary.neighbors_per_class+null-seed+0"),
     ],
 )

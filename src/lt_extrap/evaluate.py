@@ -210,6 +210,12 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
         mixup=0.8,
         cutmix=1.0,
         ema=None,
+        # Of the backbone, which does not learn here.
+        accumulate=1,
+        head_lr_factor=1.0,
+        head_warmup_factor=None,
+        freeze=0,
+        layer_decay=1.0,
     )
     head = CosineHead(scale=config.head.scale) if isinstance(config.head, TextHead) else config.head
     return dataclasses.replace(

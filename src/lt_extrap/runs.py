@@ -37,7 +37,7 @@ FORMAT = 1  # of a run folder; another one is refused
 
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
 _FREE = re.compile(
-    r"(logger\b.*|checkpoint_minutes|data\.(workers|prefetch|resident)|backbone\.gradient_checkpointing"
+    r"(logger\b.*|checkpoint_minutes|compile|data\.(workers|prefetch|resident)|backbone\.gradient_checkpointing"
     r"|target\.(root|images|archive|download|package|official\b.*)|(auxiliary|target\.(neighbors|random))\.images"
     r"|trainer\.(accelerator|devices|num_nodes|log_every_n_steps|profiler|detect_anomaly))"
 )

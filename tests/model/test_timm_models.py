@@ -1,9 +1,5 @@
 """timm models at small configurations: sizes, pooling, and weights in the formats that are really published."""
 
-import http.server
-import json
-import threading
-
 import numpy as np
 import pytest
 import timm

@@ -201,18 +201,19 @@ class ImageDataModule(L.LightningDataModule):
 
     def _how(self, split: str) -> dict[str, Any]:
         """Arguments of a loader: what it reads, and how."""
+        batch_size = self.recipe.batch_size if split == "train" else self.recipe.part
         if self.loading.resident:
             # In this process, which has the images: another would only send keys.
             images = self._resident[split]
             return {
                 "dataset": images,
-                "batch_size": self.recipe.batch_size,
+                "batch_size": batch_size,
                 "collate_fn": partial(collate, stack=images.render),
             }
         workers = self.loading.workers
         return {
             "dataset": ImageDataset(self._index(split), self.target.place.images, self._transform(split), self.seed),
-            "batch_size": self.recipe.batch_size,
+            "batch_size": batch_size,
             "collate_fn": collate,
             "num_workers": workers,
             "prefetch_factor": self.loading.prefetch,

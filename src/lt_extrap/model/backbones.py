@@ -2,15 +2,18 @@
 
 import torch
 from jaxtyping import Float
-from timm.models import group_parameters
+from timm.models._manipulate import group_with_matcher  # public is its form that knows no head
 from torch import Tensor, nn
 
 from lt_extrap.config import Backbone, CifarResNet, ConvNet, OpenClip, Timm
+from lt_extrap.errors import ConfigError
 from lt_extrap.keys import Stream, torch_seed
 from lt_extrap.model.clip import ImageTower, build_image_tower, load_image_tower
 from lt_extrap.model.networks import CifarResidualNet, ResidualNet
 from lt_extrap.model.preprocessing import Preprocessing, preprocessing_of
 from lt_extrap.model.timm_models import build_timm, load_timm, pooled
+
+_HEAD = "head.weight"  # as a model of timm names it, of which only the body is built here
 
 
 class NormalisedBackbone(nn.Module):
@@ -50,12 +53,53 @@ class NormalisedBackbone(nn.Module):
             return features
         return pooled(self.network, self.network.forward_features(images), self.pooling)  # type: ignore[operator]
 
+    def freeze(self, layers: int | None = None) -> None:
+        """Take the first layers, or all, out of training: no gradients, and always in evaluation mode.
+
+        Raises:
+            ConfigError: there are not that many, or the network does not say what its layers are.
+        """
+        found = self.layers()
+        if layers is not None and layers > max(found.values(), default=-1) + 1:
+            raise ConfigError(
+                f"a backbone of {layers} layers, for recipe.freeze={layers}",
+                f"{type(self.network).__name__}, of {max(found.values()) + 1}" if found else "one that names none",
+                "lower recipe.freeze",
+            )
+        for name, parameter in self.network.named_parameters():
+            if layers is None or found[name] < layers:
+                parameter.requires_grad_(False)
+        self.train()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing here is trained."""
+        return not any(parameter.requires_grad for parameter in self.parameters())
+
+    def train(self, mode: bool = True) -> "NormalisedBackbone":
+        """As of any module, but that frozen parts stay in evaluation mode: statistics do not move, no path drops."""
+        super().train(mode and not self.frozen)
+        if mode:
+            for part in self.network.modules():
+                parameters = list(part.parameters())
+                if parameters and not any(parameter.requires_grad for parameter in parameters):
+                    part.eval()
+        return self
+
     def layers(self) -> dict[str, int]:
         """The layer of each parameter of the network, by name: 0 is the embedding. Empty: it does not say."""
+        return {name: layer for name, layer in self._grouped().items() if name != _HEAD}
+
+    def head_layer(self) -> int:
+        """The layer of a head on top: the last, with what timm counts to a model's head, such as ConvNeXt's norm."""
+        return self._grouped().get(_HEAD, 0)
+
+    def _grouped(self) -> dict[str, int]:
         if not hasattr(self.network, "group_matcher"):
             return {}
         matcher = self.network.group_matcher(coarse=False)  # type: ignore[operator]
-        layers: dict[str, int] = group_parameters(self.network, matcher, reverse=True)
+        named = [*self.network.named_parameters(), (_HEAD, None)]
+        layers: dict[str, int] = group_with_matcher(named, matcher, reverse=True)
         return layers
 
     def undecayed(self) -> set[str]:
