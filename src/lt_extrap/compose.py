@@ -53,6 +53,8 @@ def from_hydra(composed: DictConfig) -> Any:
             raise ConfigError("a value for every key", "none for " + ", ".join(missing), f"give {missing[0]}=...")
         return OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
+        if isinstance(error.__cause__, ConfigError):  # of our own resolver, or of a range
+            raise error.__cause__ from None
         raise ConfigError(
             "a configuration whose references resolve",
             _reason(error),
@@ -118,7 +120,9 @@ def _native_size(backbone: DictConfig) -> int:
     size = preprocessing_of(cast(Backbone, node)).size
     if size is None:
         raise ConfigError(
-            "recipe.image_size", f"none, and {node} has no size of its own", "set recipe.image_size=<pixels>"
+            "a value for recipe.image_size",
+            f"none, and backbone={type(node).__name__.lower()} takes images of any size",
+            "set recipe.image_size=<pixels>",
         )
     return size
 

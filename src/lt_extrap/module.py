@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lt_extrap.config import Balanced, Loss, Recipe, Silencing, TrainConfig
+from lt_extrap.config import Backbone, Balanced, Loss, OpenClip, Recipe, Silencing, TextHead, TrainConfig
 from lt_extrap.data.datamodule import Batch
+from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.mixing import Mixing
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
@@ -22,8 +23,9 @@ from lt_extrap.errors import ConfigError, DataError, TrainingError
 from lt_extrap.keys import Stream, torch_seed
 from lt_extrap.model.backbones import build_backbone, load_pretrained
 from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.clip import TextTower
 from lt_extrap.model.direct import DirectClassifier
-from lt_extrap.model.heads import build_head
+from lt_extrap.model.heads import AnyHead, build_head, text_head
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
 from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass
 from lt_extrap.model.shots import Shot
@@ -69,6 +71,7 @@ class ExtrapolationModule(L.LightningModule):
         self.metrics = LongTailMetrics(shots)
         self.recipe, self.seed = recipe, seed
         self.steps, self.warmup, self.head_warmup = steps, warmup, head_warmup
+        self.erasing = Erasing(seed=seed, probability=recipe.erasing) if recipe.erasing > 0 else None
         self.mixing = (
             Mixing(seed=seed, mixup_alpha=recipe.mixup, cutmix_alpha=recipe.cutmix)
             if recipe.mixup > 0 or recipe.cutmix > 0
@@ -93,6 +96,9 @@ class ExtrapolationModule(L.LightningModule):
         # Dropout and drop path are a function of (seed, step, rank), like everything else.
         torch.manual_seed(torch_seed(Stream.FORWARD, self.seed, self.global_step, self.global_rank))
         images, label, mixed = batch.images.float(), batch.label, None
+        if self.erasing is not None:
+            backbone = self.model.backbone
+            self.erasing(images, batch.sample, mean=backbone.mean, std=backbone.std, epoch=self.current_epoch)
         if self.mixing is not None:
             images, label_b, lam = self.mixing(images, label, step=self.global_step, rank=self.global_rank)
             mixed = (label_b, lam)
@@ -232,7 +238,7 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
     image_size = config.recipe.image_size
     if config.features_from is None:
         backbone = build_backbone(config.backbone, image_size=image_size, seed=config.seed)
-        load_pretrained(backbone, config.backbone)
+        backbone.start = load_pretrained(backbone, config.backbone) or backbone.start
     else:
         donor = DirectClassifier.load(Path(config.features_from))
         wanted, found = (config.backbone, image_size), (donor.backbone, donor.image_size)
@@ -243,17 +249,29 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
                 "give the same backbone and recipe.image_size as that run",
             )
         backbone = donor.model.backbone
+        backbone.start = f"{config.features_from}, kept frozen"
         backbone.freeze()
     if config.recipe.freeze:
         backbone.freeze(config.recipe.freeze)
-    head = build_head(
-        config.head,
-        dim=backbone.dim,
-        num_target=len(target.classes),
-        num_auxiliary=len(training.auxiliary_names),
-        seed=config.seed,
-    )
+    if isinstance(config.head, TextHead):
+        head: AnyHead = _named_head(config.head, config.backbone, target.classes.names, training.auxiliary_names)
+    else:
+        head = build_head(
+            config.head,
+            dim=backbone.dim,
+            num_target=len(target.classes),
+            num_auxiliary=len(training.auxiliary_names),
+            seed=config.seed,
+        )
     return Classifier(backbone, head)
+
+
+def _named_head(head: TextHead, backbone: Backbone, target: Sequence[str], auxiliary: Sequence[str]) -> AnyHead:
+    """A head that starts from the names of the classes; the text tower is dropped behind it."""
+    if not isinstance(backbone, OpenClip):
+        raise ConfigError("backbone=clip for head=text", type(backbone).__name__, "choose it, or head=cosine")
+    tower = TextTower(backbone)
+    return text_head(head, tower.embed(target, head.templates), tower.embed(auxiliary, head.templates))
 
 
 def build_loss(loss: Loss, training: TrainingSet, num_target: int) -> OffsetCrossEntropy:

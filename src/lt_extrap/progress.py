@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 import lightning as L
@@ -14,6 +15,7 @@ from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.errors import some
 from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.preprocessing import Preprocessing
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import parameter_groups
 
@@ -53,7 +55,9 @@ def start_panel(
         f"{shown - len(target.train):,} of them an epoch" + "".join(f"; {note}" for note in training.notes),
         "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
         "loss": f"{type(config.loss).__name__} {vars(config.loss)}",
-        "model": f"{type(config.backbone).__name__} {vars(config.backbone)}, {trained:,} parameters trained",
+        "model": f"{_node(config.backbone)}; head {_node(config.head)}; {trained:,} parameters trained",
+        "start": model.backbone.start,
+        "input": _input(model.backbone.preprocessing, recipe.image_size),
         "optimizer": f"{type(recipe).__name__}, {_batch(recipe)}, lr {recipe.lr:g} "
         f"(blr {recipe.blr:g} x batch / 256), "
         + (f"x {recipe.gamma:g} at {recipe.milestones} of the budget, " if recipe.milestones else "cosine to 0, ")
@@ -73,6 +77,28 @@ def start_panel(
     for key, value in rows.items():
         table.add_row(key, value)
     return Panel(table, title=f"lt_extrap: {config.name}, seed {config.seed}", title_align="left")
+
+
+def _node(node: Any) -> str:
+    """The class of a configuration node, and those of its options that are not as they come."""
+    shown = [
+        (field.name, getattr(node, field.name))
+        for field in fields(node)
+        # Those of preprocessing have a row of their own.
+        if field.name not in ("mean", "std", "interpolation") and getattr(node, field.name) != _default(field)
+    ]
+    return " ".join([type(node).__name__, *(f"{name}={value}" for name, value in shown)])
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _input(preprocessing: Preprocessing, size: int) -> str:
+    """How images become input."""
+    mean, std = (" ".join(f"{value:g}" for value in values) for values in (preprocessing.mean, preprocessing.std))
+    native = f" (weights: {preprocessing.size})" if preprocessing.size not in (None, size) else ""
+    return f"{size} pixels{native}, {preprocessing.interpolation}, mean {mean}, std {std}"
 
 
 def _batch(recipe: Recipe) -> str:

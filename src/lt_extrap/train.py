@@ -62,7 +62,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         target,
         training,
         recipe=config.recipe,
-        interpolation=module.model.backbone.preprocessing.interpolation,
+        preprocessing=module.model.backbone.preprocessing,
         loading=config.data,
         seed=config.seed,
     )

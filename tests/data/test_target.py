@@ -79,6 +79,17 @@ def test_what_is_excluded_is_not_trained_on_and_moves_no_shot(folder):
         load_target(lists(folder, exclude="none.txt"))
 
 
+def test_at_most_so_many_training_images_of_a_class_and_no_shot_moves(folder):
+    target = load_target(lists(folder, samples_per_class=1))
+    assert [target.train.path(i) for i in range(len(target.train))] == ["a0.png", "b0.png"]
+    assert (target.classes.counts.tolist(), target.left_out.tolist()) == ([2, 1], [1, 0])
+    (folder / "exclude.txt").write_text("a0.png\n")
+    target = load_target(lists(folder, samples_per_class=1, exclude="exclude.txt"))
+    assert [target.train.path(i) for i in range(len(target.train))] == ["a1.png", "b0.png"]  # the first that is left
+    with pytest.raises(ConfigError, match=r"target\.samples_per_class"):
+        lists(folder, samples_per_class=0)
+
+
 def test_missing_training_images_are_refused_or_skipped(folder):
     (folder / "a0.png").unlink()
     with pytest.raises(DataError, match=r"1 are not there: a0\.png"):

@@ -34,6 +34,12 @@ class Recipe:
         crop_scale: smallest and largest share of the image that a random crop keeps; null with padding.
         crop_ratio: narrowest and widest width / height of that crop before it is made square; null with padding.
         flip: probability of a horizontal flip, 0..1.
+        randaugment: [magnitude, std] of RandAugment, 0 < magnitude <= 10: two of 15 operations, each with probability
+            1/2, at a magnitude from that normal distribution, clipped to 0..10. [9, 0.5] is timm's
+            rand-m9-mstd0.5-inc1; null = none.
+        color_jitter: brightness, contrast and saturation change by a random factor each, from 1 - color_jitter to
+            1 + color_jitter, 0..1; 0 is off, and with randaugment it is.
+        erasing: probability that a random box of an image is noise, 0..1; 0 is off.
         crop_fraction: share of the shorter side that evaluation's central crop keeps, 0..1.
         ema: decay of an exponential moving average of the weights, 0 < ema < 1, a step; the average is what is
             validated, tested and exported. null = none.
@@ -54,6 +60,9 @@ class Recipe:
     crop_scale: list[float] | None = field(default_factory=lambda: [0.08, 1.0])
     crop_ratio: list[float] | None = field(default_factory=lambda: [3 / 4, 4 / 3])
     flip: float = 0.5
+    randaugment: list[float] | None = None
+    color_jitter: float = 0.0
+    erasing: float = 0.0
     crop_fraction: float = 1.0
     ema: float | None = None
     mixup: float = 0.0
@@ -115,6 +124,21 @@ class Recipe:
             check(scale is None, "recipe.crop_scale", "null with recipe.padding, whose crop has one size", scale)
             check(ratio is None, "recipe.crop_ratio", "null with recipe.padding, whose crop is a square", ratio)
         check(0 <= self.flip <= 1, "recipe.flip", "in 0..1", self.flip)
+        rand = self.randaugment
+        check(
+            rand is None or (len(rand) == 2 and 0 < rand[0] <= 10 and 0 <= rand[1] <= 10),
+            "recipe.randaugment",
+            "[magnitude, std] with 0 < magnitude <= 10 and 0 <= std <= 10, or null for none",
+            rand,
+        )
+        check(0 <= self.color_jitter <= 1, "recipe.color_jitter", "in 0..1", self.color_jitter)
+        check(
+            rand is None or self.color_jitter == 0,
+            "recipe.color_jitter",
+            "0 with recipe.randaugment, which changes colours itself",
+            self.color_jitter,
+        )
+        check(0 <= self.erasing <= 1, "recipe.erasing", "in 0..1", self.erasing)
         check(
             0 < self.crop_fraction <= 1,
             "recipe.crop_fraction",
