@@ -147,7 +147,9 @@ def classifier(path, head, **options):
     return DirectClassifier.load(path)
 
 
-@pytest.mark.parametrize("head", [Head(), BatchNormHead(), CosineHead(), TextHead()], ids=lambda head: type(head).__name__)
+@pytest.mark.parametrize(
+    "head", [Head(), BatchNormHead(), CosineHead(), TextHead()], ids=lambda head: type(head).__name__
+)
 @pytest.mark.parametrize("pooling", [None, "mean"])
 def test_every_head_predicts_what_it_did_when_it_is_read_again(tmp_path, head, pooling):
     if isinstance(head, TextHead):  # made from names, and read as a cosine of its scale

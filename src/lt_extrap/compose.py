@@ -124,7 +124,7 @@ def _native_size(backbone: DictConfig) -> int:
     from lt_extrap.model.preprocessing import preprocessing_of  # seconds that other commands need not wait
 
     if missing := sorted(OmegaConf.missing_keys(backbone)):
-        raise ConfigError("a value for every key", f"none for backbone.{missing[0]}", f"give backbone.{missing[0]}=...")
+        raise ConfigError("a value for every key", f"none for {missing[0]}", f"give {missing[0]}=...")
     node = OmegaConf.to_object(backbone)
     size = preprocessing_of(cast(Backbone, node)).size
     if size is None:

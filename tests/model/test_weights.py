@@ -96,9 +96,7 @@ def test_weights_go_in_whole_or_not_at_all():
     with pytest.raises(ConfigError) as error:
         put(wrong, network, "w.pth")
     assert error.value.wanted == "weights of the backbone in w.pth"
-    assert error.value.found == (
-        "1 missing: 0.bias; 1 unknown: more; 1 of another shape: 0.weight (3, 2), not (2, 2)"
-    )
+    assert error.value.found == ("1 missing: 0.bias; 1 unknown: more; 1 of another shape: 0.weight (3, 2), not (2, 2)")
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     # what the pretraining needed is left out, and told; so is what the converter took away
     said = put({**whole, "decoder_norm.bias": torch.ones(1)}, network, "w.pth", file=["mask_token", "0.bias"])
