@@ -53,8 +53,8 @@ def from_hydra(composed: DictConfig) -> Any:
             raise ConfigError("a value for every key", "none for " + ", ".join(missing), f"give {missing[0]}=...")
         return OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
-        if isinstance(error.__cause__, ConfigError):  # of our own resolver, or of a range
-            raise error.__cause__ from None
+        if (own := _own_error(error)) is not None:
+            raise own from None
         raise ConfigError(
             "a configuration whose references resolve",
             _reason(error),
@@ -95,6 +95,13 @@ def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> TrainConfi
         ) from None
 
 
+def _own_error(error: BaseException | None) -> ConfigError | None:
+    """What a resolver or a schema of ours said, below what OmegaConf made of it."""
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _reason(error: OmegaConfBaseException) -> str:
     return f"{error.full_key or 'configuration'}: {error.msg or error}".replace("\n", " ")
 
@@ -116,6 +123,8 @@ def _native_size(backbone: DictConfig) -> int:
     """Pixels that a backbone's weights were trained at: `image_size: ${native_size:${backbone}}` in a recipe."""
     from lt_extrap.model.preprocessing import preprocessing_of  # seconds that other commands need not wait
 
+    if missing := sorted(OmegaConf.missing_keys(backbone)):
+        raise ConfigError("a value for every key", f"none for {missing[0]}", f"give {missing[0]}=...")
     node = OmegaConf.to_object(backbone)
     size = preprocessing_of(cast(Backbone, node)).size
     if size is None:

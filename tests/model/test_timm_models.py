@@ -1,5 +1,9 @@
 """timm models at small configurations: sizes, pooling, and weights in the formats that are really published."""
 
+import http.server
+import socket
+import threading
+
 import numpy as np
 import pytest
 import timm
@@ -114,7 +118,7 @@ def test_options_that_make_no_features(options, said):
 
 def test_gradient_checkpointing_needs_a_model_that_has_it():
     assert build_backbone(node(MAE, gradient_checkpointing=True), image_size=32, seed=0).network.grad_checkpointing
-    without = Timm(model="tresnet_m", options={"layers": [1, 1, 1, 1]}, gradient_checkpointing=True)
+    without = Timm(model="dla46_c", gradient_checkpointing=True)
     with pytest.raises(ConfigError, match="set backbone.gradient_checkpointing=false"):
         build_backbone(without, image_size=32, seed=0)
 
@@ -154,7 +158,7 @@ def test_deit3_names_its_layer_scale_otherwise(tmp_path):
         (lambda w: w.update({"extra.weight": torch.ones(1)}), "1 unknown: extra.weight"),
         (lambda w: w.update({"norm.weight": torch.ones(25)}), r"norm.weight \(25,\), not \(24,\)"),
         (lambda w: w.update({"patch_embed.proj.weight": torch.ones(24, 3, 14, 14)}), "patches of 14 pixels, not 16"),
-        (lambda w: w.update({"pos_embed": torch.ones(1, 8, 24)}), "weights of timm's"),
+        (lambda w: w.update({"pos_embed": torch.ones(1, 8, 24)}), r"pos_embed \(1, 8, 24\)"),
         (lambda w: w.clear() or w.update({"conv1.weight": torch.ones(1)}), "missing: cls_token"),
     ],
 )
@@ -263,12 +267,70 @@ def test_the_cache_of_the_hub_is_enough(hub_cache):
     assert said == f"timm's {DINOV2}, {len(weights)} tensors"
 
 
-def test_neither_a_network_nor_a_cached_copy(hub_cache):
+def test_offline_and_not_in_the_cache(hub_cache):
     with pytest.raises(ConfigError) as error:
         loaded(node(DINOV2, "hub"), 28)
     assert f"hf download timm/{DINOV2}" in error.value.remedy
     assert "set backbone.weights=<file>" in error.value.remedy
-    assert "no network" in error.value.found
+    assert "OfflineModeIsEnabled" in error.value.found
+
+
+@pytest.fixture
+def endpoint(hub_cache, monkeypatch):
+    """Take a port of this machine for the hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+    def take(port):
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
+        url = f"http://127.0.0.1:{port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", url)
+
+    return take
+
+
+def test_no_network_is_said_at_once(endpoint, capfd):
+    with socket.socket() as taken:  # and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        endpoint(taken.getsockname()[1])
+        with pytest.raises(ConfigError, match="(?s)ConnectError.*copy its cache.*backbone.weights=<file>"):
+            hub.hub_file(DINOV2)
+    assert "Retrying" not in capfd.readouterr().err
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Answers every question in the same way."""
+
+    status, error, asked = 404, "", []
+
+    def do_HEAD(self):
+        self.asked.append(self.path.rpartition("/")[2])
+        self.send_response(self.status)
+        self.send_header("X-Error-Code", self.error)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said", "asked"),
+    [
+        (403, "GatedRepo", "ask for access at https://huggingface.co/timm/", 1),
+        (401, "GatedRepo", "ask for access", 1),
+        (401, "RepoNotFound", "RepositoryNotFoundError", 1),
+        (404, "EntryNotFound", "neither model.safetensors nor pytorch_model.bin", 2),
+        (503, "", "HfHubHTTPError", 1),
+    ],
+)
+def test_what_the_hub_refuses(endpoint, monkeypatch, status, error, said, asked):
+    answers = type("Answers", (Hub,), {"status": status, "error": error, "asked": []})
+    with http.server.HTTPServer(("127.0.0.1", 0), answers) as server:
+        endpoint(server.server_port)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with pytest.raises(ConfigError, match=said):
+            hub.hub_file(DINOV2)
+        server.shutdown()
+    assert answers.asked == ["model.safetensors", "pytorch_model.bin"][:asked]
 
 
 @pytest.mark.parametrize(

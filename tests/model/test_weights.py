@@ -78,7 +78,7 @@ class Evil:
         (lambda path: torch.save([torch.ones(1)], path), "list where a state dict"),
         (lambda path: torch.save({"model.a": torch.ones(1), "a": torch.ones(1)}, path), "keys that differ in nothing"),
         (lambda path: torch.save({"a": torch.ones(1), "b": Evil()}, path), "Unsupported global"),
-        (lambda path: path.write_bytes(pickle.dumps(Evil())), "."),
+        (lambda path: path.write_bytes(pickle.dumps(Evil(), protocol=2)), "."),
     ],
 )
 def test_what_is_no_file_of_weights_is_refused_and_never_run(tmp_path, capsys, write, said):

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import timm
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError
 
 from lt_extrap.errors import ConfigError
@@ -38,8 +38,8 @@ def hub_file(model: str) -> Path:
     except Exception as error:  # each release of the hub's client, and of the clients below it, raises its own
         raise ConfigError(
             f"the weights of {model}: from the hub or its cache, or a file",
-            f"no cached copy of {place}, and no network to get it ({type(error).__name__}: "
-            f"{str(error).strip().splitlines()[0]})",
+            f"no cached copy of {place}, and the hub does not give it: {type(error).__name__}"
+            + "".join(f", {line.strip()}" for line in str(error).splitlines()[:1]),
             f"run `hf download {place}` where there is a network and copy its cache ($HF_HOME/hub, or "
             "~/.cache/huggingface/hub) here; or set backbone.weights=<file>",
         ) from error
@@ -52,8 +52,9 @@ def _download(place: str, names: tuple[str, ...]) -> Path:
         # Without a question to the network, which may be slow to fail: weights under a name do not change.
         if isinstance(cached := try_to_load_from_cache(repository, name, revision=revision or None), str):
             return Path(cached)
-    *others, last = names
-    for name in others:
+    for name in names:
         with suppress(RemoteEntryNotFoundError):
+            # Asked once: hf_hub_download asks six times, for 23 seconds, before it says that there is no network.
+            get_hf_file_metadata(hf_hub_url(repository, name, revision=revision or None), timeout=5)
             return Path(hf_hub_download(repository, name, revision=revision or None))
-    return Path(hf_hub_download(repository, last, revision=revision or None))
+    raise FileNotFoundError(f"neither {' nor '.join(names)} in it")

@@ -32,6 +32,9 @@ class Preprocessing(NamedTuple):
 def preprocessing_of(backbone: Backbone) -> Preprocessing:
     """The preprocessing of a backbone: its own, but for what its node overrides.
 
+    That of `backbone.model` (its tag included) counts for weights in a file too: a file does not say how it was
+    trained.
+
     Raises:
         ConfigError: there is no such model.
     """
