@@ -90,33 +90,33 @@ def test_a_resident_run_equals_one_from_files_and_itself_after_an_interruption(s
     assert second["val"] == first["val"]
 
 
-def test_a_step_erases_by_the_epoch_of_its_batch_before_it_mixes(small, tmp_path, monkeypatch):
-    """In noise around the mean of the backbone, at the places that the key of each image says."""
-    seen, mix = [], Mixing.__call__
+def test_a_step_erases_by_the_epoch_of_its_batch_and_then_mixes(small, tmp_path, monkeypatch):
+    """In noise around the mean of the backbone."""
+    config = small("component=baseline", "recipe.mixup=0.8", "recipe.erasing=1")
+    whole, erased = [], []
+    erase, mix = Erasing.__call__, Mixing.__call__
 
-    def watched(self, images, label, *, step, rank):
-        seen.append((step, images.clone()))
-        return mix(self, images, label, step=step, rank=rank)
+    def erasing(self, images, sample, **how):
+        whole.append((images.clone(), sample))
+        erase(self, images, sample, **how)
 
-    def batches(recipe, folder):
-        seen.clear()
-        train(small("component=baseline", "recipe.mixup=0.8", recipe), tmp_path / folder)
-        return list(seen)
+    def mixing(self, images, label, **how):
+        erased.append(images.clone())
+        return mix(self, images, label, **how)
 
-    monkeypatch.setattr(Mixing, "__call__", watched)
-    plain, erased = batches("recipe.erasing=0", "plain"), batches("recipe.erasing=1", "erased")
-    config = small("component=baseline")
-    target = load_target(config.target)
-    draw = build_training_set(config.auxiliary, target, seed=config.seed).draw
+    with monkeypatch.context() as patch:
+        patch.setattr(Erasing, "__call__", erasing)
+        patch.setattr(Mixing, "__call__", mixing)
+        train(config, tmp_path / "run")
+    draw = build_training_set(config.auxiliary, load_target(config.target), seed=config.seed).draw
     mean, std = (255 * torch.tensor(values).view(3, 1, 1) for values in preprocessing_of(config.backbone)[:2])
     an_epoch = len(draw) // config.recipe.batch_size
-    assert len(erased) == 12 > an_epoch  # into the second epoch
-    for (step, before), (_, after) in zip(plain, erased, strict=True):
+    assert len(whole) == len(erased) == 12 > an_epoch  # into the second epoch
+    for step, ((images, sample), after) in enumerate(zip(whole, erased, strict=True)):
         epoch, batch = divmod(step, an_epoch)
-        first = batch * config.recipe.batch_size
-        sample = torch.from_numpy(draw(epoch)[first : first + len(before)])
-        Erasing(seed=config.seed, probability=1.0)(before, sample, mean=mean, std=std, epoch=epoch)
-        assert torch.equal(before, after)
+        assert sample.tolist() == draw.draw(epoch)[batch * len(sample) : (batch + 1) * len(sample)].tolist()
+        Erasing(seed=config.seed, probability=1.0)(images, sample, mean=mean, std=std, epoch=epoch)
+        assert torch.equal(images, after)
 
 
 def test_golden_curve(small, tmp_path):

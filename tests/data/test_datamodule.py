@@ -51,9 +51,8 @@ RAND, JITTER = "recipe.randaugment=[9,0.5]", "recipe.color_jitter=0.4"
 PADDED = ("recipe.padding=2", "recipe.crop_scale=null", "recipe.crop_ratio=null")
 
 
-@pytest.mark.parametrize("crop", [(), PADDED])
-@pytest.mark.parametrize("augment", [RAND, JITTER])
-def test_augmentation_follows_the_crop_and_flip_of_a_run_without(small, crop, augment):
+@pytest.mark.parametrize(("augment", "crop"), [(RAND, ()), (JITTER, PADDED)])
+def test_augmentation_follows_the_crop_and_flip_of_a_run_without(small, augment, crop):
     plain, *others = (loaders(data_of(small("component=baseline", *crop, *more))) for more in ([], [augment]))
     (train, *evaluation), before = others[0], plain[0].dataset
     augmented, changed = train.dataset, 0
