@@ -271,10 +271,10 @@ def rates(name, size=32):
 
 def test_layers_learn_at_their_own_rates():
     vit = rates("tiny-clip")
-    assert {vit[key] for key in ("class_embedding", "positional_embedding", "ln_pre.weight")} == {(1 / 16, False)}
-    assert vit["conv1.weight"] == (1 / 16, True)
-    assert [vit[f"transformer.resblocks.{i}.mlp.c_fc.weight"] for i in (0, 1)] == [(1 / 8, True), (1 / 4, True)]
-    assert (vit["proj"], vit["ln_post.weight"], vit["head.weight"]) == ((1 / 2, True), (1 / 2, False), (1, True))
+    assert {vit[key] for key in ("class_embedding", "positional_embedding", "ln_pre.weight")} == {(1 / 8, False)}
+    assert vit["conv1.weight"] == (1 / 8, True)
+    assert [vit[f"transformer.resblocks.{i}.mlp.c_fc.weight"] for i in (0, 1)] == [(1 / 4, True), (1 / 2, True)]
+    assert (vit["proj"], vit["ln_post.weight"], vit["head.weight"]) == ((1, True), (1, False), (1, True))
     timm = rates("tiny-timm", 32)
     assert timm["trunk.pos_embed"] == timm["trunk.cls_token"] == (timm["trunk.patch_embed.proj.weight"][0], False)
     assert timm["trunk.blocks.0.attn.qkv.weight"][0] == 2 * timm["trunk.pos_embed"][0]

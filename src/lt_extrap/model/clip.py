@@ -48,7 +48,7 @@ class ImageTower(nn.Module):
         return features
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """The layer of a parameter: 0 is the embedding, what follows the blocks is one layer above them."""
+        """The layer of a parameter: 0 is the embedding; what follows the blocks is of the head's layer."""
         trunk: Any = getattr(self.visual, "trunk", None)
         inside: dict[str, int] = (
             {} if trunk is None else group_parameters(trunk, trunk.group_matcher(coarse=coarse), reverse=True)

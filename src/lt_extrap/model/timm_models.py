@@ -131,6 +131,7 @@ def _checked_pooling(backbone: Timm, network: nn.Module, own: Tensor, tokens: An
 
 
 def _read_state_dict(path: Path, network: nn.Module, backbone: Timm) -> tuple[Mapping[str, Tensor], list[str], str]:
+    weights: Mapping[str, Tensor]
     weights, source = read_weights(path)
     keys = list(weights)
     if "mask_token" in weights:  # DINOv2 trains its blocks in chunks, and each knows its place among all
