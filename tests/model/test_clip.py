@@ -278,7 +278,7 @@ def test_layers_learn_at_their_own_rates():
     timm = rates("tiny-timm", 32)
     assert timm["trunk.pos_embed"] == timm["trunk.cls_token"] == (timm["trunk.patch_embed.proj.weight"][0], False)
     assert timm["trunk.blocks.0.attn.qkv.weight"][0] == 2 * timm["trunk.pos_embed"][0]
-    assert timm["head.proj.weight"] == (1 / 2, True)
+    assert timm["head.proj.weight"] == (1, True)
     rn = rates("tiny-rn")
     assert [rn[f"layer{i}.0.conv1.weight"][0] for i in (1, 4)] == [1 / 32, 1 / 4]
     assert rn["attnpool.positional_embedding"] == (1 / 2, False)
