@@ -110,8 +110,8 @@ def _unknown_keys(node: Any, at: str = "") -> Iterator[str]:
             yield from _unknown_keys(node._get_node(key), f"{at}{key}.")
 
 
-def _native_size(backbone: DictConfig) -> int:
-    """Pixels that a backbone's weights were trained at: `image_size: ${native_size:${backbone}}` in a recipe."""
+def _native_size(backbone: DictConfig, most: int) -> int:
+    """Pixels that a backbone's weights were trained at, or `most`: `${native_size:${backbone},224}` in a recipe."""
     from lt_extrap.model.preprocessing import preprocessing_of  # seconds that other commands need not wait
 
     node = OmegaConf.to_object(backbone)
@@ -120,7 +120,7 @@ def _native_size(backbone: DictConfig) -> int:
         raise ConfigError(
             "recipe.image_size", f"none, and {node} has no size of its own", "set recipe.image_size=<pixels>"
         )
-    return size
+    return min(size, most)
 
 
 OmegaConf.register_new_resolver("native_size", _native_size, replace=True)
