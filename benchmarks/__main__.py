@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import lists, loss, resident, sampler, step
+from benchmarks import augmentation, lists, loss, resident, sampler, step
 
-rows = [row for part in (lists, sampler, resident, loss, step) for row in part.run()]
+rows = [row for part in (lists, sampler, resident, augmentation, loss, step) for row in part.run()]
 table = Table("benchmark", "ours", "peer", "ratio", "goal", "holds")
 for row in rows:
     numbers = [f"{row[key]:.3g}" for key in ("ours", "peer", "ratio", "goal")]

@@ -113,7 +113,6 @@ def ours(batches: list[Batch], folder: str) -> float:
         accelerator="cpu",
         max_steps=STEPS,
         max_epochs=1,
-        gradient_clip_val=1.0,
         logger=CSVLogger(folder, name=""),
         callbacks=[clock, EpochLine(), Checkpoints(Path(folder), StopSignal(), every=600.0)],
         plugins=[WholeFileIO()],

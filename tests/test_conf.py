@@ -128,6 +128,16 @@ def test_command_line_beats_component_beats_experiment():
         (["budget.amount=0"], "budget.amount"),
         (["budget.unit=hours"], "epochs, steps, target_views"),
         (["budget={unit: epochs, amount: 3, warmup: 3}"], "budget.warmup"),
+        (["recipe.head_warmup_factor=60"], "recipe.head_warmup_factor to be a number with budget.head_warmup"),
+        (["budget={head_warmup: 3}"], "recipe.head_warmup_factor to be a number with budget.head_warmup"),
+        (["recipe.head_warmup_factor=60", "budget={head_warmup: 3, warmup: 0}"], "with budget.warmup, whose slope"),
+        (["recipe.head_warmup_factor=60", "budget={head_warmup: 3, warmup: 2, amount: 5}"], "less than budget.amount"),
+        (["features_from=x", "recipe.freeze=1"], "recipe.freeze to be 0 with features_from"),
+        (
+            ["features_from=x", "recipe.head_warmup_factor=60", "budget={head_warmup: 3}"],
+            "budget.head_warmup to be 0 with features_from",
+        ),
+        (["recipe.fused=true", "trainer.precision=16-mixed"], "recipe.fused to be false with recipe.clip"),
         (["data.on_unreadable=ignore"], "error, skip"),
         (["data.prefetch=0"], "data.prefetch to be at least 1"),
         (["data.workers=0", "data.prefetch=2"], "data.prefetch to be null"),
@@ -158,6 +168,7 @@ def test_values_out_of_range_are_named(overrides, said):
         ["auxiliary.sampling_ratio=1"],
         ["backbone.drop_path=0.1"],
         ["recipe.momentum=0.9"],
+        ["recipe=cifar", "recipe.fused=true"],
     ],
 )
 def test_keys_that_change_nothing_and_wrong_types_are_refused_by_name(overrides):

@@ -169,6 +169,16 @@ def edit(run, name, **values):
     runs.write_json(run / name, {**json.loads((run / name).read_text()), **values})
 
 
+def test_what_is_of_the_backbone_is_not_for_the_retrained_head(timm_run):
+    run = runs.load(timm_run)
+    recipe = dataclasses.replace(
+        run.config.recipe, accumulate=8, head_lr_factor=9.0, head_warmup_factor=3.0, freeze=1, layer_decay=0.5
+    )
+    budget = dataclasses.replace(run.config.budget, amount=9.0, warmup=2.0, head_warmup=1.0)
+    config = retrained(dataclasses.replace(run, config=dataclasses.replace(run.config, recipe=recipe, budget=budget)))
+    assert config == retrained(run)
+
+
 def test_a_head_is_retrained_on_one_device(convnet_run):
     options = EvaluateConfig(run=str(convnet_run), classifier="retrained", trainer={"accelerator": "cpu", "devices": 2})
     with pytest.raises(ConfigError, match="one device to train"):

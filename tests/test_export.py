@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -11,18 +12,19 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from timm.data import create_transform, resolve_data_config
 
 from lt_extrap import export as module
 from lt_extrap import runs
-from lt_extrap.config import Head, Timm
+from lt_extrap.config import BatchNormHead, CosineHead, Head, TextHead, Timm
 from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError, DataError, ExportError, RunError
 from lt_extrap.export import ExportConfig, export
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.direct import DirectClassifier
-from lt_extrap.model.heads import empty_head
+from lt_extrap.model.heads import build_head, empty_head
 from test_cli import run
 
 
@@ -128,6 +130,68 @@ def test_timm_is_for_linear_classifiers(tmp_path):
     untrained(tmp_path / "model.safetensors", "deit_tiny_distilled_patch16_224")
     Image.new("RGB", (40, 40)).save(tmp_path / "x.png")
     with pytest.raises(ConfigError, match="a linear layer with a bias on 192 features"):
+        export(ExportConfig(run=str(tmp_path / "model.safetensors"), format="timm", images=str(tmp_path / "x.png")))
+
+
+def classifier(path, head, **options):
+    """A classifier of a small transformer with a head of a kind, in a file, as if it had been trained."""
+    node = Timm(model="vit_tiny_patch16_224", options={"depth": 1, "embed_dim": 24, "num_heads": 2}, **options)
+    backbone = build_backbone(node, image_size=32, seed=0)
+    built = build_head(head, dim=backbone.dim, num_target=3, num_auxiliary=0, seed=0)
+    model = Classifier(backbone, built)
+    with torch.no_grad():
+        built.weight.mul_(50)
+        for _ in range(3):  # statistics that are not those of the beginning
+            model.train()(255 * torch.rand(8, 3, 32, 32))
+    DirectClassifier(model.eval(), node, head, ("a", "b", "c"), 32, 1.0).save(path)
+    return DirectClassifier.load(path)
+
+
+@pytest.mark.parametrize(
+    "head", [Head(), BatchNormHead(), CosineHead(), TextHead()], ids=lambda head: type(head).__name__
+)
+@pytest.mark.parametrize("pooling", [None, "mean"])
+def test_every_head_predicts_what_it_did_when_it_is_read_again(tmp_path, head, pooling):
+    if isinstance(head, TextHead):  # made from names, and read as a cosine of its scale
+        made = classifier(tmp_path / "a.safetensors", CosineHead(scale=head.scale), pooling=pooling)
+        made = replace(made, head=head)
+    else:
+        made = classifier(tmp_path / "a.safetensors", head, pooling=pooling)
+    made.save(tmp_path / "b.safetensors")
+    read = DirectClassifier.load(tmp_path / "b.safetensors")
+    assert (read.head, read.backbone) == (made.head, made.backbone)
+    images = 255 * torch.rand(2, 3, 32, 32)
+    assert torch.equal(read.model(images), made.model(images))
+
+
+def test_files_of_before_heads_had_kinds(tmp_path):
+    made = classifier(tmp_path / "new.safetensors", Head())
+    metadata = made.metadata()
+    del metadata["head"], metadata["interpolation"]
+    fields = json.loads(metadata["backbone"])
+    metadata["backbone"] = json.dumps({key: fields[key] for key in ("type", "model", "options", "drop_path")})
+    save_file(made.model.state_dict(), tmp_path / "old.safetensors", metadata)
+    old = DirectClassifier.load(tmp_path / "old.safetensors")
+    assert (old.head, old.interpolation) == (Head(), "bicubic")
+    images = 255 * torch.rand(2, 3, 32, 32)
+    assert torch.equal(old.model(images), made.model(images))
+
+
+@pytest.mark.parametrize("head", [Head(), BatchNormHead()], ids=lambda head: type(head).__name__)
+@pytest.mark.parametrize("pooling", [None, "mean"])
+def test_timm_folds_the_normalisation_and_pools_by_itself(tmp_path, head, pooling):
+    direct = classifier(tmp_path / "model.safetensors", head, pooling=pooling)
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "x.png")
+    options = {"images": str(tmp_path / "x.png"), "output": str(tmp_path / "out")}
+    export(ExportConfig(run=str(tmp_path / "model.safetensors"), format="timm", **options))
+    network = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
+    same(direct, lambda images: network((images / 255 - 0.5) / 0.5))
+
+
+def test_timm_has_no_cosine(tmp_path):
+    classifier(tmp_path / "model.safetensors", CosineHead())
+    Image.new("RGB", (40, 40)).save(tmp_path / "x.png")
+    with pytest.raises(ConfigError, match="head=CosineHead, a cosine"):
         export(ExportConfig(run=str(tmp_path / "model.safetensors"), format="timm", images=str(tmp_path / "x.png")))
 
 

@@ -1,5 +1,10 @@
+import math
+from collections import Counter
+
 import pytest
+import timm
 import torch
+from timm.optim import param_groups_layer_decay
 
 from lt_extrap.compose import configure
 from lt_extrap.config import AdamW, ConvNet, Head, Sgd, Timm
@@ -10,10 +15,12 @@ from lt_extrap.model.heads import build_head
 from lt_extrap.optimizer import build_optimizer, lr_share
 
 
-def classifier(backbone, *, frozen=False):
+def classifier(backbone, *, freeze=0):
     body = build_backbone(backbone, image_size=32, seed=0)
     head = build_head(Head(), dim=body.dim, num_target=2, num_auxiliary=0, seed=0)
-    return Classifier(body, head, frozen=frozen)
+    if freeze:
+        body.freeze(None if freeze == "all" else freeze)
+    return Classifier(body, head)
 
 
 SMALL = ConvNet(widths=[4])
@@ -45,6 +52,17 @@ def test_the_rates_of_the_field():
     assert optimizer.param_groups[0]["lr"] == pytest.approx(golden[0], rel=1e-12)
 
 
+def test_the_head_alone_comes_first():
+    """The published scripts: lr x factor x epoch / warm-up epochs; then the warm-up from 0, then the cosine to 0."""
+    recipe = AdamW(batch_size=128, blr=1e-3, image_size=32, head_warmup_factor=60.0)
+    rates = [lr_share(recipe, step, warmup=10, steps=100, head_warmup=3) for step in range(101)]
+    assert rates[:3] == pytest.approx([6, 12, 18])
+    assert rates[3:13] == pytest.approx([0.1 * i for i in range(1, 11)])
+    assert rates[13] == 1
+    assert rates[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 42 / 87)))
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+
+
 @pytest.mark.parametrize("steps", [7, 84 * 200, 9_999])
 def test_each_milestone_multiplies_once_and_exactly(steps):
     recipe = Sgd(batch_size=1, blr=1.0, image_size=8, milestones=[0.3, 0.6, 0.9], gamma=0.5)
@@ -71,7 +89,7 @@ def test_decay_of_adamw_is_for_weights_only():
 
 def test_decay_of_sgd_is_for_all_parameters_that_are_trained():
     recipe = Sgd(batch_size=128, blr=0.2, image_size=32)
-    model = classifier(SMALL, frozen=True)
+    model = classifier(SMALL, freeze="all")
     (group,) = build_optimizer(recipe, model).param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.9, 2e-4)
     assert [id(p) for p in group["params"]] == [id(p) for p in model.head.parameters()]
@@ -93,6 +111,64 @@ def test_each_layer_learns_at_its_own_rate():
     assert rates["head.weight"] == rates["head.bias"] == 10.0
 
 
+@pytest.mark.parametrize("backbone", [VIT, Timm(model="test_convnext", options={"depths": [1, 1, 2, 1]})], ids=str)
+def test_rates_and_decays_are_those_that_timm_proposes(backbone):
+    """timm's groups carry lr_scale, for schedulers of its own; here it is in each group's rate, at every step."""
+    recipe = AdamW(batch_size=256, blr=0.1, image_size=32, layer_decay=0.75, weight_decay=0.05)
+    model = classifier(backbone)
+    whole = timm.create_model(backbone.model, num_classes=2, **backbone.options)
+    names = {id(p): name for name, p in whole.named_parameters()}
+    without = getattr(whole, "no_weight_decay", set)()
+    theirs = {
+        names[id(p)]: (group["lr_scale"], group["weight_decay"])
+        for group in param_groups_layer_decay(whole, 0.05, without, layer_decay=0.75)
+        for p in group["params"]
+    }
+    optimizer = build_optimizer(recipe, model)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_share(recipe, step, warmup=4, steps=9))
+    names = {id(p): name for name, p in model.named_parameters()}
+    for step in range(3):
+        share = 0.1 * (step + 1) / 4
+        ours = {
+            names[id(p)].removeprefix("backbone.network."): (pytest.approx(group["lr"] / share), group["weight_decay"])
+            for group in optimizer.param_groups
+            for p in group["params"]
+        }
+        assert {name.replace("head.fc.", "head."): value for name, value in theirs.items()} == ours
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize("layer_decay", [1.0, 0.75])
+@pytest.mark.parametrize("freeze", [0, 1, 2, 3])
+def test_every_parameter_that_is_trained_is_held_once(freeze, layer_decay):
+    model = classifier(VIT, freeze=freeze)
+    if freeze == 3 and layer_decay < 1:
+        return
+    recipe = AdamW(batch_size=256, blr=1.0, image_size=32, layer_decay=layer_decay)
+    held = Counter(id(p) for group in build_optimizer(recipe, model).param_groups for p in group["params"])
+    assert held == Counter(id(p) for p in model.parameters() if p.requires_grad)
+    frozen = {name for name, p in model.backbone.network.named_parameters() if not p.requires_grad}
+    assert ("pos_embed" in frozen, "blocks.0.mlp.fc1.bias" in frozen, "norm.weight" in frozen) == (
+        freeze >= 1,
+        freeze >= 2,
+        freeze >= 3,
+    )
+
+
+@pytest.mark.parametrize(("backbone", "said"), [(VIT, "of 3"), (SMALL, "names none")])
+def test_more_frozen_layers_than_there_are_is_refused(backbone, said):
+    with pytest.raises(ConfigError, match=rf"{said}[\s\S]*lower recipe\.freeze"):
+        classifier(backbone, freeze=4)
+
+
+def test_the_head_alone_before_a_backbone_that_never_learns_is_refused():
+    recipe = AdamW(batch_size=32, blr=4e-3, image_size=32, head_warmup_factor=2.0)
+    build_optimizer(recipe, classifier(VIT, freeze=2))
+    with pytest.raises(ConfigError, match=r"budget\.head_warmup=0"):
+        build_optimizer(recipe, classifier(VIT, freeze=3))
+
+
 def test_tokens_and_positions_do_not_decay():
     model = classifier(VIT)
     names = {id(p): name for name, p in model.named_parameters()}
@@ -103,8 +179,8 @@ def test_tokens_and_positions_do_not_decay():
     assert {"backbone.network.blocks.0.attn.qkv.weight", "head.weight"} <= decayed
 
 
-@pytest.mark.parametrize(("backbone", "frozen"), [(SMALL, False), (VIT, True)])
-def test_layer_decay_that_changes_nothing_is_refused(backbone, frozen):
+@pytest.mark.parametrize(("backbone", "freeze"), [(SMALL, 0), (VIT, "all"), (VIT, 3)])
+def test_layer_decay_that_changes_nothing_is_refused(backbone, freeze):
     recipe = AdamW(batch_size=32, blr=4e-3, image_size=32, layer_decay=0.75)
     with pytest.raises(ConfigError, match=r"layer_decay=1"):
-        build_optimizer(recipe, classifier(backbone, frozen=frozen))
+        build_optimizer(recipe, classifier(backbone, freeze=freeze))

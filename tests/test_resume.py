@@ -7,7 +7,10 @@ import io
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -17,6 +20,7 @@ from safetensors.torch import load_file
 from lt_extrap import checkpoints
 from lt_extrap.checkpoints import Checkpoints, Stopped, StopSignal
 from lt_extrap.errors import RunError
+from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.train import train
 
@@ -135,6 +139,42 @@ def test_stopped_at_any_step(small, tmp_path, monkeypatch, capsys, straight, ste
     stopped_and_resumed(small(*overrides, f"data.workers={workers}"), tmp_path, monkeypatch, steps)
     assert_same_run(expected, tmp_path)
     assert epoch_lines(capsys.readouterr().out) == lines
+
+
+@pytest.mark.parametrize("steps", [(1,), pytest.param((2, 3, 5), marks=pytest.mark.slow)], ids=str)
+def test_stopped_while_the_head_learns_alone_and_a_step_has_parts(small, tmp_path, monkeypatch, straight, steps):
+    overrides = (
+        "component=baseline",
+        "recipe.accumulate=4",
+        "recipe.head_warmup_factor=10",
+        "budget={unit: steps, amount: 6, warmup: 2, head_warmup: 3}",
+        *LONG[1:],
+    )
+    expected, _ = straight(*overrides)
+    stopped_and_resumed(small(*overrides), tmp_path, monkeypatch, steps)
+    assert_same_run(expected, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_may_go_on_compiled_and_be_measured_without(small, tmp_path, monkeypatch, straight):
+    """No key has a prefix. Compiled in a process of its own: the checks of shapes here are not for the compiler."""
+    from conftest import SMALL
+
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
+    overrides = ("component=baseline", "backbone.widths=[4]", "recipe.mixup=0.8", "budget.amount=6")
+    expected, _ = straight(*overrides)
+    stop_at(monkeypatch, 2)
+    with pytest.raises(Stopped):
+        train(small(*overrides), tmp_path)
+    words = (*SMALL, *overrides, "compile=true", f"hydra.run.dir={tmp_path}")
+    subprocess.run([sys.executable, "-m", "lt_extrap.train", *words], check=True)
+    there, here = (torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (expected, tmp_path))
+    assert there["state_dict"].keys() == here["state_dict"].keys()
+    for key, value in there["state_dict"].items():
+        torch.testing.assert_close(here["state_dict"][key], value, atol=1e-4, rtol=1e-3)
+    again = evaluate(EvaluateConfig(run=str(tmp_path), workers=0, trainer={"accelerator": "cpu"}))
+    assert again["test"] == json.loads((tmp_path / "results.json").read_text())["test"]
 
 
 @pytest.mark.slow

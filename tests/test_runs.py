@@ -35,6 +35,8 @@ from lt_extrap.runs import claim, load, locked, run_folder, write_json
         (["loss.tau=1.0"], "loss.tau+1-seed+0"),
         (["auxiliary.sampling_ratio=[1,.5,3]"], "auxiliary.sampling_ratio+1_0.5_3-seed+0"),
         (["trainer.precision=bf16-mixed"], "trainer.precision+bf16-mixed-seed+0"),
+        (["compile=true", "recipe.accumulate=2"], "recipe.accumulate+2-seed+0"),
+        (["backbone.weights=/some/where/vit.pth"], "backbone.weights+vit.pth-seed+0"),
         (["auxiliary.neighbors_per_class=null"], "auxiliary.neighbors_per_class+null-seed+0"),
     ],
 )
@@ -110,6 +112,25 @@ def test_a_folder_belongs_to_one_state_of_its_lists(tmp_path, small, lists):
     lists["target.train"].write_text("a 1\n")
     with pytest.raises(RunError, match=r"content of target\.train"):
         claim(folder, small(), lists, begun=True)
+
+
+def test_a_file_of_weights_may_move_and_may_not_change(tmp_path, lists):
+    folder, file = tmp_path / "run", tmp_path / "w.pth"
+    file.write_bytes(b"weights")
+
+    def start(weights, *, begun=True):
+        config = configure("experiment=demo", "backbone=scratch", f"backbone.weights={weights}")
+        files = lists | ({"backbone.weights": file} if weights.startswith("/") else {})
+        return claim(folder, config, files, begun=begun)
+
+    start("/old/w.pth", begun=False)
+    start("/new/w.pth")
+    for other, shown in (("hub", "hub"), ("null", None)):
+        with pytest.raises(RunError, match=f"backbone.weights was /old/w.pth, now {shown}"):
+            start(other)
+    file.write_bytes(b"others")
+    with pytest.raises(RunError, match="the content of backbone.weights is another"):
+        start("/old/w.pth")
 
 
 def test_a_run_that_trained_nothing_is_taken_over(tmp_path, small, lists):

@@ -10,12 +10,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from lt_extrap.checkpoints import Checkpoints, Stopped
+from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.lists import read_list
+from lt_extrap.data.mixing import Mixing
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.model.metrics import LongTailMetrics
+from lt_extrap.model.preprocessing import preprocessing_of
 from lt_extrap.module import ExtrapolationModule
 from lt_extrap.train import train
 
@@ -52,13 +55,10 @@ def test_every_component_trains_and_leaves_everything(small, tmp_path, component
 
 
 def test_runs_of_one_key_are_equal_bit_for_bit(small, tmp_path):
-    config = small("component=silencing", "recipe.mixup=0.8", "recipe.cutmix=1.0")
-    train(config, tmp_path / "a")
+    recipe = ("recipe.mixup=0.8", "recipe.cutmix=1.0", "recipe.randaugment=[9,0.5]", "recipe.erasing=0.25")
+    train(small("component=silencing", *recipe), tmp_path / "a")
     torch.rand(7)  # the global generator plays no part
-    train(
-        small("component=silencing", "recipe.mixup=0.8", "recipe.cutmix=1.0", "data.workers=2"),
-        tmp_path / "b",
-    )
+    train(small("component=silencing", *recipe, "data.workers=2"), tmp_path / "b")
     a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert a.keys() == b.keys()
     assert all(torch.equal(a[key], b[key]) for key in a)
@@ -66,7 +66,8 @@ def test_runs_of_one_key_are_equal_bit_for_bit(small, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Experiment logs directory")  # the csv logger begins its file anew
 def test_a_resident_run_equals_one_from_files_and_itself_after_an_interruption(small, tmp_path, monkeypatch):
-    common = ("component=silencing", "recipe.mixup=0.8", "budget={unit: epochs, amount: 2, warmup: 0}")
+    budget = "budget={unit: epochs, amount: 2, warmup: 0}"
+    common = ("component=silencing", "recipe.mixup=0.8", "recipe.erasing=0.5", budget)
     first = train(small(*common), tmp_path / "files")
     resident = small(*common, "data.resident=true")
     step_ended = Checkpoints.on_train_batch_end
@@ -87,6 +88,35 @@ def test_a_resident_run_equals_one_from_files_and_itself_after_an_interruption(s
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert second["test"] == first["test"]
     assert second["val"] == first["val"]
+
+
+def test_a_step_erases_by_the_epoch_of_its_batch_and_then_mixes(small, tmp_path, monkeypatch):
+    """In noise around the mean of the backbone."""
+    config = small("component=baseline", "recipe.mixup=0.8", "recipe.erasing=1")
+    whole, erased = [], []
+    erase, mix = Erasing.__call__, Mixing.__call__
+
+    def erasing(self, images, sample, **how):
+        whole.append((images.clone(), sample))
+        erase(self, images, sample, **how)
+
+    def mixing(self, images, label, **how):
+        erased.append(images.clone())
+        return mix(self, images, label, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Erasing, "__call__", erasing)
+        patch.setattr(Mixing, "__call__", mixing)
+        train(config, tmp_path / "run")
+    draw = build_training_set(config.auxiliary, load_target(config.target), seed=config.seed).draw
+    mean, std = (255 * torch.tensor(values).view(3, 1, 1) for values in preprocessing_of(config.backbone)[:2])
+    an_epoch = len(draw) // config.recipe.batch_size
+    assert len(whole) == len(erased) == 12 > an_epoch  # into the second epoch
+    for step, ((images, sample), after) in enumerate(zip(whole, erased, strict=True)):
+        epoch, batch = divmod(step, an_epoch)
+        assert sample.tolist() == draw.draw(epoch)[batch * len(sample) : (batch + 1) * len(sample)].tolist()
+        Erasing(seed=config.seed, probability=1.0)(images, sample, mean=mean, std=std, epoch=epoch)
+        assert torch.equal(images, after)
 
 
 def test_golden_curve(small, tmp_path):
@@ -313,6 +343,11 @@ def test_a_batch_larger_than_an_epoch_is_refused(small, tmp_path):
         ("+trainer.fast_dev_run=true", "fast_dev_run to be left alone"),
         ("+trainer.limit_train_batches=3", "limit_train_batches to be left alone"),
         ("trainer.devices=2", "one device"),
+        ("+trainer.accumulate_grad_batches=2", r"recipe\.accumulate"),
+        ("trainer.precision=16-mixed", r"set trainer\.precision=bf16-mixed"),
+        ("trainer.precision=bf16-true", "one of 32-true, bf16-mixed, 16-mixed"),
+        ("recipe.layer_decay=0.5", "layer_decay=1"),
+        ("recipe.freeze=1", "names none"),
     ],
 )
 def test_trainer_arguments(small, tmp_path, override, said):

@@ -53,6 +53,8 @@ def from_hydra(composed: DictConfig) -> Any:
             raise ConfigError("a value for every key", "none for " + ", ".join(missing), f"give {missing[0]}=...")
         return OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
+        if (own := _own_error(error)) is not None:
+            raise own from None
         raise ConfigError(
             "a configuration whose references resolve",
             _reason(error),
@@ -93,6 +95,13 @@ def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> TrainConfi
         ) from None
 
 
+def _own_error(error: BaseException | None) -> ConfigError | None:
+    """What a resolver or a schema of ours said, below what OmegaConf made of it."""
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _reason(error: OmegaConfBaseException) -> str:
     return f"{error.full_key or 'configuration'}: {error.msg or error}".replace("\n", " ")
 
@@ -114,11 +123,15 @@ def _native_size(backbone: DictConfig, most: int) -> int:
     """Pixels that a backbone's weights were trained at, or `most`: `${native_size:${backbone},224}` in a recipe."""
     from lt_extrap.model.preprocessing import preprocessing_of  # seconds that other commands need not wait
 
+    if missing := sorted(OmegaConf.missing_keys(backbone)):
+        raise ConfigError("a value for every key", f"none for {missing[0]}", f"give {missing[0]}=...")
     node = OmegaConf.to_object(backbone)
     size = preprocessing_of(cast(Backbone, node)).size
     if size is None:
         raise ConfigError(
-            "recipe.image_size", f"none, and {node} has no size of its own", "set recipe.image_size=<pixels>"
+            "a value for recipe.image_size",
+            f"none, and backbone={type(node).__name__.lower()} takes images of any size",
+            "set recipe.image_size=<pixels>",
         )
     return min(size, most)
 

@@ -16,7 +16,18 @@ from rich.console import Console
 
 from lt_extrap import checkpoints, cli, runs
 from lt_extrap.compose import from_hydra
-from lt_extrap.config import AdamW, Balanced, Budget, Loading, NoAuxiliary, Recipe, TrainConfig, check
+from lt_extrap.config import (
+    AdamW,
+    Balanced,
+    Budget,
+    CosineHead,
+    Loading,
+    NoAuxiliary,
+    Recipe,
+    TextHead,
+    TrainConfig,
+    check,
+)
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.layout import find_images
 from lt_extrap.data.lists import read_list
@@ -105,7 +116,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         target,
         None,
         recipe=run.config.recipe,
-        interpolation=module.model.backbone.preprocessing.interpolation,
+        preprocessing=module.model.backbone.preprocessing,
         loading=loading,
         seed=run.config.seed,
     )
@@ -184,7 +195,8 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
     """The run that trains the retrained classifier (paper, Section 3.2 and 4.1).
 
     A new head on the frozen backbone of a run, balanced softmax on the target set alone, 30 epochs of AdamW at
-    2e-3 for 512 images without a warm-up, cosine to 0, Mixup 0.8 and CutMix 1.
+    2e-3 for 512 images without a warm-up, cosine to 0, Mixup 0.8 and CutMix 1. A head that started from text starts
+    from random values here: the features have left the text tower's.
     """
     config, recipe = run.config, run.config.recipe
     if not isinstance(recipe, AdamW):
@@ -198,13 +210,21 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
         mixup=0.8,
         cutmix=1.0,
         ema=None,
+        # Of the backbone, which does not learn here.
+        accumulate=1,
+        head_lr_factor=1.0,
+        head_warmup_factor=None,
+        freeze=0,
+        layer_decay=1.0,
     )
+    head = CosineHead(scale=config.head.scale) if isinstance(config.head, TextHead) else config.head
     return dataclasses.replace(
         config,
         name=f"{config.name}, retrained",
         target=run.target(root),
         auxiliary=NoAuxiliary(),
         loss=Balanced(),
+        head=head,
         recipe=recipe,
         budget=Budget(unit="epochs", amount=30.0, warmup=0.0),
         features_from=str(run.folder / runs.WEIGHTS),

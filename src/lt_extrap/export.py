@@ -32,8 +32,9 @@ from lt_extrap.data.target import load_target
 from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError, DataError, ExportError, LtExtrapError, RunError
 from lt_extrap.files import write_whole
-from lt_extrap.model.backbones import timm_options
 from lt_extrap.model.direct import DirectClassifier
+from lt_extrap.model.heads import ScaledCosineHead
+from lt_extrap.model.timm_models import timm_options
 from lt_extrap.paths import conf_dir
 
 TOLERANCE = 1e-4  # largest difference of a logit, as a share of the largest logit or of 1
@@ -250,12 +251,29 @@ def _timm(direct: DirectClassifier, folder: Path) -> Exported:
             f"backbone={type(backbone).__name__.lower()}",
             "choose format=safetensors, onnx or torchscript",
         )
+    if isinstance(head, ScaledCosineHead):
+        raise ConfigError(
+            "a head that is linear in the features, for format=timm",
+            f"head={type(direct.head).__name__}, a cosine",
+            "choose format=safetensors, onnx or torchscript",
+        )
     size, count = direct.image_size, len(direct.classes)
     options = timm_options(backbone, size)
-    network: Any = timm.create_model(backbone.model, num_classes=count, **options)
+    if backbone.pooling is not None:
+        # Behind the last norm, as ours: timm would move the norm behind a mean.
+        options |= {"global_pool": {"token": "token", "mean": "avg"}[backbone.pooling], "fc_norm": False}
+    try:
+        network: Any = timm.create_model(backbone.model, num_classes=count, **options)
+    except TypeError as error:
+        raise ConfigError(
+            f"backbone.pooling={backbone.pooling} as an option of timm's {backbone.model}",
+            str(error),
+            "choose format=safetensors, onnx or torchscript",
+        ) from error
     layer = network.get_classifier()
     name = next((name for name, module in network.named_modules() if module is layer), "")
-    rows = {f"{name}.{key}": value for key, value in head.state_dict().items()}
+    weight, bias = head.folded()
+    rows = {f"{name}.weight": weight, f"{name}.bias": bias}
     weights = {**direct.model.backbone.network.state_dict(), **rows}
     if not isinstance(layer, nn.Linear) or _shapes(weights) != _shapes(network.state_dict()):
         raise ConfigError(

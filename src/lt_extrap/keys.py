@@ -24,6 +24,7 @@ class Stream(IntEnum):
     PERMUTE = 9  # (seed, attempt): which wrong pairs the permuted control has
     WORLD = 10  # (seed, ...): the embedded world
     SUBSET = 11  # (seed, ...): which images and classes of a larger data set a target has
+    ERASE = 12  # (seed, epoch, sample): which box of an image is noise
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:

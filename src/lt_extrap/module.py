@@ -1,5 +1,6 @@
 """The LightningModule: the one training step, its optimizer, what is measured, and how it is built."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -8,11 +9,13 @@ import lightning as L
 import torch
 from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lt_extrap.config import Balanced, Loss, Recipe, Silencing, TrainConfig
+from lt_extrap.config import Backbone, Balanced, Loss, OpenClip, Recipe, Silencing, TextHead, TrainConfig
 from lt_extrap.data.datamodule import Batch
+from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.mixing import Mixing
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
@@ -20,12 +23,13 @@ from lt_extrap.errors import ConfigError, DataError, TrainingError
 from lt_extrap.keys import Stream, torch_seed
 from lt_extrap.model.backbones import build_backbone, load_pretrained
 from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.clip import TextTower
 from lt_extrap.model.direct import DirectClassifier
-from lt_extrap.model.heads import build_head
+from lt_extrap.model.heads import AnyHead, build_head, text_head
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
 from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass
 from lt_extrap.model.shots import Shot
-from lt_extrap.optimizer import build_optimizer, lr_share
+from lt_extrap.optimizer import build_optimizer, lr_share, parameter_groups
 
 
 class ExtrapolationModule(L.LightningModule):
@@ -51,6 +55,7 @@ class ExtrapolationModule(L.LightningModule):
         recipe: Recipe,
         steps: int,
         warmup: int,
+        head_warmup: int = 0,
         shots: Sequence[Shot],
         seed: int,
         skip_unreadable: bool,
@@ -64,7 +69,9 @@ class ExtrapolationModule(L.LightningModule):
             self.average = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
             self.average.requires_grad_(False)
         self.metrics = LongTailMetrics(shots)
-        self.recipe, self.steps, self.warmup, self.seed = recipe, steps, warmup, seed
+        self.recipe, self.seed = recipe, seed
+        self.steps, self.warmup, self.head_warmup = steps, warmup, head_warmup
+        self.erasing = Erasing(seed=seed, probability=recipe.erasing) if recipe.erasing > 0 else None
         self.mixing = (
             Mixing(seed=seed, mixup_alpha=recipe.mixup, cutmix_alpha=recipe.cutmix)
             if recipe.mixup > 0 or recipe.cutmix > 0
@@ -79,17 +86,32 @@ class ExtrapolationModule(L.LightningModule):
         return self.model if self.average is None else cast(Classifier, self.average.module)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """The loss of a batch, whose last part is still to be propagated back; those before it are by then."""
+        cast(Optimizer, self.optimizers(use_pl_optimizer=False)).zero_grad()
         self._account(batch, skip=self.skip_unreadable)
         if len(batch.label) == 0:
             return None
+        if self.global_step <= self.head_warmup:
+            self.model.backbone.train(self.global_step == self.head_warmup)
         # Dropout and drop path are a function of (seed, step, rank), like everything else.
         torch.manual_seed(torch_seed(Stream.FORWARD, self.seed, self.global_step, self.global_rank))
-        images, mixed = batch.images.float(), None
+        images, label, mixed = batch.images.float(), batch.label, None
+        if self.erasing is not None:
+            backbone = self.model.backbone
+            self.erasing(images, batch.sample, mean=backbone.mean, std=backbone.std, epoch=self.current_epoch)
         if self.mixing is not None:
-            images, label_b, lam = self.mixing(images, batch.label, step=self.global_step, rank=self.global_rank)
+            images, label_b, lam = self.mixing(images, label, step=self.global_step, rank=self.global_rank)
             mixed = (label_b, lam)
         assert self.loss is not None
-        loss: Tensor = self.loss(self.model(images), batch.label, mixed)
+        loss = torch.zeros((), device=label.device)
+        size = math.ceil(len(label) / self.recipe.accumulate)
+        for part in (slice(start, start + size) for start in range(0, len(label), size)):
+            if loss.requires_grad:  # the part before
+                with torch.autocast(label.device.type, enabled=False):  # for a backward pass is not to be cast again
+                    self.trainer.strategy.backward(loss, None)
+                loss = loss.detach()
+            of_part = self.loss(self.model(images[part]), label[part], mixed and (mixed[0][part], mixed[1][part]))
+            loss = loss + of_part * (len(label[part]) / len(label))
         if not torch.isfinite(loss):
             raise TrainingError(
                 "a finite loss",
@@ -99,6 +121,21 @@ class ExtrapolationModule(L.LightningModule):
             )
         self.log("train/loss", loss, batch_size=len(batch.label))
         return loss
+
+    def optimizer_zero_grad(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: Lightning asks for it after training_step, which has done it before its first part."""
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self.global_step < self.head_warmup:
+            # Not by requires_grad: several processes agree once on what they exchange.
+            for parameter in self.model.backbone.parameters():
+                parameter.grad = None
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+        # Lightning's own refuses a fused optimizer under bf16-mixed too, where no gradient is scaled.
+        if self.recipe.clip is not None:
+            trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(trained, self.recipe.clip)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -121,7 +158,10 @@ class ExtrapolationModule(L.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = build_optimizer(self.recipe, self.model)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: lr_share(self.recipe, step, warmup=self.warmup, steps=self.steps)
+            optimizer,
+            lambda step: lr_share(
+                self.recipe, step, warmup=self.warmup, steps=self.steps, head_warmup=self.head_warmup
+            ),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -134,7 +174,8 @@ class ExtrapolationModule(L.LightningModule):
     def _measure(self, batch: Batch) -> None:
         # Never skipped: an accuracy over fewer images would be another number under the same name.
         self._account(batch, skip=False)
-        logits: Float[Tensor, "batch classes"] = self.measured(batch.images)
+        # forward itself is never compiled: `evaluate` gives the same numbers.
+        logits: Float[Tensor, "batch classes"] = self.measured.forward(batch.images)
         self.metrics.update(logits, batch.label)
 
     def _report(self, split: str) -> None:
@@ -166,29 +207,38 @@ def build_module(config: TrainConfig, target: TargetSet, training: TrainingSet, 
         training: its training set.
         steps: optimizer steps of the whole run.
     """
-    return ExtrapolationModule(
-        model=build_model(config, target, training),
+    recipe, budget = config.recipe, config.budget
+    model = build_model(config, target, training)
+    parameter_groups(recipe, model)  # refuses what changes nothing for this backbone before anything is written
+    module = ExtrapolationModule(
+        model=model,
         loss=build_loss(config.loss, training, len(target.classes)),
-        recipe=config.recipe,
+        recipe=recipe,
         steps=steps,
-        warmup=training.steps(config.budget.unit, config.budget.warmup, config.recipe.batch_size),
+        warmup=training.steps(budget.unit, budget.warmup, recipe.batch_size),
+        head_warmup=training.steps(budget.unit, budget.head_warmup, recipe.batch_size),
         shots=target.classes.shots,
         seed=config.seed,
         skip_unreadable=config.data.on_unreadable == "skip",
     )
+    if config.compile:
+        # In place, so that no key has a prefix; with torch's own random numbers.
+        module.model.compile(options={"fallback_random": True})
+    return module
 
 
 def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -> Classifier:
     """The classifier over target and auxiliary classes, its initial weights a function of the seed.
 
     Raises:
-        ConfigError: `features_from` holds another backbone than the configuration, or pretrained weights do not fit.
+        ConfigError: `features_from` holds another backbone than the configuration, pretrained weights do not fit, or
+            there are fewer layers than are to be frozen.
         RunError: it cannot be read.
     """
-    image_size, frozen = config.recipe.image_size, config.features_from is not None
+    image_size = config.recipe.image_size
     if config.features_from is None:
         backbone = build_backbone(config.backbone, image_size=image_size, seed=config.seed)
-        load_pretrained(backbone, config.backbone)
+        backbone.start = load_pretrained(backbone, config.backbone) or backbone.start
     else:
         donor = DirectClassifier.load(Path(config.features_from))
         wanted, found = (config.backbone, image_size), (donor.backbone, donor.image_size)
@@ -199,14 +249,29 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
                 "give the same backbone and recipe.image_size as that run",
             )
         backbone = donor.model.backbone
-    head = build_head(
-        config.head,
-        dim=backbone.dim,
-        num_target=len(target.classes),
-        num_auxiliary=len(training.auxiliary_names),
-        seed=config.seed,
-    )
-    return Classifier(backbone, head, frozen=frozen)
+        backbone.start = f"{config.features_from}, kept frozen"
+        backbone.freeze()
+    if config.recipe.freeze:
+        backbone.freeze(config.recipe.freeze)
+    if isinstance(config.head, TextHead):
+        head: AnyHead = _named_head(config.head, config.backbone, target.classes.names, training.auxiliary_names)
+    else:
+        head = build_head(
+            config.head,
+            dim=backbone.dim,
+            num_target=len(target.classes),
+            num_auxiliary=len(training.auxiliary_names),
+            seed=config.seed,
+        )
+    return Classifier(backbone, head)
+
+
+def _named_head(head: TextHead, backbone: Backbone, target: Sequence[str], auxiliary: Sequence[str]) -> AnyHead:
+    """A head that starts from the names of the classes; the text tower is dropped behind it."""
+    if not isinstance(backbone, OpenClip):
+        raise ConfigError("backbone=clip for head=text", type(backbone).__name__, "choose it, or head=cosine")
+    tower = TextTower(backbone)
+    return text_head(head, tower.embed(target, head.templates), tower.embed(auxiliary, head.templates))
 
 
 def build_loss(loss: Loss, training: TrainingSet, num_target: int) -> OffsetCrossEntropy:

@@ -21,7 +21,8 @@ def build_optimizer(recipe: Recipe, model: Classifier) -> torch.optim.Optimizer:
     if isinstance(recipe, Sgd):
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     assert isinstance(recipe, AdamW)
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.betas[0], recipe.betas[1]))
+    betas = (recipe.betas[0], recipe.betas[1])
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, fused=recipe.fused or None)  # None: torch chooses
 
 
 def parameter_groups(recipe: Recipe, model: Classifier) -> list[dict[str, Any]]:
@@ -30,15 +31,21 @@ def parameter_groups(recipe: Recipe, model: Classifier) -> list[dict[str, Any]]:
     Raises:
         ConfigError: layer decay on a backbone that has no layers to tell apart.
     """
-    network = model.backbone.network
+    network, frozen = model.backbone.network, model.backbone.frozen
     layers = model.backbone.layers() if isinstance(recipe, AdamW) and recipe.layer_decay < 1 else {}
-    if isinstance(recipe, AdamW) and recipe.layer_decay < 1 and (model.frozen or len(set(layers.values())) < 2):
+    if isinstance(recipe, AdamW) and recipe.layer_decay < 1 and (frozen or len(set(layers.values())) < 2):
         raise ConfigError(
             "a backbone whose layers can learn at different rates, for recipe.layer_decay",
-            "a frozen one" if model.frozen else f"{type(network).__name__}, of one layer",
+            "a frozen one" if frozen else f"{type(network).__name__}, of one layer",
             "set recipe.layer_decay=1",
         )
-    top = max(layers.values(), default=-1) + 1  # the head's
+    if recipe.head_warmup_factor is not None and frozen:
+        raise ConfigError(
+            "a backbone that learns after budget.head_warmup",
+            "a frozen one",
+            "set budget.head_warmup=0 and recipe.head_warmup_factor=null, or lower recipe.freeze",
+        )
+    top = model.backbone.head_layer()
     groups: dict[str, dict[str, Any]] = {}
 
     def add(layer: str, lr: float, parameter: nn.Parameter, *, decays: bool) -> None:
@@ -51,7 +58,7 @@ def parameter_groups(recipe: Recipe, model: Classifier) -> list[dict[str, Any]]:
 
     undecayed = model.backbone.undecayed()
     for name, parameter in network.named_parameters():
-        layer = layers.get(name, top - 1)
+        layer = layers.get(name, top)
         lr = recipe.lr * (recipe.layer_decay ** (top - layer) if isinstance(recipe, AdamW) else 1)
         decays = isinstance(recipe, Sgd) or (parameter.ndim > 1 and name not in undecayed)
         add(f"layer {layer}" if layers else "backbone", lr, parameter, decays=decays)
@@ -61,10 +68,25 @@ def parameter_groups(recipe: Recipe, model: Classifier) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def lr_share(recipe: Recipe, step: int, *, warmup: int, steps: int) -> float:
-    """Share of the peak learning rate at an optimizer step: linear warm-up, then a cosine to 0, or the milestones."""
+def lr_share(recipe: Recipe, step: int, *, warmup: int, steps: int, head_warmup: int = 0) -> float:
+    """Share of the peak learning rate at an optimizer step.
+
+    While the head alone learns, the slope of the warm-up times recipe.head_warmup_factor; then, for all, the warm-up
+    from 0, linear; then a cosine to 0, or the milestones.
+
+    Args:
+        recipe: of the run.
+        step: 0 is the first.
+        warmup: steps of the warm-up.
+        steps: of the whole run.
+        head_warmup: of the head alone, which come first.
+    """
+    if step < head_warmup:
+        assert recipe.head_warmup_factor is not None  # the schema wants both
+        return recipe.head_warmup_factor * (step + 1) / max(1, warmup)
+    warmup += head_warmup
     if step < warmup:
-        return (step + 1) / warmup
+        return (step - head_warmup + 1) / (warmup - head_warmup)
     if recipe.gamma is None:
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
     return recipe.gamma ** sum(step >= round(milestone * steps) for milestone in recipe.milestones)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 import lightning as L
@@ -9,12 +10,14 @@ from rich.panel import Panel
 from rich.table import Table
 from torch import Tensor
 
-from lt_extrap.config import OfficialTarget, Sgd, TrainConfig
+from lt_extrap.config import AdamW, OfficialTarget, Recipe, Sgd, TrainConfig
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.errors import some
 from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.preprocessing import Preprocessing
 from lt_extrap.model.shots import Shot
+from lt_extrap.optimizer import parameter_groups
 
 _SHOTS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
 
@@ -52,23 +55,68 @@ def start_panel(
         f"{shown - len(target.train):,} of them an epoch" + "".join(f"; {note}" for note in training.notes),
         "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
         "loss": f"{type(config.loss).__name__} {vars(config.loss)}",
-        "model": f"{type(config.backbone).__name__} {vars(config.backbone)}, {trained:,} parameters trained",
-        "optimizer": f"{type(recipe).__name__}, batch {recipe.batch_size}, lr {recipe.lr:g} "
+        "model": f"{_node(config.backbone)}; head {_node(config.head)}; {trained:,} parameters trained",
+        "start": model.backbone.start,
+        "input": _input(model.backbone.preprocessing, recipe.image_size),
+        "optimizer": f"{type(recipe).__name__}, {_batch(recipe)}, lr {recipe.lr:g} "
         f"(blr {recipe.blr:g} x batch / 256), "
         + (f"x {recipe.gamma:g} at {recipe.milestones} of the budget, " if recipe.milestones else "cosine to 0, ")
         + (f"momentum {recipe.momentum:g}, " if isinstance(recipe, Sgd) else f"betas {recipe.betas}, ")
-        + f"weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
+        + f"weight decay {recipe.weight_decay:g}, clip {recipe.clip}"
+        + _head_warmup(config),
         "selection": f"best val/acc on {config.target.val}"
         if target.val is not None
         else "last weights (there is no validation list)",
         "test": f"{config.target.test}, {len(target.test):,} images" + _plays_test(config),
     }
+    if isinstance(recipe, AdamW) and recipe.layer_decay < 1:
+        rows["layer decay"] = _layer_decay(recipe, model)
     if "exclude" in target.files or target.left_out.any():
         rows["left out"] = _left_out(target)
     table = Table.grid(padding=(0, 2))
     for key, value in rows.items():
         table.add_row(key, value)
     return Panel(table, title=f"lt_extrap: {config.name}, seed {config.seed}", title_align="left")
+
+
+def _node(node: Any) -> str:
+    """The class of a configuration node, and those of its options that are not as they come."""
+    shown = [
+        (field.name, getattr(node, field.name))
+        for field in fields(node)
+        # Those of preprocessing have a row of their own.
+        if field.name not in ("mean", "std", "interpolation") and getattr(node, field.name) != _default(field)
+    ]
+    return " ".join([type(node).__name__, *(f"{name}={value}" for name, value in shown)])
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _input(preprocessing: Preprocessing, size: int) -> str:
+    """How images become input."""
+    mean, std = (" ".join(f"{value:g}" for value in values) for values in (preprocessing.mean, preprocessing.std))
+    native = f" (weights: {preprocessing.size})" if preprocessing.size not in (None, size) else ""
+    return f"{size} pixels{native}, {preprocessing.interpolation}, mean {mean}, std {std}"
+
+
+def _batch(recipe: Recipe) -> str:
+    parts = f" = {recipe.accumulate} x {recipe.part}" if recipe.accumulate > 1 else ""
+    return f"batch {recipe.batch_size}{parts}"
+
+
+def _head_warmup(config: TrainConfig) -> str:
+    budget, factor = config.budget, config.recipe.head_warmup_factor
+    return "" if factor is None else f"; {budget.head_warmup:g} {budget.unit} of the head alone before, x {factor:g}"
+
+
+def _layer_decay(recipe: AdamW, model: Classifier) -> str:
+    """The learning rates of the layers, lowest and highest by name."""
+    groups = sorted(parameter_groups(recipe, model), key=lambda group: float(group["lr"]))
+    named = [f"{group['lr']:.3g} ({group['name'].removesuffix(', no decay')})" for group in (groups[0], groups[-1])]
+    rates = len({group["lr"] for group in groups})
+    return f"{recipe.layer_decay:g}: {rates} rates, {named[0]} to {named[1]}".replace("(layer 0)", "(embeddings)")
 
 
 def _left_out(target: TargetSet) -> str:

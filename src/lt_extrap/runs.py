@@ -39,10 +39,13 @@ FORMAT = 1  # of a run folder; another one is refused
 
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
 _FREE = re.compile(
-    r"(do|images_per_second|logger\b.*|checkpoint_minutes|data\.(workers|prefetch|resident)|backbone\.gradient_checkpointing"
+    r"(do|images_per_second|logger\b.*|checkpoint_minutes|compile|data\.(workers|prefetch|resident)"
+    r"|backbone\.gradient_checkpointing"
     r"|target\.(root|images|archive|download|package|official\b.*)|(auxiliary|target\.(neighbors|random))\.images"
     r"|trainer\.(accelerator|devices|num_nodes|log_every_n_steps|profiler|detect_anomaly))"
 )
+# Files of weights: a run is named by their names, and known by their content.
+_WEIGHTS = {"backbone.weights", "features_from"}
 # And what stands in the folder above.
 _ABOVE = re.compile(r"(experiment|sweep|name|hydra\b.*)")
 UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
@@ -61,6 +64,7 @@ def run_folder(overrides: Iterable[str], seed: int) -> str:
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     last = {override.key_or_group: override.value() for override in parsed}  # of a key given twice
+    last |= {key: Path(value).name for key, value in last.items() if key in _WEIGHTS and isinstance(value, str)}
     parts = [
         UNSAFE.sub(".", f"{key}+{_canonical(value)}")
         for key, value in last.items()
@@ -117,9 +121,11 @@ def files_of(config: TrainConfig, target: TargetSet) -> dict[str, Path]:
         if (folder := getattr(config.auxiliary, key, None)) is not None:
             found |= {f"auxiliary.{key}/{name}": set_folder(folder, target.place) / name for name in names}
     weights = getattr(config.backbone, "weights", None)
-    if weights is not None and weights != "hub":
+    if config.features_from is not None:  # whose weights are not read again
+        found["features_from"] = Path(config.features_from)
+    elif weights is not None and weights != "hub":
         found["backbone.weights"] = Path(weights)
-    return found | ({"features_from": Path(config.features_from)} if config.features_from else {})
+    return found
 
 
 def keep_lists(folder: Path, target: TargetSet) -> None:
@@ -362,11 +368,12 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
         if before["kinds"].get(group) != now["kinds"][group]:
             yield f"{group} was {before['kinds'].get(group)}, now {now['kinds'][group]}"
     old, new = dict(_leaves(before["config"])), dict(_leaves(now["config"]))
-    for key in old.keys() | new.keys():
-        # Where the file of features_from is does not matter: its content is compared below.
-        if old.get(key) != new.get(key) and not _FREE.fullmatch(key) and key != "features_from":
-            yield f"{key} was {old.get(key)}, now {new.get(key)}"
     files, files_now = before.get("files", {}), now["files"]
+    # Where these files are does not matter: their content is compared below.
+    moved = _WEIGHTS & files.keys() & files_now.keys()
+    for key in old.keys() | new.keys():
+        if old.get(key) != new.get(key) and not _FREE.fullmatch(key) and key not in moved:
+            yield f"{key} was {old.get(key)}, now {new.get(key)}"
     others = [key for key in files.keys() | files_now.keys() if files.get(key) != files_now.get(key)]
     yield from (f"the content of {key} is another" for key in others)
     root = "target.root"  # may differ, but if the content does too it is what a reader wants to know
@@ -398,5 +405,15 @@ def _commit() -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("lt-extrap", "torch", "torchvision", "lightning", "timm", "numpy", "pillow", "hydra-core")
+    packages = (
+        "lt-extrap",
+        "torch",
+        "torchvision",
+        "lightning",
+        "timm",
+        "open-clip-torch",
+        "numpy",
+        "pillow",
+        "hydra-core",
+    )
     return {"python": platform.python_version()} | {package: version(package) for package in packages}

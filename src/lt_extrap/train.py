@@ -62,7 +62,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         target,
         training,
         recipe=config.recipe,
-        interpolation=module.model.backbone.preprocessing.interpolation,
+        preprocessing=module.model.backbone.preprocessing,
         loading=config.data,
         seed=config.seed,
     )
@@ -90,7 +90,6 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
                 {
                     "max_steps": steps,
                     "max_epochs": math.ceil(steps / (len(training.draw) // config.recipe.batch_size)),  # begun
-                    "gradient_clip_val": config.recipe.clip,
                     "logger": logger,
                     "callbacks": [EpochLine(), kept, *([RichProgressBar()] if console.is_terminal else [])],
                     # Lightning would answer Slurm's signals with a checkpoint of its own, and load it into later tests.

@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from lt_extrap.config import check
 from lt_extrap.errors import ConfigError
 
 # What the commands decide themselves, so that it means the same in every configuration; and what decides it.
@@ -27,10 +28,13 @@ OWN_TRAINER_KEYS = {
     "enable_progress_bar": "nothing: there is a bar on a terminal, and a line an epoch elsewhere",
     "enable_model_summary": "nothing: the panel at the start has what it says",
     "enable_checkpointing": "nothing: a run always keeps its weights",
-    "accumulate_grad_batches": "recipe.batch_size",
+    "accumulate_grad_batches": "recipe.accumulate",
     **dict.fromkeys(("fast_dev_run", "overfit_batches", "max_time", "min_steps", "min_epochs"), "budget"),
     **dict.fromkeys(("limit_train_batches", "limit_test_batches"), "budget, or shorter lists"),
 }
+
+# Weights stay in float32: in half of it, the small steps of fine-tuning are rounded away.
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Trainer:
@@ -41,12 +45,15 @@ def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Train
         own: arguments that the command decides.
 
     Raises:
-        ConfigError: an option that the command decides itself, or that Lightning does not take.
+        ConfigError: an option that the command decides itself, or that Lightning does not take, or a precision that
+            the device does not have.
     """
+    precision = options.get("precision", "32-true")
+    check(precision in PRECISIONS, "trainer.precision", "one of " + ", ".join(PRECISIONS), precision)
     for key in OWN_TRAINER_KEYS.keys() & options.keys():
         raise ConfigError(f"trainer.{key} to be left alone", repr(options[key]), f"use {OWN_TRAINER_KEYS[key]}")
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             **own,
             **options,
             use_distributed_sampler=False,
@@ -58,6 +65,13 @@ def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Train
         raise ConfigError(
             "arguments that lightning.Trainer takes", f"{dict(options)}: {error}", "correct trainer.<key>"
         ) from error
+    if trainer.precision != precision:
+        raise ConfigError(
+            f"a device that computes in trainer.precision={precision}",
+            f"one on which Lightning would take {trainer.precision} instead",
+            f"set trainer.precision={trainer.precision}",
+        )
+    return trainer
 
 
 def device_count(options: Mapping[str, Any]) -> int:
@@ -82,6 +96,8 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run that goes on
         warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # LongTailMetrics has summed over all processes
         warnings.filterwarnings("ignore", ".*in eval mode at the start.*")  # a frozen backbone
+        warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU.*")  # refused
+        warnings.filterwarnings("ignore", ".*Detected call of .lr_scheduler.*")  # float16 may begin so
         warnings.filterwarnings("ignore", ".*treespec.*", FutureWarning)  # Lightning 2.6 on torch 2.14
         try:
             yield

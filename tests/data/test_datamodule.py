@@ -1,21 +1,29 @@
 """The loaders of a run."""
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lt_extrap.data import datamodule
+from lt_extrap.data.color_jitter import ColorJitter
 from lt_extrap.data.datamodule import ImageDataModule
+from lt_extrap.data.randaugment import RandAugment
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
+from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError
+from lt_extrap.keys import Stream, generator
+from lt_extrap.model.preprocessing import preprocessing_of
 
 
 def data_of(config):
     target = load_target(config.target)
     training = build_training_set(config.auxiliary, target, seed=config.seed)
+    preprocessing = preprocessing_of(config.backbone)
     return ImageDataModule(
-        target, training, recipe=config.recipe, interpolation="bicubic", loading=config.data, seed=config.seed
+        target, training, recipe=config.recipe, preprocessing=preprocessing, loading=config.data, seed=config.seed
     )
 
 
@@ -37,6 +45,34 @@ def test_resident_batches_are_those_of_the_loader(small):
             assert torch.equal(a.label, b.label)
             assert torch.equal(a.sample, b.sample)
             assert a.unreadable == b.unreadable == []
+
+
+RAND, JITTER = "recipe.randaugment=[9,0.5]", "recipe.color_jitter=0.4"
+PADDED = ("recipe.padding=2", "recipe.crop_scale=null", "recipe.crop_ratio=null")
+
+
+@pytest.mark.parametrize(("augment", "crop"), [(RAND, ()), (JITTER, PADDED)])
+def test_augmentation_follows_the_crop_and_flip_of_a_run_without(small, augment, crop):
+    plain, *others = (loaders(data_of(small("component=baseline", *crop, *more))) for more in ([], [augment]))
+    (train, *evaluation), before = others[0], plain[0].dataset
+    augmented, changed = train.dataset, 0
+    mean = preprocessing_of(small().backbone).mean
+    expected = RandAugment(magnitude=9.0, std=0.5, mean=mean) if augment == RAND else ColorJitter(amount=0.4)
+    for sample in range(40):
+        square, shown = before[3, sample][0], augmented[3, sample][0]
+        rng = generator(Stream.AUGMENT, augmented.seed, 3, sample)
+        before.transform.draw(24, 24, rng)
+        image = expected(Image.fromarray(square.permute(1, 2, 0).numpy()), rng)
+        assert torch.equal(shown, torch.from_numpy(np.array(image)).permute(2, 0, 1))
+        changed += not torch.equal(shown, square)
+    assert changed >= 20
+    assert all(isinstance(loader.dataset.transform, EvalTransform) for loader in evaluation)
+
+
+@pytest.mark.parametrize("augment", [RAND, JITTER])
+def test_resident_images_refuse_what_only_pillow_does_before_they_are_decoded(small, augment):
+    with pytest.raises(ConfigError, match=augment.partition("=")[0]):
+        data_of(small("component=baseline", "data.resident=true", augment))
 
 
 def test_a_resident_set_is_decoded_once_and_only_where_it_is_wanted(small):

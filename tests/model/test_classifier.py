@@ -24,7 +24,8 @@ def test_shapes_and_uint8():
 
 def test_a_frozen_backbone_stays_in_evaluation_mode_and_has_no_gradients():
     whole = build(0)
-    model = Classifier(whole.backbone, whole.head, frozen=True).train()
+    whole.backbone.freeze()
+    model = Classifier(whole.backbone, whole.head).train()
     assert model.head.training
     assert not any(module.training for module in model.backbone.modules())
     assert not any(p.requires_grad for p in model.backbone.parameters())

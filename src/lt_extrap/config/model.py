@@ -81,10 +81,11 @@ class Timm(Backbone):
 
     Attributes:
         model: name in timm; its tag, behind the dot, names weights.
-        weights: `hub` = those that timm names for the model, from the hub or its cache; a file = .pth, .pt,
-            .safetensors or .npz; null = random ones, from scratch.
+        weights: `hub` = those that timm names for the model, from the cache of the hub or else the hub; a file = .pth,
+            .pt, .bin, .ckpt or .safetensors, such as those of a run of ours, or .npz; null = random ones. Mean,
+            deviation, size and interpolation are those of `model` in every case.
         pooling: `token` = the class token; `mean` = the mean of the patch tokens, without class and register tokens;
-            both behind the last norm. null = as the model does it.
+            both behind the last norm. null = as the model does it; another way than that is what the others are for.
         drop_path: largest probability of stochastic depth, 0..1; it grows linearly with depth.
         gradient_checkpointing: compute activations again in the backward pass: less memory, the same numbers.
         options: further arguments of timm.create_model.
@@ -117,9 +118,11 @@ class OpenClip(Backbone):
     """The image tower of an open_clip model; features are its image embeddings, not normalised.
 
     Attributes:
-        model: name in open_clip, such as ViT-B-16. OpenAI's weights need the -quickgelu variant of the name.
-        weights: `hub` = those of `tag`; a file = .pt, .pth or .safetensors; null = random ones, from scratch.
-        tag: of the weights on the hub, such as openai; null without weights=hub.
+        model: name in open_clip, such as ViT-B-16. OpenAI's weights, and some others, want the -quickgelu variant.
+        weights: `hub` = those of `tag`, from the hub or its cache; a file = .pt, .pth, .bin or .safetensors, of both
+            towers or of the image tower; OpenAI's TorchScript archives too; null = random ones, from scratch.
+        tag: which weights, such as openai. Of a file, what it was downloaded as, or null: then nothing tells its
+            activation and its mean, but for an open_clip_config.json beside it.
         gradient_checkpointing: compute activations again in the backward pass: less memory, the same numbers.
     """
 
@@ -131,9 +134,15 @@ class OpenClip(Backbone):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(
-            (self.tag is not None) == (self.weights == "hub"),
+            self.tag is not None or self.weights != "hub",
             "backbone.tag",
-            "the name of weights with backbone.weights=hub, and null without",
+            "the name of weights, for backbone.weights=hub",
+            self.tag,
+        )
+        check(
+            self.tag is None or self.weights is not None,
+            "backbone.tag",
+            "null without backbone.weights",
             self.tag,
         )
 

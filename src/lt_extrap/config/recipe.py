@@ -17,11 +17,16 @@ class Recipe:
 
     Attributes:
         batch_size: images of an optimizer step, over all devices.
+        accumulate: equal parts in which a step computes them, one after the other, for less memory; divides
+            batch_size. Only a batch normalisation sees the parts, and dropout draws by part.
         blr: base learning rate; lr = blr * batch_size / 256.
         milestones: shares of the budget, 0..1 and rising, at each of which the learning rate falls to `gamma` times
             what it was; empty = a cosine to 0.
         gamma: 0 < gamma < 1; null without milestones.
         head_lr_factor: the head learns at this times the rate of the backbone.
+        head_warmup_factor: during budget.head_warmup, where the head alone learns, it does so at this times its rate of
+            the warm-up; null without.
+        freeze: first layers of the backbone that are not trained, 1 = its embeddings; they are in evaluation mode.
         clip: largest gradient norm; null = no clipping.
         image_size: pixels, height and width, of what the network sees.
         padding: black pixels around the image at that size, of which training sees a random window of that size;
@@ -29,6 +34,12 @@ class Recipe:
         crop_scale: smallest and largest share of the image that a random crop keeps; null with padding.
         crop_ratio: narrowest and widest width / height of that crop before it is made square; null with padding.
         flip: probability of a horizontal flip, 0..1.
+        randaugment: [magnitude, std] of RandAugment, 0 < magnitude <= 10: two of 15 operations, each with probability
+            1/2, at a magnitude from that normal distribution, clipped to 0..10. [9, 0.5] is timm's
+            rand-m9-mstd0.5-inc1; null = none.
+        color_jitter: brightness, contrast and saturation change by a random factor each, from 1 - color_jitter to
+            1 + color_jitter, 0..1; 0 is off, and with randaugment it is.
+        erasing: probability that a random box of an image is noise, 0..1; 0 is off.
         crop_fraction: share of the shorter side that evaluation's central crop keeps, 0..1.
         ema: decay of an exponential moving average of the weights, 0 < ema < 1, a step; the average is what is
             validated, tested and exported. null = none.
@@ -36,16 +47,22 @@ class Recipe:
     """
 
     batch_size: int = MISSING
+    accumulate: int = 1
     blr: float = MISSING
     milestones: list[float] = field(default_factory=list)
     gamma: float | None = None
     head_lr_factor: float = 1.0
+    head_warmup_factor: float | None = None
+    freeze: int = 0
     clip: float | None = None
     image_size: int = MISSING
     padding: int | None = None
     crop_scale: list[float] | None = field(default_factory=lambda: [0.08, 1.0])
     crop_ratio: list[float] | None = field(default_factory=lambda: [3 / 4, 4 / 3])
     flip: float = 0.5
+    randaugment: list[float] | None = None
+    color_jitter: float = 0.0
+    erasing: float = 0.0
     crop_fraction: float = 1.0
     ema: float | None = None
     mixup: float = 0.0
@@ -53,6 +70,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self.batch_size >= 1, "recipe.batch_size", "at least 1", self.batch_size)
+        check(
+            self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
+            "recipe.accumulate",
+            f"a divisor of recipe.batch_size={self.batch_size}",
+            self.accumulate,
+        )
         check(0 < self.blr < math.inf, "recipe.blr", "positive", self.blr)
         stones = [0.0, *self.milestones, 1.0]
         check(
@@ -68,6 +91,13 @@ class Recipe:
             self.gamma,
         )
         check(0 < self.head_lr_factor < math.inf, "recipe.head_lr_factor", "positive", self.head_lr_factor)
+        check(
+            self.head_warmup_factor is None or 0 < self.head_warmup_factor < math.inf,
+            "recipe.head_warmup_factor",
+            "positive, or null",
+            self.head_warmup_factor,
+        )
+        check(self.freeze >= 0, "recipe.freeze", "at least 0", self.freeze)
         check(self.clip is None or self.clip > 0, "recipe.clip", "positive, or null", self.clip)
         check(self.image_size >= 1, "recipe.image_size", "at least 1", self.image_size)
         check(
@@ -94,6 +124,21 @@ class Recipe:
             check(scale is None, "recipe.crop_scale", "null with recipe.padding, whose crop has one size", scale)
             check(ratio is None, "recipe.crop_ratio", "null with recipe.padding, whose crop is a square", ratio)
         check(0 <= self.flip <= 1, "recipe.flip", "in 0..1", self.flip)
+        rand = self.randaugment
+        check(
+            rand is None or (len(rand) == 2 and 0 < rand[0] <= 10 and 0 <= rand[1] <= 10),
+            "recipe.randaugment",
+            "[magnitude, std] with 0 < magnitude <= 10 and 0 <= std <= 10, or null for none",
+            rand,
+        )
+        check(0 <= self.color_jitter <= 1, "recipe.color_jitter", "in 0..1", self.color_jitter)
+        check(
+            rand is None or self.color_jitter == 0,
+            "recipe.color_jitter",
+            "0 with recipe.randaugment, which changes colours itself",
+            self.color_jitter,
+        )
+        check(0 <= self.erasing <= 1, "recipe.erasing", "in 0..1", self.erasing)
         check(
             0 < self.crop_fraction <= 1,
             "recipe.crop_fraction",
@@ -109,6 +154,11 @@ class Recipe:
         """The peak learning rate."""
         return self.blr * self.batch_size / 256
 
+    @property
+    def part(self) -> int:
+        """Images that are computed at once."""
+        return self.batch_size // self.accumulate
+
 
 @dataclass
 class AdamW(Recipe):
@@ -120,11 +170,13 @@ class AdamW(Recipe):
             dimension.
         layer_decay: each layer of the backbone learns at this times the rate of the layer above it, 0..1, the last at
             this times the rate of the head; 1 = all learn alike.
+        fused: torch's kernel for the whole step: faster, the same numbers up to rounding.
     """
 
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     weight_decay: float = 0.05
     layer_decay: float = 1.0
+    fused: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -164,13 +216,21 @@ class Budget:
         unit: `epochs`, `steps` (of the optimizer) or `target_views` (target images shown).
         amount: how many of them.
         warmup: how many of them warm up, in the same unit.
+        head_warmup: for how many of them, before that, the head alone learns (recipe.head_warmup_factor).
     """
 
     unit: str = "epochs"
     amount: float = 100.0
     warmup: float = 10.0
+    head_warmup: float = 0.0
 
     def __post_init__(self) -> None:
         one_of("budget.unit", self.unit, ("epochs", "steps", "target_views"))
         check(0 < self.amount < math.inf, "budget.amount", "positive", self.amount)
         check(0 <= self.warmup < self.amount, "budget.warmup", "in 0 <= warmup < budget.amount", self.warmup)
+        check(
+            self.head_warmup == 0 or (self.warmup > 0 and 0 < self.head_warmup < self.amount - self.warmup),
+            "budget.head_warmup",
+            "0, or positive and with budget.warmup, whose slope it has, less than budget.amount",
+            self.head_warmup,
+        )

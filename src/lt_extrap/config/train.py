@@ -25,6 +25,8 @@ class TrainConfig:
         seed: of everything random, 0..2**63-1.
         features_from: a model.safetensors whose backbone is taken over and kept frozen, so that only a new head is
             trained; null = everything is trained.
+        compile: train through torch.compile: faster on a GPU, the same numbers up to rounding. Validation and test are
+            never compiled, so that what they say of some weights is one number.
         checkpoint_minutes: between two checkpoints within an epoch; each epoch's end is kept anyway.
         trainer: arguments of lightning.Trainer. logger: `_target_` and arguments of a Lightning logger.
     """
@@ -42,6 +44,7 @@ class TrainConfig:
     budget: Budget = field(default_factory=Budget)
     data: Loading = field(default_factory=Loading)
     features_from: str | None = None
+    compile: bool = False
     checkpoint_minutes: float = 10.0
     trainer: dict[str, Any] = MISSING
     logger: dict[str, Any] = MISSING
@@ -56,6 +59,28 @@ class TrainConfig:
         )
         check(0 <= self.seed < 2**63, "seed", "in 0..2**63-1", self.seed)
         check(self.checkpoint_minutes >= 0, "checkpoint_minutes", "at least 0", self.checkpoint_minutes)
+        recipe = self.recipe
+        check(
+            (recipe.head_warmup_factor is None) == (self.budget.head_warmup == 0),
+            "recipe.head_warmup_factor",
+            "a number with budget.head_warmup, and null without",
+            recipe.head_warmup_factor,
+        )
+        if self.features_from is not None:
+            check(recipe.freeze == 0, "recipe.freeze", "0 with features_from, which freezes all layers", recipe.freeze)
+            check(
+                self.budget.head_warmup == 0,
+                "budget.head_warmup",
+                "0 with features_from, where the head alone learns all the time",
+                self.budget.head_warmup,
+            )
+        check(
+            not (getattr(recipe, "fused", False) and recipe.clip and self.trainer.get("precision") == "16-mixed"),
+            "recipe.fused",
+            "false with recipe.clip and trainer.precision=16-mixed: a fused step takes the gradients before they are "
+            "scaled back, and so before they can be clipped",
+            True,
+        )
 
 
 # Every class that a group of conf/ can be, by the name that its option files start from.

@@ -14,23 +14,26 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lt_extrap.config import Loading, Recipe
+from lt_extrap.data.color_jitter import ColorJitter
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import ResumableLoader, leave_signals
+from lt_extrap.data.randaugment import RandAugment
 from lt_extrap.data.resident import ResidentImages, room
 from lt_extrap.data.sampler import EpochSampler, EvaluationSampler
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
-from lt_extrap.data.transforms import EvalTransform, PaddedCrop, TrainTransform, Transform
+from lt_extrap.data.transforms import Augment, EvalTransform, PaddedCrop, TrainTransform, Transform
+from lt_extrap.errors import ConfigError
 from lt_extrap.keys import Stream, generator
-from lt_extrap.model.preprocessing import Interpolation
+from lt_extrap.model.preprocessing import Preprocessing
 
 
 class Batch(NamedTuple):
     """A batch as the loader delivers it.
 
     Attributes:
-        images: values 0..255; normalised and mixed on the device.
+        images: values 0..255; erased, mixed and normalised on the device.
         label: classifier columns.
         sample: positions in the list, which name an image in messages.
         unreadable: "path: reason" of the images that are missing here.
@@ -87,6 +90,9 @@ class ImageDataModule(L.LightningDataModule):
     """Loaders of a target set and its training set, for one device or each of several.
 
     Without a training set it serves validation and test.
+
+    Raises:
+        ConfigError: resident images with an augmentation that only the loader has.
     """
 
     def __init__(
@@ -95,13 +101,20 @@ class ImageDataModule(L.LightningDataModule):
         training: TrainingSet | None,
         *,
         recipe: Recipe,
-        interpolation: Interpolation,
+        preprocessing: Preprocessing,
         loading: Loading,
         seed: int,
     ) -> None:
         super().__init__()
         self.target, self.training = target, training
-        self.recipe, self.interpolation, self.loading, self.seed = recipe, interpolation, loading, seed
+        self.recipe, self.preprocessing, self.loading, self.seed = recipe, preprocessing, loading, seed
+        if loading.resident and self._augment is not None:
+            key = "randaugment" if recipe.randaugment is not None else "color_jitter"
+            raise ConfigError(
+                "resident images, which are cropped and flipped on the device",
+                f"recipe.{key}={getattr(recipe, key)}, which Pillow does to each image in the loader",
+                f"set data.resident=false, or leave out recipe.{key}",
+            )
         self._resident: dict[str, ResidentImages] = {}
 
     def setup(self, stage: str) -> None:
@@ -152,39 +165,55 @@ class ImageDataModule(L.LightningDataModule):
         return index
 
     def _transform(self, split: str) -> Transform:
-        recipe = self.recipe
+        recipe, interpolation = self.recipe, self.preprocessing.interpolation
         if split != "train":
             return EvalTransform(
-                size=recipe.image_size, crop_fraction=recipe.crop_fraction, interpolation=self.interpolation
+                size=recipe.image_size, crop_fraction=recipe.crop_fraction, interpolation=interpolation
             )
         if recipe.padding is not None:
             return PaddedCrop(
-                size=recipe.image_size, padding=recipe.padding, flip=recipe.flip, interpolation=self.interpolation
+                size=recipe.image_size,
+                padding=recipe.padding,
+                flip=recipe.flip,
+                interpolation=interpolation,
+                augment=self._augment,
             )
         assert recipe.crop_scale is not None  # the schema wants both without a padding
         assert recipe.crop_ratio is not None
         return TrainTransform(
             size=recipe.image_size,
-            interpolation=self.interpolation,
+            interpolation=interpolation,
             scale=(recipe.crop_scale[0], recipe.crop_scale[1]),
             ratio=(recipe.crop_ratio[0], recipe.crop_ratio[1]),
             flip=recipe.flip,
+            augment=self._augment,
         )
+
+    @property
+    def _augment(self) -> Augment | None:
+        """What a recipe does to the pixels of a crop."""
+        recipe = self.recipe
+        if recipe.randaugment is not None:
+            magnitude, std = recipe.randaugment
+            mean, interpolation = self.preprocessing.mean, self.preprocessing.interpolation
+            return RandAugment(magnitude=magnitude, std=std, mean=mean, interpolation=interpolation)
+        return ColorJitter(amount=recipe.color_jitter) if recipe.color_jitter > 0 else None
 
     def _how(self, split: str) -> dict[str, Any]:
         """Arguments of a loader: what it reads, and how."""
+        batch_size = self.recipe.batch_size if split == "train" else self.recipe.part
         if self.loading.resident:
             # In this process, which has the images: another would only send keys.
             images = self._resident[split]
             return {
                 "dataset": images,
-                "batch_size": self.recipe.batch_size,
+                "batch_size": batch_size,
                 "collate_fn": partial(collate, stack=images.render),
             }
         workers = self.loading.workers
         return {
             "dataset": ImageDataset(self._index(split), self.target.place.images, self._transform(split), self.seed),
-            "batch_size": self.recipe.batch_size,
+            "batch_size": batch_size,
             "collate_fn": collate,
             "num_workers": workers,
             "prefetch_factor": self.loading.prefetch,

@@ -1,6 +1,7 @@
 """RGB images to uint8 tensors: one crop and one resize, in a single antialiased pass of Pillow."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from lt_extrap.errors import ConfigError
 from lt_extrap.model.preprocessing import Interpolation
+
+# What changes the pixels of a square RGB image of Pillow: `RandAugment` or `ColorJitter`.
+Augment = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
 class View(NamedTuple):
@@ -41,6 +45,7 @@ class TrainTransform:
         ratio: range of the crop's width / height, 0 < low <= high; drawn uniformly in the logarithm.
         flip: probability of a horizontal flip, 0..1.
         interpolation: the resampling filter.
+        augment: changes the pixels of the square afterwards, and draws after all else; None = nothing does.
 
     Raises:
         ConfigError: a value out of range.
@@ -51,6 +56,7 @@ class TrainTransform:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
     interpolation: Interpolation = "bicubic"
+    augment: Augment | None = None
 
     def __post_init__(self) -> None:
         _check_size(self.size)
@@ -70,8 +76,9 @@ class TrainTransform:
             raise ConfigError("a flip probability in 0..1", f"flip = {self.flip}", "use 0.5, or 0 for no flip")
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
-        """Crop, resize and flip an RGB image."""
-        return self.apply(image, self.draw(image.width, image.height, rng))
+        """Crop, resize, flip and augment an RGB image."""
+        square = _square(image, self.draw(image.width, image.height, rng), self.size, self.interpolation)
+        return _planes(square if self.augment is None else self.augment(square, rng))
 
     def draw(self, width: int, height: int, rng: np.random.Generator) -> View:
         """Draw what to show of an image of that many pixels."""
@@ -79,7 +86,7 @@ class TrainTransform:
 
     def apply(self, image: Image.Image, view: View) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
         """Show a view of an RGB image."""
-        return _square(image, view, self.size, self.interpolation)
+        return _planes(_square(image, view, self.size, self.interpolation))
 
     def box(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Draw a crop: left, upper, right, lower in source pixels.
@@ -111,16 +118,19 @@ class PaddedCrop:
         padding: width of the border, output pixels.
         flip: probability of a horizontal flip, 0..1.
         interpolation: the resampling filter.
+        augment: changes the pixels of the square afterwards, and draws after all else; None = nothing does.
     """
 
     size: int
     padding: int
     flip: float = 0.5
     interpolation: Interpolation = "bicubic"
+    augment: Augment | None = None
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
-        """Resize, flip and shift an RGB image."""
-        return self.apply(image, self.draw(image.width, image.height, rng))
+        """Resize, flip, shift and augment an RGB image."""
+        square = _square(image, self.draw(image.width, image.height, rng), self.size, self.interpolation)
+        return _planes(square if self.augment is None else self.augment(square, rng))
 
     def draw(self, width: int, height: int, rng: np.random.Generator) -> View:
         """Draw what to show of an image of that many pixels."""
@@ -130,7 +140,7 @@ class PaddedCrop:
 
     def apply(self, image: Image.Image, view: View) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
         """Show a view of an RGB image."""
-        return _square(image, view, self.size, self.interpolation)
+        return _planes(_square(image, view, self.size, self.interpolation))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +181,7 @@ class EvalTransform:
 
     def apply(self, image: Image.Image, view: View) -> UInt8[Tensor, "3 {self.size} {self.size}"]:
         """Show a view of an RGB image."""
-        return _square(image, view, self.size, self.interpolation)
+        return _planes(_square(image, view, self.size, self.interpolation))
 
     def box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """The crop: left, upper, right, lower in source pixels, rounded as Resize and CenterCrop round."""
@@ -191,9 +201,7 @@ def _check_size(size: int) -> None:
         raise ConfigError("an image size of 1 or more pixels", f"size = {size}", "use the backbone's size")
 
 
-def _square(
-    image: Image.Image, view: View, size: int, interpolation: Interpolation
-) -> UInt8[Tensor, "3 {size} {size}"]:
+def _square(image: Image.Image, view: View, size: int, interpolation: Interpolation) -> Image.Image:
     resample = Image.Resampling[interpolation.upper()]
     left, upper, right, lower = view.box
     if image.height > image.width:
@@ -201,10 +209,15 @@ def _square(
         # and each pass rounds and clips, so that a seed would show other pixels by its version.
         image = image.resize((size, image.height), resample, box=(left, 0, right, image.height))
         left, right = 0, size
-    pixels = np.asarray(image.resize((size, size), resample, box=(left, upper, right, lower)))
-    pixels = pixels[:, ::-1] if view.flip else pixels
+    square = image.resize((size, size), resample, box=(left, upper, right, lower))
+    if view.flip:
+        square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     right, down = view.shift
     if (right, down) != (0, 0):
-        border = ((max(down, 0), max(-down, 0)), (max(right, 0), max(-right, 0)), (0, 0))
-        pixels = np.pad(pixels, border)[max(-down, 0) :, max(-right, 0) :][:size, :size]
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # copied, or torch would see a read-only array
+        square = square.crop((-right, -down, size - right, size - down))  # black where there is no image
+    return square
+
+
+def _planes(square: Image.Image) -> UInt8[Tensor, "3 height width"]:
+    # Copied, or torch would see a read-only array.
+    return torch.from_numpy(np.asarray(square).transpose(2, 0, 1).copy())

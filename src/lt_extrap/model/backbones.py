@@ -1,20 +1,19 @@
 """Backbones: images -> features, with the preprocessing that belongs to them."""
 
-from pathlib import Path
-from typing import Any
-
-import timm
 import torch
 from jaxtyping import Float
-from timm.models import group_parameters, load_state_dict_from_hf, model_entrypoint
+from timm.models._manipulate import group_with_matcher  # public is its form that knows no head
 from torch import Tensor, nn
 
 from lt_extrap.config import Backbone, CifarResNet, ConvNet, OpenClip, Timm
 from lt_extrap.errors import ConfigError
 from lt_extrap.keys import Stream, torch_seed
+from lt_extrap.model.clip import ImageTower, build_image_tower, load_image_tower
 from lt_extrap.model.networks import CifarResidualNet, ResidualNet
 from lt_extrap.model.preprocessing import Preprocessing, preprocessing_of
-from lt_extrap.model.weights import put, read_weights
+from lt_extrap.model.timm_models import build_timm, load_timm, pooled
+
+_HEAD = "head.weight"  # as a model of timm names it, of which only the body is built here
 
 
 class NormalisedBackbone(nn.Module):
@@ -30,6 +29,7 @@ class NormalisedBackbone(nn.Module):
     Attributes:
         dim: width of the features.
         preprocessing: of its images; mean and deviation are applied here.
+        start: the weights that it starts from, in words.
     """
 
     mean: Tensor
@@ -40,6 +40,7 @@ class NormalisedBackbone(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.dim, self.preprocessing, self.pooling = network, dim, preprocessing, pooling
+        self.start = "random, a function of the seed"
         self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(preprocessing.std).view(3, 1, 1), persistent=False)
 
@@ -50,17 +51,55 @@ class NormalisedBackbone(nn.Module):
         if self.pooling is None:
             features = self.network(images)
             return features
-        tokens: Tensor = self.network.forward_features(images)  # type: ignore[operator]
-        prefix: int = self.network.num_prefix_tokens  # type: ignore[assignment]
-        features = tokens[:, 0] if self.pooling == "token" else tokens[:, prefix:].mean(dim=1)
-        return features
+        return pooled(self.network, self.network.forward_features(images), self.pooling)  # type: ignore[operator]
+
+    def freeze(self, layers: int | None = None) -> None:
+        """Take the first layers, or all, out of training: no gradients, and always in evaluation mode.
+
+        Raises:
+            ConfigError: there are not that many, or the network does not say what its layers are.
+        """
+        found = self.layers()
+        if layers is not None and layers > max(found.values(), default=-1) + 1:
+            raise ConfigError(
+                f"a backbone of {layers} layers, for recipe.freeze={layers}",
+                f"{type(self.network).__name__}, of {max(found.values()) + 1}" if found else "one that names none",
+                "lower recipe.freeze",
+            )
+        for name, parameter in self.network.named_parameters():
+            if layers is None or found[name] < layers:
+                parameter.requires_grad_(False)
+        self.train()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing here is trained."""
+        return not any(parameter.requires_grad for parameter in self.parameters())
+
+    def train(self, mode: bool = True) -> "NormalisedBackbone":
+        """As of any module, but that frozen parts stay in evaluation mode: statistics do not move, no path drops."""
+        super().train(mode and not self.frozen)
+        if mode:
+            for part in self.network.modules():
+                parameters = list(part.parameters())
+                if parameters and not any(parameter.requires_grad for parameter in parameters):
+                    part.eval()
+        return self
 
     def layers(self) -> dict[str, int]:
         """The layer of each parameter of the network, by name: 0 is the embedding. Empty: it does not say."""
+        return {name: layer for name, layer in self._grouped().items() if name != _HEAD}
+
+    def head_layer(self) -> int:
+        """The layer of a head on top: the last, with what timm counts to a model's head, such as ConvNeXt's norm."""
+        return self._grouped().get(_HEAD, 0)
+
+    def _grouped(self) -> dict[str, int]:
         if not hasattr(self.network, "group_matcher"):
             return {}
         matcher = self.network.group_matcher(coarse=False)  # type: ignore[operator]
-        layers: dict[str, int] = group_parameters(self.network, matcher, reverse=True)
+        named = iter([*self.network.named_parameters(), (_HEAD, None)])
+        layers: dict[str, int] = group_with_matcher(named, matcher, reverse=True)
         return layers
 
     def undecayed(self) -> set[str]:
@@ -78,9 +117,13 @@ def build_backbone(backbone: Backbone, *, image_size: int, seed: int) -> Normali
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(Stream.BACKBONE, seed))
         if isinstance(backbone, Timm):
-            return _build_timm(backbone, image_size)
+            preprocessing = preprocessing_of(backbone)
+            model, width = build_timm(backbone, image_size)
+            return NormalisedBackbone(model, width, preprocessing, pooling=backbone.pooling)
         if isinstance(backbone, OpenClip):
-            raise NotImplementedError
+            preprocessing = preprocessing_of(backbone)
+            tower, width = build_image_tower(backbone, image_size)
+            return NormalisedBackbone(tower, width, preprocessing)
         if isinstance(backbone, CifarResNet):
             small: nn.Module = CifarResidualNet(backbone.depth)
             return NormalisedBackbone(small, CifarResidualNet.num_features, preprocessing_of(backbone))
@@ -102,77 +145,6 @@ def load_pretrained(built: NormalisedBackbone, backbone: Backbone) -> str | None
     if not isinstance(backbone, Timm | OpenClip) or backbone.weights is None:
         return None
     if isinstance(backbone, OpenClip):
-        raise NotImplementedError
-    network = built.network
-    if backbone.weights == "hub":
-        weights, source = _from_hub(backbone), f"timm's {backbone.model}"
-    else:
-        source = backbone.weights
-        if source.endswith(".npz"):
-            network.load_pretrained(source)  # type: ignore[operator]
-            return source
-        weights = read_weights(Path(source))
-    # What timm itself does to published files: other names, and position embeddings of another size.
-    module = __import__(model_entrypoint(backbone.model.partition(".")[0]).__module__, fromlist=["_"])
-    convert = getattr(module, "checkpoint_filter_fn", None)
-    return put(convert(weights, network) if convert else weights, network, source)
-
-
-def timm_options(backbone: Timm, image_size: int) -> dict[str, Any]:
-    """Arguments of timm.create_model beside the name and the number of classes."""
-    options = dict(backbone.options)
-    known = timm.get_pretrained_cfg(backbone.model)
-    if known is not None and known.fixed_input_size:
-        # Transformers have a position for each patch, so their size is fixed when they are built.
-        options["img_size"] = image_size
-    if backbone.drop_path > 0:
-        options["drop_path_rate"] = backbone.drop_path
-    return options
-
-
-def _build_timm(backbone: Timm, image_size: int) -> NormalisedBackbone:
-    preprocessing = preprocessing_of(backbone)
-    options = timm_options(backbone, image_size)
-    try:
-        network = timm.create_model(backbone.model, pretrained=False, num_classes=0, **options)
-        if backbone.gradient_checkpointing:
-            network.set_grad_checkpointing(True)  # type: ignore[operator]
-        built = NormalisedBackbone(network, 0, preprocessing, pooling=backbone.pooling)
-        # Asked of the network itself: num_features is not always the width of what comes out.
-        with torch.no_grad():
-            built.dim = built.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1]
-        built.train()
-    except (TypeError, AssertionError, ValueError, RuntimeError) as error:
-        raise ConfigError(
-            f"options that timm's {backbone.model} takes at {image_size} pixels",
-            f"{options}: {error}",
-            "correct backbone.options or recipe.image_size",
-        ) from error
-    if backbone.drop_path > 0 and not any(getattr(part, "drop_prob", 0) for part in network.modules()):
-        raise ConfigError(
-            "a model with stochastic depth for backbone.drop_path",
-            f"{backbone.model}, which has none",
-            "set backbone.drop_path=0",
-        )
-    return built
-
-
-def _from_hub(backbone: Timm) -> dict[str, Tensor]:
-    known = timm.get_pretrained_cfg(backbone.model)
-    place = known.hf_hub_id if known is not None else None
-    if place is None:
-        raise ConfigError(
-            f"weights of {backbone.model} on the hub",
-            "none: timm names no weights for it",
-            "set backbone.weights=<file>",
-        )
-    try:
-        weights: dict[str, Tensor] = load_state_dict_from_hf(place, weights_only=True)
-    except OSError as error:
-        raise ConfigError(
-            f"the weights of {backbone.model}: from the hub or its cache, or a file",
-            f"neither a network nor a cached copy of {place} ({type(error).__name__})",
-            f"run `hf download {place}` where there is a network and copy its cache ($HF_HOME) here, or set "
-            "backbone.weights=<file>",
-        ) from error
-    return weights
+        assert isinstance(built.network, ImageTower)
+        return load_image_tower(built.network, backbone)
+    return load_timm(built.network, backbone)

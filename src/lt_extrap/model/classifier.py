@@ -13,20 +13,11 @@ class Classifier(nn.Module):
     Args:
         backbone: images -> features.
         head: features -> logits.
-        frozen: the backbone is not trained: it has no gradients and stays in evaluation mode.
     """
 
-    def __init__(self, backbone: NormalisedBackbone, head: AnyHead, *, frozen: bool = False) -> None:
+    def __init__(self, backbone: NormalisedBackbone, head: AnyHead) -> None:
         super().__init__()
-        self.backbone, self.head, self.frozen = backbone, head, frozen
-        if frozen:
-            backbone.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> "Classifier":
-        super().train(mode)
-        if self.frozen:
-            self.backbone.eval()
-        return self
+        self.backbone, self.head = backbone, head
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"] | UInt8[Tensor, "batch 3 height width"]

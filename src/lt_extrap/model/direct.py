@@ -1,7 +1,7 @@
 """The direct classifier in one file: target rows only, with the class names and the preprocessing inside."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,8 @@ class DirectClassifier:
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"format {metadata.get('format')!r}")
             backbone = _built(metadata["backbone"], "backbone")
+            if "interpolation" not in metadata:  # once, all images were resized in the same way
+                backbone = replace(backbone, interpolation="bicubic")
             head = _built(metadata["head"], "head") if "head" in metadata else Head()  # the only kind, once
             classes = tuple(json.loads(metadata["classes"]))
             image_size, crop_fraction = int(metadata["image_size"]), float(metadata["crop_fraction"])

@@ -19,6 +19,10 @@ class LinearHead(nn.Linear):
         """The same head with the first classes alone: weight rows and biases. Shares them; nothing is copied."""
         return _shared(LinearHead(self.in_features, rows, device="meta"), self)
 
+    def folded(self) -> tuple[Float[Tensor, "classes dim"], Float[Tensor, " classes"]]:
+        """Weight and bias of a plain linear layer that computes the same in evaluation mode."""
+        return self.weight.detach(), self.bias.detach()
+
 
 class BatchNormLinearHead(LinearHead):
     """A linear layer behind a batch normalisation without learned scale and shift."""
@@ -36,6 +40,13 @@ class BatchNormLinearHead(LinearHead):
         head = _shared(BatchNormLinearHead(self.in_features, rows, device="meta"), self)
         head.norm = self.norm
         return head
+
+    def folded(self) -> tuple[Float[Tensor, "classes dim"], Float[Tensor, " classes"]]:
+        """As of `LinearHead`: the statistics scale the weights and shift the biases."""
+        assert self.norm.running_mean is not None
+        assert self.norm.running_var is not None
+        weight = self.weight.detach() * (self.norm.running_var + self.norm.eps).rsqrt()
+        return weight, self.bias.detach() - weight @ self.norm.running_mean
 
 
 class ScaledCosineHead(nn.Module):
@@ -79,6 +90,17 @@ def build_head(head: Head, *, dim: int, num_target: int, num_auxiliary: int, see
         built.weight *= head.init_std
         if isinstance(built, LinearHead):
             built.bias.zero_()
+    return built
+
+
+def text_head(
+    head: TextHead, target: Float[Tensor, "target dim"], auxiliary: Float[Tensor, "auxiliary dim"]
+) -> ScaledCosineHead:
+    """A head whose class weights start as embeddings of the class names: CLIP's zero-shot classifier."""
+    rows = torch.cat([target, auxiliary])
+    built = ScaledCosineHead(rows.shape[1], len(rows), head.scale)
+    with torch.no_grad():
+        built.weight.copy_(rows)
     return built
 
 

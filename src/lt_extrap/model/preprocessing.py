@@ -1,5 +1,6 @@
 """What a backbone wants its images to be: mean, deviation, size and interpolation travel with it."""
 
+import difflib
 from typing import Literal, NamedTuple
 
 import timm
@@ -30,6 +31,9 @@ class Preprocessing(NamedTuple):
 
 def preprocessing_of(backbone: Backbone) -> Preprocessing:
     """The preprocessing of a backbone: its own, but for what its node overrides.
+
+    That of `backbone.model` (its tag included) counts for weights in a file too: a file does not say how it was
+    trained.
 
     Raises:
         ConfigError: there is no such model.
@@ -73,4 +77,35 @@ def _of_timm(model: str) -> Preprocessing:
 
 
 def _of_open_clip(backbone: OpenClip) -> Preprocessing:
-    raise NotImplementedError
+    import open_clip  # seconds that other backbones need not wait
+
+    if backbone.model not in open_clip.list_models():
+        near = difflib.get_close_matches(backbone.model, open_clip.list_models(), n=5, cutoff=0.5)
+        raise ConfigError(
+            "backbone.model to be a model of open_clip",
+            repr(backbone.model),
+            f"one of open_clip.list_models(), such as {', '.join(near or ['ViT-B-16', 'ViT-B-16-quickgelu'])}",
+        )
+    tags = open_clip.pretrained.list_pretrained_tags_by_model(backbone.model)
+    if backbone.tag is not None and not open_clip.is_pretrained_cfg(backbone.model, backbone.tag):
+        raise ConfigError(
+            f"backbone.tag to be one of {backbone.model}", repr(backbone.tag), f"choose {', '.join(tags) or 'null'}"
+        )
+    # What open_clip takes for a model without published weights.
+    known = [open_clip.get_pretrained_cfg(backbone.model, tag) for tag in tags] or [
+        {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD, "interpolation": "bicubic"}
+    ]
+    if backbone.tag is not None:
+        known = [open_clip.get_pretrained_cfg(backbone.model, backbone.tag)]
+    if backbone.weights is not None and backbone.mean is None and len({cfg["mean"] for cfg in known}) > 1:
+        raise ConfigError(
+            f"the mean and deviation that {backbone.weights} was trained with",
+            f"weights of {backbone.model} with different ones",
+            f"set backbone.tag to what the file is: {', '.join(tags)}; or backbone.mean and backbone.std",
+        )
+    return Preprocessing(
+        tuple(known[0]["mean"]),
+        tuple(known[0]["std"]),
+        open_clip.get_model_config(backbone.model)["vision_cfg"].get("image_size", 224),
+        "bilinear" if known[0]["interpolation"] == "bilinear" else "bicubic",
+    )

@@ -1,7 +1,9 @@
-"""Pretrained weights: read from a file or the hub, and put into a network whole or not at all."""
+"""Pretrained weights: read from a file, and put into a network whole or not at all."""
 
+import argparse
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,54 +14,66 @@ from torch import Tensor, nn
 
 from lt_extrap.errors import ConfigError, DataError, some
 
-# What training loops and wrappers put around a state dict, and before its keys.
-_INSIDE = ("state_dict", "model", "teacher", "model_state", "module", "state_dict_ema", "model_ema")
-_PREFIXES = ("_orig_mod.", "module.", "backbone.", "model.")
+# What training loops put around a state dict. The average over steps, or DINO's teacher, which is one, comes before the
+# last weights: it is what their authors measure and publish.
+_INSIDE = (
+    *("state_dict_ema", "model_ema", "teacher"),
+    *("state_dict", "model_state_dict", "model_state", "model", "module", "student"),
+)
+# What wrappers put before its keys, and where our own files have the backbone: the average of recipe.ema first.
+_PREFIX = re.compile(r"(?:(?:module|backbone|model)\.)+")
+_OURS = ("average.module.backbone.network.", "model.backbone.network.", "backbone.network.")
 # Parts that only the pretraining needed: they leave the file by name, and what left is told.
-_PRETRAINING = ("head.", "head_dist.", "fc.", "classifier.", "decoder_", "mask_token", "dino_head.", "ibot_head.")
+_PRETRAINING = (
+    *("head.", "head_dist.", "fc.", "classifier.", "attn_pool.", "decoder_", "mask_token", "dino_head.", "ibot_head."),
+    "n_averaged",
+)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .pth, .pt or .safetensors file by key, without what training wrapped around them.
+def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a .pth, .pt, .bin, .ckpt or .safetensors file by key, without what training wrapped around them.
 
     Nothing in the file is run: it is read with weights_only.
+
+    Returns:
+        The weights, and where in the file they were, in words.
 
     Raises:
         DataError: no such file, or one that holds no state dict.
     """
     try:
-        content: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        content: Any = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+        source = str(path)
         while isinstance(content, Mapping) and (
-            inner := next((content[key] for key in _INSIDE if isinstance(content.get(key), Mapping)), None)
+            found := [key for key in _INSIDE if isinstance(content.get(key), Mapping) and content[key]]
         ):
-            content = inner
+            content, first, *others = content[found[0]], *found
+            source += f", its {first}" + (f" (not {', '.join(others)})" if others else "")
         if not isinstance(content, Mapping):
             raise ValueError(f"{type(content).__name__} where a state dict was wanted")
-        weights = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-        if not weights:
+        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        if not tensors:
             raise ValueError(f"no tensor under the keys {some([str(key) for key in content])}")
+        weights = {_bare(key): value for key, value in _ours(tensors).items()}
+        if len(weights) < len(_ours(tensors)):
+            raise ValueError("keys that differ in nothing but module., backbone. or model. before them")
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         raise DataError(
             f"a state dict in backbone.weights={path}",
-            f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            "give a .pth, .pt or .safetensors file of weights, or .npz where timm reads it for that model",
+            f"{type(error).__name__}: {_reason(error)}",
+            "give a .pth, .pt, .bin, .ckpt or .safetensors file of tensors, or .npz where timm reads it for that model",
         ) from error
-    while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in weights)), None):
-        weights = {key.removeprefix(prefix): value for key, value in weights.items()}
-    return weights
+    return weights, source
 
 
-def put(weights: Mapping[str, Tensor], network: nn.Module, source: str) -> str:
+def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file: Iterable[str] = ()) -> str:
     """Load a state dict into a network.
 
     Args:
         weights: by the network's own keys.
         network: changed in place.
         source: where they come from, for messages.
+        file: the keys of the file, where they were others.
 
     Returns:
         What was loaded and what was left out, in words.
@@ -68,10 +82,11 @@ def put(weights: Mapping[str, Tensor], network: nn.Module, source: str) -> str:
         ConfigError: a key is missing, unknown or of another shape. Nothing has been loaded then.
     """
     wanted = network.state_dict()
-    left = [key for key in weights if key not in wanted and key.startswith(_PRETRAINING)]
+    left = [key for key in dict.fromkeys([*file, *weights]) if key not in wanted and key.startswith(_PRETRAINING)]
     kept = {key: value for key, value in weights.items() if key not in left}
     wrong = {
-        "missing": [key for key in wanted if key not in kept],
+        # A counter of batch normalisation, which files of before it lack: torch lets it start at 0.
+        "missing": [key for key in wanted if key not in kept and not key.endswith("num_batches_tracked")],
         "unknown": [key for key in kept if key not in wanted],
         "of another shape": [
             f"{key} {tuple(value.shape)}, not {tuple(wanted[key].shape)}"
@@ -86,4 +101,27 @@ def put(weights: Mapping[str, Tensor], network: nn.Module, source: str) -> str:
             "correct backbone.model or backbone.options, or give other weights",
         )
     network.load_state_dict(kept)
-    return f"{source}, {len(kept)} tensors" + (f", left out: {some(left)}" if left else "")
+    return f"{source}, {len(kept)} tensors" + (f"; left out {some(left)}" if left else "")
+
+
+def _unpickled(path: Path) -> Any:
+    # MAE and its descendants keep their arguments beside the weights; a Namespace holds values and runs nothing.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _ours(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The backbone, if the file is of one of our own runs; else all of it. Without what torch.compile adds to keys."""
+    plain = {key.replace("_orig_mod.", ""): value for key, value in tensors.items()}
+    inside = next((prefix for prefix in _OURS if any(key.startswith(prefix) for key in plain)), "")
+    return {key.removeprefix(inside): value for key, value in plain.items() if key.startswith(inside)}
+
+
+def _bare(key: str) -> str:
+    return _PREFIX.sub("", key, count=1) if _PREFIX.match(key) else key
+
+
+def _reason(error: Exception) -> str:
+    """The line of an error that says what is wrong; torch's of weights_only has it in the middle."""
+    lines = str(error).splitlines() or [""]
+    return next((line.strip() for line in lines if "Unsupported" in line), lines[0])

@@ -1,0 +1,50 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from lt_extrap.compose import configure
+from lt_extrap.data.target import load_target
+from lt_extrap.data.training_set import build_training_set
+from lt_extrap.module import build_model
+from lt_extrap.progress import start_panel
+
+
+def said(*overrides):
+    from conftest import SMALL
+
+    config = configure(*(word for word in SMALL if not word.startswith("backbone")), *overrides)
+    target = load_target(config.target)
+    training = build_training_set(config.auxiliary, target, seed=0)
+    panel = start_panel(config, target, training, build_model(config, target, training), 12, "runs/x")
+    console = Console(file=io.StringIO(), width=300)
+    console.print(panel)
+    return console.file.getvalue()
+
+
+VIT = ("backbone=timm", "backbone.model=test_vit", "recipe.image_size=32", "component=baseline")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        ((), ["batch 32, lr 0.0005 (blr 0.004 x batch / 256), cosine"]),
+        (
+            (
+                *("recipe.accumulate=4", "recipe.head_warmup_factor=60", "budget={unit: steps, head_warmup: 3}"),
+                *("recipe.layer_decay=0.5", "recipe.head_lr_factor=10", "recipe.freeze=2"),
+            ),
+            [
+                "batch 32 = 4 x 8, lr 0.0005",
+                "; 3 steps of the head alone before, x 60",
+                "0.5: 6 rates, 1.56e-05 (layer 2) to 0.005 (head)",
+            ],
+        ),
+        (("recipe.layer_decay=0.5",), ["0.5: 8 rates, 3.91e-06 (embeddings) to 0.0005 (head)"]),
+    ],
+)
+def test_the_panel_says_how_it_is_trained(overrides, wanted):
+    text = said(*VIT, *overrides)
+    for words in wanted:
+        assert words in text
+    assert ("layer decay" in text) == any("layer_decay" in word for word in overrides)
