@@ -24,6 +24,7 @@ from lt_extrap.refusals import refuse_words, spelled
 from lt_extrap.trainer import OWN_TRAINER_KEYS
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
+RECIPES = sorted(path.stem for path in (conf_dir() / "recipe/scripts").glob("*.yaml"))  # of the published experiments
 COMPONENTS = sorted(path.stem for path in (conf_dir() / "component").glob("*.yaml"))
 
 
@@ -38,12 +39,20 @@ def words_of(experiment):
 def sets_of(experiment):
     """The list that a component adds to the target of an experiment; None where that target has no such list."""
     target = configure(*words_of(experiment)).target
-    neighbors = dict.fromkeys(("neighbors", "silencing", "permuted"), target.neighbors.train)
-    return neighbors | {"random": target.random.train, "target_extra": target.extra}
+    sets = {"neighbors": target.neighbors, "random": target.random}
+    found = {name: files.train or files.folder for name, files in sets.items()}
+    return found | dict.fromkeys(("silencing", "permuted"), found["neighbors"]) | {"target_extra": target.extra}
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def pairs():
+    """Every experiment with every component; of the published ones, alike in that, one each is fast."""
+    for number, experiment in enumerate(EXPERIMENTS):
+        for component in COMPONENTS:
+            slow = experiment in RECIPES and component != COMPONENTS[number % len(COMPONENTS)]
+            yield pytest.param(experiment, component, marks=[pytest.mark.slow] * slow)
+
+
+@pytest.mark.parametrize(("experiment", "component"), [*pairs()])
 def test_every_pair_composes(experiment, component):
     words = words_of(experiment)
     if sets_of(experiment).get(component, "nothing") is None:
@@ -63,6 +72,60 @@ def test_every_pair_composes(experiment, component):
     }
     assert (type(config.auxiliary), type(config.loss)) == kinds[component]
     assert getattr(config.auxiliary, "permute", False) == (component == "permuted")
+
+
+def published():
+    """Every published experiment, component and recipe; one of each experiment is fast."""
+    for number, experiment in enumerate(RECIPES):
+        own = (conf_dir() / f"recipe/scripts_baseline/{experiment}.yaml").is_file()
+        triples = [
+            (component, recipe)
+            for component in COMPONENTS
+            for recipe in ("scripts", "paper", *["scripts_baseline"] * own)
+            if component != "target_extra"  # for which the published sets have no list
+        ]
+        for row, (component, recipe) in enumerate(triples):
+            yield pytest.param(experiment, component, recipe, marks=[pytest.mark.slow] * (row != 2 * number % 9))
+
+
+@pytest.mark.parametrize(("experiment", "component", "recipe"), [*published()])
+def test_what_a_recipe_sets_survives_the_component(experiment, component, recipe):
+    config = configure(f"experiment={experiment}", f"component={component}", f"recipe={recipe}")
+    target, _, kind = experiment.rpartition("_")
+    assert config.loss.tau == (1.05 if target == "places_lt" else 1)
+    assert config.loss.smoothing == (0 if experiment == "inat18_clip" else 0.1)
+    assert config.budget.amount == {"scratch": 30, "clip": 50, "dinov2": 50}[kind] if target == "places_lt" else 100
+    assert config.budget.head_warmup == (3 if kind == "dinov2" else 0)
+    assert config.recipe.batch_size // config.recipe.accumulate == 256
+    assert config.recipe.image_size == 224
+    assert config.recipe.betas == ([0.9, 0.95] if recipe == "paper" else [0.9, 0.99])
+    if recipe == "paper":
+        assert (config.recipe.batch_size, config.recipe.mixup, config.recipe.cutmix) == (512, 0.8, 1.0)
+        assert config.recipe.randaugment == [9, 0.5]
+    assert (config.target.val is None) == (target == "inat18")
+
+
+LR = {
+    "imagenet_lt_scratch": 4e-3,
+    "inat18_scratch": 4e-3,
+    "places_lt_scratch": 4e-3,
+    "imagenet_lt_dinov2": 1.75e-5,
+    "inat18_dinov2": 7e-5,
+    "places_lt_dinov2": 1.75e-5,
+    "imagenet_lt_clip": 1e-5,
+    "inat18_clip": 7e-4,
+    "places_lt_clip": 1e-5,
+}
+
+
+@pytest.mark.parametrize("experiment", RECIPES)
+def test_recipes_have_the_published_rates(experiment):
+    assert configure(f"experiment={experiment}").recipe.lr == pytest.approx(LR[experiment])
+
+
+def test_finetuning_ones_own_images_is_at_224_pixels():
+    config = configure("experiment=folder", "target.root=/data/mine", "backbone=dinov2", "recipe=finetune")
+    assert (config.recipe.image_size, config.backbone.weights) == (224, "hub")
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -240,6 +303,20 @@ def test_no_experiment_prints_the_list():
         (["target=folder", "target.root=~/mine"], "key=value", "~/mine", "write target.root=$HOME/mine"),
         (["target=folder", "target.root=/a=b/c"], "key=value", "/a=b/c", "'target.root=\"/a=b/c\"'"),
         (["experiment=demo", "seeds=1"], "keys that", "seeds", "did you mean seed?"),
+        (["experiment=demo", "recipe=paper"], "recipe in conf/recipe/scripts/", "experiment=demo", "recipe=finetune"),
+        (["target=embedded", "recipe=scripts"], "recipe in conf/recipe/scripts/", "no experiment", "imagenet_lt_clip"),
+        (
+            ["experiment=inat18_dinov2", "recipe=scripts_baseline"],
+            "recipe in conf/recipe/scripts_baseline/",
+            "inat18_dinov2",
+            "experiment=imagenet_lt_clip, imagenet_lt_dinov2",
+        ),
+        (
+            ["experiment=places_lt_dinov2", "loss=ce"],
+            "every key which conf/recipe/scripts/",
+            "loss.tau, which Loss",
+            "loss=balanced",
+        ),
         (["name=x", "target=lists"], "a value for every key", "target.test", "target."),
     ],
 )

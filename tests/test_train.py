@@ -293,8 +293,8 @@ def test_missing_images_leave_the_prior_and_are_told_by_class(small, tmp_path, m
     name = target.classes.names[label]
     assert f"2 of the training list: {name} 2" in capsys.readouterr().out
     config = small("component=neighbors", skip)
-    less = load_target(config.target, skip_missing=True)
-    training = build_training_set(config.auxiliary, less, seed=0, skip_missing=True)
+    less = load_target(config.target, missing="skip")
+    training = build_training_set(config.auxiliary, less, seed=0, missing="skip")
     assert training.counts[label] == target.classes.counts[label] - 2
     assert training.counts[len(target.classes) :].sum() == 9 * 20 - 1
     again = evaluate(EvaluateConfig(run=str(tmp_path / "run"), workers=0, trainer={"accelerator": "cpu"}))

@@ -117,7 +117,7 @@ def convert(config: AuxiliarySetConfig) -> Header:
     files: AuxiliaryFiles = getattr(config.target, config.of or "neighbors")
     if files.train is None:
         raise DataError(f"lists of target.{config.of or 'neighbors'}", "none", "choose a target that has them")
-    target = load_target(config.target, skip_missing=True)
+    target = load_target(config.target, missing="skip")
     found = read_auxiliary_set(files, target)
     order = sorted(range(len(found.index)), key=lambda i: (int(found.index.labels[i]), found.index.path(i)))
     with _no_record_refused(found.file):

@@ -119,8 +119,8 @@ def _unknown_keys(node: Any, at: str = "") -> Iterator[str]:
             yield from _unknown_keys(node._get_node(key), f"{at}{key}.")
 
 
-def _native_size(backbone: DictConfig) -> int:
-    """Pixels that a backbone's weights were trained at: `image_size: ${native_size:${backbone}}` in a recipe."""
+def _native_size(backbone: DictConfig, most: int) -> int:
+    """Pixels that a backbone's weights were trained at, or `most`: `${native_size:${backbone},224}` in a recipe."""
     from lt_extrap.model.preprocessing import preprocessing_of  # seconds that other commands need not wait
 
     if missing := sorted(OmegaConf.missing_keys(backbone)):
@@ -133,7 +133,7 @@ def _native_size(backbone: DictConfig) -> int:
             f"none, and backbone={type(node).__name__.lower()} takes images of any size",
             "set recipe.image_size=<pixels>",
         )
-    return size
+    return min(size, most)
 
 
 OmegaConf.register_new_resolver("native_size", _native_size, replace=True)

@@ -233,7 +233,7 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
 
 
 def _target(run: Run, root: str | None) -> TargetSet:
-    return load_target(run.target(root), skip_missing=run.config.data.on_unreadable == "skip")
+    return load_target(run.target(root), missing=run.config.data.missing)
 
 
 ConfigStore.instance().store(group="schema", name="evaluate", node=EvaluateConfig)

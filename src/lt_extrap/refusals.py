@@ -21,6 +21,13 @@ def told(error: HydraException | OmegaConfBaseException) -> ConfigError:
     first = text.strip().split("\n")[0]
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if group in ("recipe/scripts", "recipe/scripts_baseline"):
+            name = name.removesuffix(".yaml")
+            return ConfigError(
+                f"an experiment with a recipe in conf/{group}/",
+                "no experiment" if name == "None" else f"experiment={name}",
+                f"choose another recipe, such as recipe=finetune; or experiment={', '.join(error.options)}",
+            )
         remedy = experiments(error.options) if group == "experiment" else ", ".join(error.options)
         return ConfigError(f"{group} to be one of conf/{group}/", name, f"{_near(name, error.options)}choose {remedy}")
     if isinstance(error, OverrideParseException):
@@ -37,6 +44,12 @@ def told(error: HydraException | OmegaConfBaseException) -> ConfigError:
     if match := re.match(r"Could not override '([^']+)'", text):
         key = match[1]
         return ConfigError("keys that the chosen options have", key, spelled(key))
+    if match := re.match(r"In '(\S+)'.*\nKey '\S+' not in '(\w+)'\n\s+full_key: (\S+)", text):
+        return ConfigError(
+            f"options that have every key which conf/{match[1]}.yaml sets",
+            f"{match[3]}, which {match[2]} has not",
+            f"leave the options of that file as they are; {spelled(match[3])}",
+        )
     if match := re.match(r"Error merging override \+*([^=\s]+)=(.*)", text):
         reason = str(cause).strip().split("\n")[0] if cause else text
         return ConfigError(
@@ -146,9 +159,11 @@ def _options(group: str, kind: str) -> list[str]:
 
     def kind_of(path: Path) -> str:
         text = path.read_text(encoding="utf-8")
-        if match := re.search(r"/schema/\w+/(\w+)@_here_", text):
+        if match := re.search(r"/schema/\w+/(\w+)@", text):
             return match[1]
-        match = re.search(r"defaults: \[(\w+)", text)
-        return kind_of(path.with_stem(match[1])) if match else ""
+        if path.with_suffix("").is_dir():
+            return kind_of(next(path.with_suffix("").glob("*.yaml")))
+        match = re.search(r"defaults: \[(?:/\w+/)?(\w+)", text)
+        return kind_of(conf_dir() / group / f"{match[1]}.yaml") if match else ""
 
     return [path.stem for path in sorted((conf_dir() / group).glob("*.yaml")) if kind_of(path) == kind]

@@ -1,5 +1,6 @@
 """A run folder: its name, what identifies it, and what it holds when the run has ended."""
 
+import atexit
 import csv
 import hashlib
 import io
@@ -9,10 +10,11 @@ import re
 import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,8 @@ FORMAT = 1  # of a run folder; another one is refused
 
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
 _FREE = re.compile(
-    r"(logger\b.*|checkpoint_minutes|compile|data\.(workers|prefetch|resident)|backbone\.gradient_checkpointing"
+    r"(do|images_per_second|logger\b.*|checkpoint_minutes|compile|data\.(workers|prefetch|resident)"
+    r"|backbone\.gradient_checkpointing"
     r"|target\.(root|images|archive|download|package|official\b.*)|(auxiliary|target\.(neighbors|random))\.images"
     r"|trainer\.(accelerator|devices|num_nodes|log_every_n_steps|profiler|detect_anomaly))"
 )
@@ -74,7 +77,18 @@ def run_folder(overrides: Iterable[str], seed: int) -> str:
     return f"{name or 'default'}-seed+{seed}"
 
 
+@cache
+def runs_root(do: str) -> str:
+    """The folder of all runs. A plan leaves none: the folders that Hydra makes for it go with the process."""
+    if do != "plan":
+        return "runs"
+    folder = tempfile.mkdtemp(prefix="lt_extrap-plan-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("runs_root", runs_root, replace=True)
 
 
 @contextmanager

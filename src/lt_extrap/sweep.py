@@ -101,12 +101,12 @@ class Sweep(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Write down that the job has begun."""
-        if config.hydra.mode is RunMode.MULTIRUN:
+        if _trains(config):
             self._write(config, "stopped")  # unless we hear of it again
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Write down what became of the job, and tell Hydra of no failure."""
-        if config.hydra.mode is not RunMode.MULTIRUN:
+        if not _trains(config):
             return
         if job_return.status is JobStatus.COMPLETED:
             self._write(config, "finished")
@@ -172,6 +172,11 @@ class Sweep(Callback):
     def _write(self, config: DictConfig, status: str, **more: str) -> None:
         job = {"overrides": list(config.hydra.overrides.task), "folder": config.hydra.runtime.output_dir}
         write_json(self.records / f"{config.hydra.job.num}.json", job | {"status": status} | more)
+
+
+def _trains(config: DictConfig) -> bool:
+    """Whether a job leaves something to tell of: one of a multirun, and no plan."""
+    return config.hydra.mode is RunMode.MULTIRUN and config.do == "train"
 
 
 def _overrides(config: DictConfig) -> list[Override]:

@@ -33,6 +33,7 @@ from lt_extrap.gains import GAINS, baseline_of, largest_gains, write_gains
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.module import ExtrapolationModule, build_module
 from lt_extrap.paths import conf_dir
+from lt_extrap.plan import plan, plan_panel, size
 from lt_extrap.progress import EpochLine, result_line, start_panel
 from lt_extrap.trainer import build_trainer, device_count, numbers, quiet
 
@@ -53,9 +54,8 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         Stopped: SIGTERM or SIGINT came; the state is saved.
     """
     console, stop = Console(), StopSignal()
-    skip = config.data.on_unreadable == "skip"
-    target = load_target(config.target, skip_missing=skip)
-    training = build_training_set(config.auxiliary, target, seed=config.seed, skip_missing=skip)
+    target = load_target(config.target, missing=config.data.missing)
+    training = build_training_set(config.auxiliary, target, seed=config.seed, missing=config.data.missing)
     steps = _steps(config, training)
     module = build_module(config, target, training, steps=steps)
     data = ImageDataModule(
@@ -199,8 +199,12 @@ def _logger(config: TrainConfig, folder: Path) -> Iterator[Logger | bool]:
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def task(composed: DictConfig) -> float:
-    """Hydra's entry: returns test accuracy, so that any sweeper can maximise it."""
+    """Hydra's entry: returns test accuracy, so that any sweeper can maximise it; of a plan NaN."""
     config = compose.from_hydra(composed)
+    if config.do == "plan":
+        planned = plan(config)
+        Console().print(plan_panel(planned, size(config, planned.epoch), config))
+        return math.nan
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         sweep.check_devices(config.trainer)
     results = train(config, Path(HydraConfig.get().runtime.output_dir))

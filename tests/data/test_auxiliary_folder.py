@@ -160,7 +160,7 @@ def test_images_that_are_missing_or_excluded_leave(target, make, tmp_path):
     (folder / "set/3/0.png").unlink()
     (tmp_path / "exclude.txt").write_text(f"{folder / 'set/3/1.png'}\n")
     excluded = dataclasses.replace(target, files={**target.files, "exclude": tmp_path / "exclude.txt"})
-    added = add_classes(classes(folder), excluded, seed=0, skip_missing=True)
+    added = add_classes(classes(folder), excluded, seed=0, missing="skip")
     assert np.bincount(added.index.labels).tolist() == [1, 2, 2]
 
 

@@ -236,7 +236,7 @@ def test_an_image_that_is_missing_is_named_or_left_out_of_training(mine):
     (mine / tested).unlink()
     with pytest.raises(DataError, match=f"1 are not there: {tested}"):
         load_target(target(mine, table="t.csv"))
-    loaded = load_target(target(mine, table="t.csv"), skip_missing=True)
+    loaded = load_target(target(mine, table="t.csv"), missing="skip")
     assert loaded.left_out.sum() == 1
     assert tested not in splits(loaded)
 

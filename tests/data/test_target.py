@@ -94,11 +94,11 @@ def test_missing_training_images_are_refused_or_skipped(folder):
     (folder / "a0.png").unlink()
     with pytest.raises(DataError, match=r"1 are not there: a0\.png"):
         load_target(lists(folder))
-    target = load_target(lists(folder), skip_missing=True)
+    target = load_target(lists(folder), missing="skip")
     assert (len(target.train), target.left_out.tolist(), target.classes.counts.tolist()) == (2, [1, 0], [2, 1])
     (folder / "t0.png").unlink()
     with pytest.raises(DataError, match=r"t0\.png"):
-        load_target(lists(folder), skip_missing=True)
+        load_target(lists(folder), missing="skip")
 
 
 def test_root_from_the_environment(folder, monkeypatch):

@@ -1,6 +1,7 @@
 """The node `data`: how images reach the device."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lt_extrap.config.checks import check, one_of
 
@@ -36,3 +37,8 @@ class Loading:
             self.prefetch,
         )
         one_of("data.on_unreadable", self.on_unreadable, ("error", "skip"))
+
+    @property
+    def missing(self) -> Literal["refuse", "skip"]:
+        """What becomes of training images that are not there."""
+        return "skip" if self.on_unreadable == "skip" else "refuse"

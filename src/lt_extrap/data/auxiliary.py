@@ -7,6 +7,7 @@ from jaxtyping import Int64
 
 from lt_extrap.config import AuxiliaryClasses, AuxiliaryFiles, TargetExtra
 from lt_extrap.data.auxiliary_set import read_auxiliary_set, read_labels
+from lt_extrap.data.layout import Missing
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.pairs import Pairs, asked, exchanged, nearest, shortage
 from lt_extrap.data.target import ClassTable, TargetSet, check_labels, usable
@@ -40,7 +41,7 @@ class Addition:
     notes: tuple[str, ...] = ()
 
 
-def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int, *, skip_missing: bool = False) -> Addition:
+def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int, *, missing: Missing = "refuse") -> Addition:
     """Read an auxiliary set and keep the classes that this run trains on (method: Choosing neighbors).
 
     With pairs, a class stays as long as one of its pairs does; without pairs all classes stay. A class without
@@ -49,7 +50,7 @@ def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int, *, sk
     Raises:
         DataError: from reading the set; pairs without an order of which to keep the first; or nothing is left.
     """
-    found = read_auxiliary_set(auxiliary, target, skip_missing=skip_missing)
+    found = read_auxiliary_set(auxiliary, target, missing=missing)
     available = np.bincount(found.index.labels, minlength=len(found.names))
     notes: tuple[str, ...] = ()
     if found.pairs is not None:
@@ -91,7 +92,7 @@ def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int, *, sk
     )
 
 
-def add_target_images(extra: TargetExtra, target: TargetSet, *, skip_missing: bool = False) -> Addition:
+def add_target_images(extra: TargetExtra, target: TargetSet, *, missing: Missing = "refuse") -> Addition:
     """Further images of the classes of `extra.shots`, as many an epoch as auxiliary classes would have shown.
 
     The budget is spread evenly: each class shows the same number, classes with fewer show them all.
@@ -104,7 +105,7 @@ def add_target_images(extra: TargetExtra, target: TargetSet, *, skip_missing: bo
     index = read_list(file)
     check_labels(index, len(target.classes), file, "target classes")
     exclude = target.files.get("exclude")
-    index = target.by_class(usable(index, target.place.images, file, exclude=exclude, skip_missing=skip_missing))
+    index = target.by_class(usable(index, target.place.images, file, exclude=exclude, missing=missing))
     chosen = np.array([shot in extra.shots for shot in target.classes.shots])
     rows = np.flatnonzero(chosen[index.labels])
     if len(rows) == 0:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from lt_extrap.config import AuxiliaryFiles
+from lt_extrap.data.layout import Missing
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.pairs import Pairs, check_ids, read_pairs
 from lt_extrap.data.place import Place
@@ -39,13 +40,13 @@ class AuxiliarySet:
     file: Path
 
 
-def read_auxiliary_set(files: AuxiliaryFiles, target: TargetSet, *, skip_missing: bool = False) -> AuxiliarySet:
+def read_auxiliary_set(files: AuxiliaryFiles, target: TargetSet, *, missing: Missing = "refuse") -> AuxiliarySet:
     """Read an auxiliary set of a target.
 
     Args:
         files: with a folder, or with a list.
         target: whose classes the pairs must know.
-        skip_missing: leave out images that are not there, instead of refusing the set.
+        missing: what becomes of images that are not there: `refuse` the set, or `skip` them; `keep` does not look.
 
     Raises:
         DataError: a file is missing or malformed, an image is not there or outside of the set's folder, a pair
@@ -59,7 +60,7 @@ def read_auxiliary_set(files: AuxiliaryFiles, target: TargetSet, *, skip_missing
             "take them out of the auxiliary set: training on a target class as on another class would be wrong labels",
         )
     exclude = target.files.get("exclude")
-    index = usable(found.index, found.images, found.file, exclude=exclude, skip_missing=skip_missing)
+    index = usable(found.index, found.images, found.file, exclude=exclude, missing=missing)
     return dataclasses.replace(found, index=index)
 
 

@@ -6,12 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int64
 
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.errors import DataError, some
+
+Missing = Literal["refuse", "skip", "keep"]  # of training images that are not there; `keep` does not look
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 _CLASS_FOLDER = re.compile(r"[^/]+/(?=[^/]*$)")  # the last folder of a path

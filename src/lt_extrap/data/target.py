@@ -11,7 +11,7 @@ from jaxtyping import Int32, Int64
 
 from lt_extrap.config import OfficialTarget, Target
 from lt_extrap.data.class_ids import check_folders, rows_of_folders
-from lt_extrap.data.layout import check_images, find_images, missing_rows
+from lt_extrap.data.layout import Missing, check_images, find_images, missing_rows
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.official import check_official, order_by_name
 from lt_extrap.data.place import Place, find_place
@@ -79,29 +79,30 @@ class TargetSet:
         return len(self.classes) - len(np.unique(self.test.labels))
 
 
-def load_target(target: Target, *, skip_missing: bool = False) -> TargetSet:
+def load_target(target: Target, *, missing: Missing = "refuse") -> TargetSet:
     """Read a target data set and check it.
 
     Args:
         target: the node.
-        skip_missing: leave out training images that are not there, instead of refusing the list.
+        missing: what becomes of training images that are not there: `refuse` the list, or `skip` them; `keep` looks for
+            no image at all, of validation and test neither.
 
     Raises:
         DataError: a root, list or name file is missing or malformed; a label has no name; a class has no training
             image and `target.allow_empty` is off; a listed image is not there.
     """
     place = find_place(target)
-    files = _files(target, place)
+    files = target_files(target, place)
     classes, class_of, lists = read_lists(target, place.lists, files)
     package = target.package if isinstance(target, OfficialTarget) else None
-    for split in [split for split in lists if split != "train"]:
+    for split in [split for split in lists if split != "train" and missing != "keep"]:
         lists[split] = find_images(lists[split], place.images, files[split], package)
     train = usable(
         lists["train"],
         place.images,
         files["train"],
         exclude=files.get("exclude"),
-        skip_missing=skip_missing,
+        missing=missing,
         package=package,
     )
     if target.samples_per_class is not None:
@@ -140,7 +141,7 @@ def load_classes(target: Target) -> ClassTable:
         DataError: as of `read_lists`.
     """
     place = find_place(target)
-    return read_lists(target, place.lists, _files(target, place))[0]
+    return read_lists(target, place.lists, target_files(target, place))[0]
 
 
 def read_lists(
@@ -191,7 +192,7 @@ def read_lists(
     )
 
 
-def _files(target: Target, place: Place) -> dict[str, Path]:
+def target_files(target: Target, place: Place) -> dict[str, Path]:
     """The files that decide what is trained and tested on, by configuration key."""
     files = {
         key: place.lists / (file.partition(":")[0] if key == "names" else file)
@@ -298,23 +299,25 @@ def usable(
     file: Path,
     *,
     exclude: Path | None,
-    skip_missing: bool,
+    missing: Missing,
     package: str | None = None,
 ) -> SampleIndex:
     """The training images of a list that are to be used: not excluded, and there.
 
     Raises:
-        DataError: `exclude` cannot be read, or an image is not there and `skip_missing` is off.
+        DataError: `exclude` cannot be read, or an image is not there and `missing` is `refuse`.
     """
     if exclude is not None:
         unwanted = read_paths(exclude)
         index = index.select(np.array([i for i, path in enumerate(index.paths()) if path not in unwanted], np.int64))
-    if not skip_missing:
+    if missing == "keep":
+        return index
+    if missing == "refuse":
         check_images(index, images, file, package)
         return index
-    keep = np.ones(len(index), bool)
-    keep[missing_rows(index, images)] = False
-    return index if keep.all() else index.select(np.flatnonzero(keep))
+    there = np.ones(len(index), bool)
+    there[missing_rows(index, images)] = False
+    return index if there.all() else index.select(np.flatnonzero(there))
 
 
 def _json_names(content: Any) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from jaxtyping import Int64
 
 from lt_extrap.config import AuxiliaryClasses, NoAuxiliary, TargetExtra
 from lt_extrap.data.auxiliary import Addition, add_classes, add_target_images
+from lt_extrap.data.layout import Missing
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.sampler import EpochDraw
 from lt_extrap.data.target import TargetSet
@@ -44,16 +45,25 @@ class TrainingSet:
 
     def steps(self, unit: str, amount: float, batch_size: int) -> int:
         """Optimizer steps that an amount makes, in a unit of `Budget`; an epoch drops its last partial batch."""
-        steps_a_unit = {
-            "epochs": len(self.draw) // batch_size,
-            "steps": 1,
-            "target_views": len(self.draw) / (self.target_views * batch_size),
-        }[unit]
-        return round(amount * steps_a_unit)
+        return optimizer_steps(unit, amount, batch_size, shown=len(self.draw), target_views=self.target_views)
+
+
+def optimizer_steps(unit: str, amount: float, batch_size: int, *, shown: int, target_views: int) -> int:
+    """Optimizer steps that an amount makes, where an epoch shows so many images, and so many of the target."""
+    steps_a_unit = {
+        "epochs": shown // batch_size,
+        "steps": 1,
+        "target_views": shown / (target_views * batch_size),
+    }[unit]
+    return round(amount * steps_a_unit)
 
 
 def build_training_set(
-    auxiliary: NoAuxiliary | AuxiliaryClasses | TargetExtra, target: TargetSet, *, seed: int, skip_missing: bool = False
+    auxiliary: NoAuxiliary | AuxiliaryClasses | TargetExtra,
+    target: TargetSet,
+    *,
+    seed: int,
+    missing: Missing = "refuse",
 ) -> TrainingSet:
     """Put target and auxiliary images together.
 
@@ -61,7 +71,8 @@ def build_training_set(
         auxiliary: the node.
         target: the target set.
         seed: of the draw.
-        skip_missing: leave out further images that are not there, instead of refusing their list.
+        missing: what becomes of further images that are not there: `refuse` their list, or `skip` them; `keep` does
+            not look for any.
 
     Raises:
         DataError: from reading the auxiliary files.
@@ -80,9 +91,9 @@ def build_training_set(
             right_pairs=0,
         )
     added: Addition = (
-        add_classes(auxiliary, target, seed, skip_missing=skip_missing)
+        add_classes(auxiliary, target, seed, missing=missing)
         if isinstance(auxiliary, AuxiliaryClasses)
-        else add_target_images(auxiliary, target, skip_missing=skip_missing)
+        else add_target_images(auxiliary, target, missing=missing)
     )
     # Images are drawn by group: a target's further images are a group beside its own, which is always shown whole.
     column = np.concatenate([groups, added.column])
