@@ -280,8 +280,8 @@ def test_layers_learn_at_their_own_rates():
     assert timm["trunk.blocks.0.attn.qkv.weight"][0] == 2 * timm["trunk.pos_embed"][0]
     assert timm["head.proj.weight"] == (1, True)
     rn = rates("tiny-rn")
-    assert [rn[f"layer{i}.0.conv1.weight"][0] for i in (1, 4)] == [1 / 32, 1 / 4]
-    assert rn["attnpool.positional_embedding"] == (1 / 2, False)
+    assert [rn[f"layer{i}.0.conv1.weight"][0] for i in (1, 4)] == [1 / 16, 1 / 2]
+    assert rn["attnpool.positional_embedding"] == (1, False)
 
 
 @pytest.mark.parametrize("name", ["tiny-clip", "tiny-timm"])
