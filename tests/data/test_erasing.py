@@ -22,13 +22,13 @@ def erased(erasing, images=8, height=24, width=18, epoch=0, first=0):
 def boxes(batch):
     """Upper, left, height, width of what changed in each image; all of it a rectangle."""
     found = []
-    for image in batch:
+    for image in batch.numpy():
         changed = image[0] != -1e6
         assert ((image != -1e6) == changed).all()
-        rows, columns = changed.any(1).nonzero().flatten(), changed.any(0).nonzero().flatten()
+        rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
         if len(rows):
             assert changed.sum() == len(rows) * len(columns)
-            found.append((int(rows[0]), int(columns[0]), len(rows), len(columns)))
+            found.append((rows[0], columns[0], len(rows), len(columns)))
     return np.array(found)
 
 
