@@ -15,7 +15,7 @@ from lt_extrap.files import write_whole
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import empty_head
-from lt_extrap.model.preprocessing import Interpolation
+from lt_extrap.model.preprocessing import Interpolation, preprocessing_of
 
 FORMAT = "lt_extrap 1"
 
@@ -87,7 +87,8 @@ class DirectClassifier:
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"format {metadata.get('format')!r}")
             backbone = _built(metadata["backbone"], "backbone")
-            if "interpolation" not in metadata:  # once, all images were resized in the same way
+            # Once, all images were resized in the same way, whatever their model.
+            if "interpolation" not in metadata and preprocessing_of(backbone).interpolation != "bicubic":
                 backbone = replace(backbone, interpolation="bicubic")
             head = _built(metadata["head"], "head") if "head" in metadata else Head()  # the only kind, once
             classes = tuple(json.loads(metadata["classes"]))

@@ -140,7 +140,7 @@ def _read_state_dict(path: Path, network: nn.Module, backbone: Timm) -> tuple[Ma
     positions = weights.get("pos_embed")
     if convert := _converter(backbone):
         try:
-            weights = convert(dict(weights), network)
+            weights = dict(convert(dict(weights), network))
         except _REFUSALS as error:
             raise _not_of_this_model(source, backbone, f"{type(error).__name__}: {error}") from error
     if patches is not None and (built := _patches(network.state_dict())) is not None and patches != built:
