@@ -7,8 +7,8 @@ import sys
 
 import pytest
 from rich.console import Console
-from tests.conftest import SMALL
 
+from conftest import SMALL
 from lt_extrap.compose import configure
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
