@@ -70,6 +70,7 @@ def reads_onnx(path, direct):
     says(session.get_modelmeta().custom_metadata_map, direct)
 
 
+@pytest.mark.slow
 def test_onnx(timm_run, tmp_path):
     done = export(ExportConfig(run=str(timm_run), format="onnx", output=str(tmp_path / "out")))
     assert done.files == (tmp_path / "out" / "model.onnx",)

@@ -130,7 +130,9 @@ def epoch_lines(out):
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
-    "steps", [(7, 9, 22), (10, 20), (30,), pytest.param(tuple(range(1, 31, 2)), marks=pytest.mark.slow)], ids=str
+    "steps",
+    [(7, 9, 22), (10, 20), *(pytest.param(at, marks=pytest.mark.slow) for at in ((30,), tuple(range(1, 31, 2))))],
+    ids=str,
 )
 def test_stopped_at_any_step(small, tmp_path, monkeypatch, capsys, straight, steps, workers):
     overrides = ("component=baseline", *LONG)
@@ -306,7 +308,9 @@ def test_a_second_interrupt_stops_at_once(small, tmp_path, monkeypatch):
     assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "missing"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", *(pytest.param(how, marks=pytest.mark.slow) for how in ("empty", "garbage", "missing"))]
+)
 def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(small, tmp_path, monkeypatch, capsys, straight, damage):
     overrides = ("component=baseline", *LONG)
     stop_at(monkeypatch, 15)
@@ -364,7 +368,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(small, tmp_pa
     assert_same_run(straight(*overrides)[0], tmp_path)
 
 
-@pytest.mark.parametrize("last", ["unreadable", "missing"])
+@pytest.mark.parametrize("last", ["unreadable", pytest.param("missing", marks=pytest.mark.slow)])
 def test_a_kill_between_two_renames(small, tmp_path, monkeypatch, straight, last):
     """The new state has its first name, the one before is under another; none takes the place of a good one."""
     overrides = ("component=baseline", *LONG)
