@@ -74,6 +74,10 @@ class Evil:
     [
         (lambda path: None, "FileNotFoundError"),
         (lambda path: path.write_bytes(b"no weights"), "."),
+        (lambda path: path.write_bytes(b"hello"), "KeyError"),
+        (lambda path: path.write_bytes(b"("), "EOFError"),
+        (lambda path: path.write_bytes(b"R"), "IndexError"),
+        (lambda path: path.write_bytes(b"J1"), "unpack requires"),
         (lambda path: torch.save({"epoch": 3}, path), "no tensor under the keys epoch"),
         (lambda path: torch.save([torch.ones(1)], path), "list where a state dict"),
         (lambda path: torch.save({"model.a": torch.ones(1), "a": torch.ones(1)}, path), "keys that differ in nothing"),
@@ -97,6 +101,9 @@ def test_weights_go_in_whole_or_not_at_all():
         put(wrong, network, "w.pth")
     assert error.value.wanted == "weights of the backbone in w.pth"
     assert error.value.found == ("1 missing: 0.bias; 1 unknown: more; 1 of another shape: 0.weight (3, 2), not (2, 2)")
+    spoilt = {**whole, "0.bias": torch.tensor([0.0, float("nan")])}
+    with pytest.raises(ConfigError, match=r"1 with values that are not finite: 0\.bias"):
+        put(spoilt, network, "w.pth")
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     # what the pretraining needed is left out, and told; so is what the converter took away
     said = put({**whole, "decoder_norm.bias": torch.ones(1)}, network, "w.pth", file=["mask_token", "0.bias"])

@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ _INSIDE = (
 # What wrappers put before its keys, and where our own files have the backbone: the average of recipe.ema first.
 _PREFIX = re.compile(r"(?:(?:module|backbone|model)\.)+")
 _OURS = ("average.module.backbone.network.", "model.backbone.network.", "backbone.network.")
+# What torch's unpickler raises on bytes that are no pickle.
+_NO_PICKLE = (EOFError, RuntimeError, ValueError, LookupError, struct.error, pickle.UnpicklingError)
 # Parts that only the pretraining needed: they leave the file by name, and what left is told.
 _PRETRAINING = (
     *("head.", "head_dist.", "fc.", "classifier.", "attn_pool.", "decoder_", "mask_token", "dino_head.", "ibot_head."),
@@ -57,7 +60,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
         weights = {_bare(key): value for key, value in _ours(tensors).items()}
         if len(weights) < len(_ours(tensors)):
             raise ValueError("keys that differ in nothing but module., backbone. or model. before them")
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
+    except (OSError, SafetensorError, *_NO_PICKLE) as error:
         raise DataError(
             f"a state dict in backbone.weights={path}",
             f"{type(error).__name__}: {_reason(error)}",
@@ -79,7 +82,8 @@ def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file:
         What was loaded and what was left out, in words.
 
     Raises:
-        ConfigError: a key is missing, unknown or of another shape. Nothing has been loaded then.
+        ConfigError: a key is missing, unknown or of another shape, or its values are not finite. Nothing has been
+            loaded then.
     """
     wanted = network.state_dict()
     left = [key for key in dict.fromkeys([*file, *weights]) if key not in wanted and key.startswith(_PRETRAINING)]
@@ -93,6 +97,7 @@ def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file:
             for key, value in kept.items()
             if key in wanted and value.shape != wanted[key].shape
         ],
+        "with values that are not finite": [key for key, value in kept.items() if not value.isfinite().all()],
     }
     if any(wrong.values()):
         raise ConfigError(
