@@ -1,6 +1,7 @@
 import pytest
 
 from lt_extrap.config import CifarResNet, ConvNet, Timm
+from lt_extrap.errors import ConfigError
 from lt_extrap.model.preprocessing import preprocessing_of
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -31,3 +32,8 @@ def test_networks_of_ours_take_any_size():
 def test_the_node_overrides_it():
     over = Timm(model="vit_base_patch16_224.mae", mean=[0.1, 0.2, 0.3], interpolation="bilinear")
     assert preprocessing_of(over) == ((0.1, 0.2, 0.3), IMAGENET[1], 224, "bilinear")
+
+
+def test_a_tag_that_timm_does_not_have_is_refused():
+    with pytest.raises(ConfigError, match="choose lvd142m"):
+        preprocessing_of(Timm(model="vit_small_patch14_dinov2.lvd14"))

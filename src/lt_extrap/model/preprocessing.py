@@ -65,7 +65,16 @@ def _of_timm(model: str) -> Preprocessing:
             repr(model),
             f"one of timm.list_models(), such as {', '.join(near or timm.list_models('vit_*')[:5])}",
         )
-    known = timm.get_pretrained_cfg(model)
+    try:
+        known = timm.get_pretrained_cfg(model)
+    except RuntimeError as error:
+        name, _, tag = model.partition(".")
+        tags = [other.partition(".")[2] for other in timm.list_pretrained(f"{name}.*")]
+        raise ConfigError(
+            f"weights that timm has for {name}, behind the dot of backbone.model",
+            repr(tag),
+            f"choose {', '.join(tags)}" if tags else f"set backbone.model={name}",
+        ) from error
     if known is None:
         return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, None, "bicubic")
     return Preprocessing(
