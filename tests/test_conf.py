@@ -200,6 +200,7 @@ def test_command_line_beats_component_beats_experiment():
             ["features_from=x", "recipe.head_warmup_factor=60", "budget={head_warmup: 3}"],
             "budget.head_warmup to be 0 with features_from",
         ),
+        (["head=batchnorm", "recipe.accumulate=128"], "recipe.accumulate to be less than recipe.batch_size"),
         (["recipe.fused=true", "trainer.precision=16-mixed"], "recipe.fused to be false with recipe.clip"),
         (["data.on_unreadable=ignore"], "error, skip"),
         (["data.prefetch=0"], "data.prefetch to be at least 1"),
@@ -239,6 +240,12 @@ def test_keys_that_change_nothing_and_wrong_types_are_refused_by_name(overrides)
         configure("experiment=demo", "component=silencing", *overrides)
     key = overrides[-1].split("=")[0].lstrip("+")
     assert key in str(error.value)
+
+
+@pytest.mark.parametrize("word", ["{depth: 2}", ".depth=2"])
+def test_arguments_of_timm_need_no_plus(word):
+    word = f"backbone.options{word if word[0] == '.' else '=' + word}"
+    assert configure("experiment=demo", "backbone=scratch", word).backbone.options == {"depth": 2}
 
 
 def test_sampling_ratio_takes_fractions_and_zeros():

@@ -145,7 +145,10 @@ def _register() -> None:
     store.store(group="schema", name="train", node=TrainConfig)
     for group, nodes in OPTIONS.items():
         for name, node in nodes.items():
-            store.store(group=f"schema/{group}", name=name, node=node)
+            schema = OmegaConf.structured(node)
+            if "options" in schema and not OmegaConf.is_missing(schema, "options"):
+                OmegaConf.set_struct(schema.options, False)  # arguments of another library: any key is welcome
+            store.store(group=f"schema/{group}", name=name, node=schema)
 
 
 _register()

@@ -66,6 +66,12 @@ class TrainConfig:
             "a number with budget.head_warmup, and null without",
             recipe.head_warmup_factor,
         )
+        check(
+            recipe.batch_size > recipe.accumulate or not isinstance(self.head, BatchNormHead),
+            "recipe.accumulate",
+            "less than recipe.batch_size with head=batchnorm, which wants two images at once",
+            recipe.accumulate,
+        )
         if self.features_from is not None:
             check(recipe.freeze == 0, "recipe.freeze", "0 with features_from, which freezes all layers", recipe.freeze)
             check(
