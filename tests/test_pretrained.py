@@ -7,8 +7,11 @@ from conftest import SMALL
 from lt_extrap import runs
 from lt_extrap.compose import configure
 from lt_extrap.config import Head, Timm
+from lt_extrap.data.target import load_target
+from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model.backbones import build_backbone
+from lt_extrap.module import build_model
 from lt_extrap.progress import _input, _node
 from lt_extrap.train import train
 
@@ -41,6 +44,32 @@ def test_what_a_run_says_of_its_model():
     assert _node(Head()) == "Head"
     small = build_backbone(Timm(model="test_vit"), image_size=32, seed=0)
     assert _input(small.preprocessing, 32) == "32 pixels (weights: 160), bicubic, mean 0.5 0.5 0.5, std 0.5 0.5 0.5"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["recipe.image_size=40"], r"recipe\.image_size to 32 or 48"),
+        (["recipe.freeze=3", "backbone.drop_path=0.1"], r"leave out backbone\.drop_path, or lower"),
+        (["recipe.freeze=3", "backbone.gradient_checkpointing=true"], r"leave out backbone\.gradient_checkpointing"),
+    ],
+)
+def test_what_does_not_fit_the_backbone_is_refused(words, said):
+    base = [word for word in SMALL if not word.startswith(("backbone", "recipe.image_size"))]
+    vit = ("backbone=scratch", "backbone.options={depth: 2, embed_dim: 24, num_heads: 2}", "recipe.image_size=32")
+    config = configure(*base, *vit, *words)
+    target = load_target(config.target)
+    with pytest.raises(ConfigError, match=said):
+        build_model(config, target, build_training_set(config.auxiliary, target, seed=0))
+
+
+def test_patches_of_every_kind_of_transformer():
+    for backbone, patch in (
+        (Timm(model="test_vit"), 16),
+        (Timm(model="test_vit", options={"dynamic_img_pad": True}), 1),
+        (Timm(model="test_convnext"), 1),
+    ):
+        assert build_backbone(backbone, image_size=32, seed=0).patch_size == patch
 
 
 @pytest.mark.slow

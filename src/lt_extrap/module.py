@@ -232,13 +232,22 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
 
     Raises:
         ConfigError: `features_from` holds another backbone than the configuration, pretrained weights do not fit, or
-            there are fewer layers than are to be frozen.
+            there are fewer layers than are to be frozen, all are and an option is for training them, or the size cuts a
+            patch.
         RunError: it cannot be read.
     """
     image_size = config.recipe.image_size
     if config.features_from is None:
         backbone = build_backbone(config.backbone, image_size=image_size, seed=config.seed)
         backbone.start = load_pretrained(backbone, config.backbone) or backbone.start
+        patch = backbone.patch_size
+        if image_size % patch and image_size != backbone.preprocessing.size:
+            low = image_size // patch * patch
+            raise ConfigError(
+                f"recipe.image_size to be a multiple of the patch, {patch} pixels",
+                f"{image_size}, of which the last {image_size - low} would never be seen",
+                f"set recipe.image_size to {low} or {low + patch}; recipe=finetune has the backbone's own up to 224",
+            )
     else:
         donor = DirectClassifier.load(Path(config.features_from))
         wanted, found = (config.backbone, image_size), (donor.backbone, donor.image_size)
@@ -253,6 +262,13 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
         backbone.freeze()
     if config.recipe.freeze:
         backbone.freeze(config.recipe.freeze)
+        for key in ("drop_path", "gradient_checkpointing"):
+            if backbone.frozen and getattr(config.backbone, key, False):
+                raise ConfigError(
+                    f"a backbone that learns, for backbone.{key}",
+                    f"a frozen one, by recipe.freeze={config.recipe.freeze}",
+                    f"leave out backbone.{key}, or lower recipe.freeze",
+                )
     if isinstance(config.head, TextHead):
         head: AnyHead = _named_head(config.head, config.backbone, target.classes.names, training.auxiliary_names)
     else:

@@ -115,13 +115,14 @@ def test_features_are_the_embeddings_of_open_clip_whatever_the_layout(saved, lay
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("tiny-clip-custom", 32), ("tiny-clip-quickgelu", 32), ("tiny-rn", 32), ("tiny-timm", 160)]
+    ("name", "size", "patch"),
+    [("tiny-clip-custom", 32, 8), ("tiny-clip-quickgelu", 32, 8), ("tiny-rn", 32, 1), ("tiny-timm", 160, 16)],
 )
-def test_towers_of_every_kind(saved, name, size):
+def test_towers_of_every_kind(saved, name, size, patch):
     model, path = saved(name, file="open_clip_model.safetensors")
     images = 255 * torch.rand(2, 3, size, size)
     body = loaded(name, path, size)
-    assert body.dim == 24
+    assert (body.dim, body.patch_size) == (24, patch)
     torch.testing.assert_close(body(images), model.encode_image((images - body.mean) / body.std))
 
 

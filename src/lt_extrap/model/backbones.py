@@ -2,6 +2,7 @@
 
 import torch
 from jaxtyping import Float
+from timm.layers.patch_embed import PatchEmbed
 from timm.models._manipulate import group_with_matcher  # public is its form that knows no head
 from torch import Tensor, nn
 
@@ -70,6 +71,16 @@ class NormalisedBackbone(nn.Module):
             if layers is None or found[name] < layers:
                 parameter.requires_grad_(False)
         self.train()
+
+    @property
+    def patch_size(self) -> int:
+        """Edge of the patches that images are cut into, pixels; what is no whole one is not seen. 1: there are none."""
+        inside = self.network.visual if isinstance(self.network, ImageTower) else self.network
+        cut = getattr(getattr(inside, "trunk", inside), "patch_embed", None)
+        if isinstance(cut, PatchEmbed):
+            return 1 if cut.dynamic_img_pad else int(cut.patch_size[0])
+        # open_clip's own transformer
+        return int(inside.patch_size[0]) if inside is not self.network and hasattr(inside, "patch_size") else 1  # type: ignore[index]
 
     @property
     def frozen(self) -> bool:
