@@ -239,7 +239,6 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
     image_size = config.recipe.image_size
     if config.features_from is None:
         backbone = build_backbone(config.backbone, image_size=image_size, seed=config.seed)
-        backbone.start = load_pretrained(backbone, config.backbone) or backbone.start
         patch = backbone.patch_size
         if image_size % patch and image_size != backbone.preprocessing.size:
             low = image_size // patch * patch
@@ -248,6 +247,7 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
                 f"{image_size}, of which the last {image_size - low} would never be seen",
                 f"set recipe.image_size to {low} or {low + patch}; recipe=finetune has the backbone's own up to 224",
             )
+        backbone.start = load_pretrained(backbone, config.backbone) or backbone.start
     else:
         donor = DirectClassifier.load(Path(config.features_from))
         wanted, found = (config.backbone, image_size), (donor.backbone, donor.image_size)
