@@ -313,7 +313,7 @@ def test_no_experiment_prints_the_list():
         ),
         (
             ["experiment=places_lt_dinov2", "loss=ce"],
-            "every key which conf/recipe/scripts/",
+            "every key which conf/recipe/scripts/places_lt_dinov2.yaml sets",
             "loss.tau, which Loss",
             "loss=balanced",
         ),
