@@ -19,6 +19,7 @@ from lt_extrap.config import (
     TrainConfig,
 )
 from lt_extrap.errors import ConfigError
+from lt_extrap.model.preprocessing import IMAGENET_MEAN, preprocessing_of
 from lt_extrap.paths import conf_dir
 from lt_extrap.refusals import refuse_words, spelled
 from lt_extrap.trainer import OWN_TRAINER_KEYS
@@ -118,9 +119,27 @@ LR = {
 }
 
 
+# What images are normalised by: a masked autoencoder saw its own data set's, other weights those that they come with.
+MEAN = {
+    "imagenet_lt_scratch": (0.479672, 0.457713, 0.407721),
+    "inat18_scratch": (0.466, 0.471, 0.380),
+    "places_lt_scratch": IMAGENET_MEAN,
+    "dinov2": IMAGENET_MEAN,
+    "clip": (0.48145466, 0.4578275, 0.40821073),
+}
+
+
 @pytest.mark.parametrize("experiment", RECIPES)
-def test_recipes_have_the_published_rates(experiment):
-    assert configure(f"experiment={experiment}").recipe.lr == pytest.approx(LR[experiment])
+def test_recipes_have_the_published_rates_and_images(experiment):
+    config = configure(f"experiment={experiment}")
+    recipe = config.recipe
+    assert recipe.lr == pytest.approx(LR[experiment])
+    jitter = experiment == "imagenet_lt_clip"
+    augmentation = (recipe.randaugment, recipe.erasing, recipe.color_jitter)
+    assert augmentation == ((None, 0, 0.4) if jitter else ([9, 0.5], 0.25, 0))
+    assert recipe.crop_fraction == 224 / 256
+    kind = experiment.rpartition("_")[2]
+    assert preprocessing_of(config.backbone).mean == MEAN[experiment if kind == "scratch" else kind]
 
 
 def test_finetuning_ones_own_images_is_at_224_pixels():
@@ -320,7 +339,7 @@ def test_no_experiment_prints_the_list():
         ),
         (
             ["experiment=places_lt_dinov2", "loss=ce"],
-            "every key which conf/recipe/scripts/",
+            "every key which conf/recipe/scripts/places_lt_dinov2.yaml sets",
             "loss.tau, which Loss",
             "loss=balanced",
         ),

@@ -59,7 +59,11 @@ def test_epochs_are_counted(small):
     planned = plan(config)
     assert planned.steps == 3 * (planned.epoch.images // 32)
     assert planned.target_views == planned.views
-    assert planned.validation_views == (planned.views // planned.epoch.images) * 45
+    assert planned.validation_views == 3 * 45
+    seldom = plan(
+        small("component=baseline", "budget={unit: steps, amount: 50, warmup: 1}", "+trainer.check_val_every_n_epoch=2")
+    )
+    assert seldom.validation_views == 50 // (planned.epoch.images // 32) // 2 * 45
 
 
 def test_a_published_set_needs_no_lists():

@@ -18,7 +18,7 @@ from lt_extrap.train import train
 
 @pytest.mark.parametrize(
     ("option", "model", "weights"),
-    [("scratch", "vit_base_patch16_224", None), ("dinov2", "vit_base_patch14_dinov2.lvd142m", "hub")],
+    [("scratch", "vit_base_patch16_224.mae", None), ("dinov2", "vit_base_patch14_dinov2.lvd142m", "hub")],
 )
 def test_shipped_backbones_are_models_of_timm(option, model, weights):
     backbone = configure("experiment=demo", f"backbone={option}").backbone

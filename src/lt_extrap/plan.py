@@ -119,12 +119,13 @@ def plan(config: TrainConfig) -> Plan:
     _look_for_weights(config.backbone, there, missing)
     batch, budget = config.recipe.batch_size, config.budget
     steps = optimizer_steps(budget.unit, budget.amount, batch, shown=epoch.images, target_views=epoch.target_images)
+    validates_every = config.trainer.get("check_val_every_n_epoch", 1)
     return Plan(
         epoch=epoch,
         steps=steps,
         views=steps * batch,
         target_views=round(steps * batch * epoch.target_images / epoch.images),
-        validation_views=validation * (steps * batch // epoch.images),
+        validation_views=validation * (steps // max(1, epoch.images // batch) // validates_every),
         there=tuple(there),
         missing=tuple(missing),
     )

@@ -46,7 +46,7 @@ def told(error: HydraException | OmegaConfBaseException) -> ConfigError:
         return ConfigError("keys that the chosen options have", key, spelled(key))
     if match := re.match(r"In '(\S+)'.*\nKey '\S+' not in '(\w+)'\n\s+full_key: (\S+)", text):
         return ConfigError(
-            f"options that have every key which conf/{match[1]}.yaml sets",
+            f"options that have every key which conf/{match[1].removesuffix('.yaml')}.yaml sets",
             f"{match[3]}, which {match[2]} has not",
             f"leave the options of that file as they are; {spelled(match[3])}",
         )
