@@ -93,9 +93,7 @@ def published():
 def test_what_a_recipe_sets_survives_the_component(experiment, component, recipe):
     config = configure(f"experiment={experiment}", f"component={component}", f"recipe={recipe}")
     target, _, kind = experiment.rpartition("_")
-    baseline = (
-        recipe == "scripts_baseline"
-    )  # its script on Places-LT has no tau, and with CLIP on iNaturalist smoothing
+    baseline = recipe == "scripts_baseline"  # on Places-LT without tau, with CLIP on iNaturalist with smoothing
     assert config.loss.tau == (1.05 if target == "places_lt" and not baseline else 1)
     assert config.loss.smoothing == (0 if experiment == "inat18_clip" and not baseline else 0.1)
     assert config.budget.amount == {"scratch": 30, "clip": 50, "dinov2": 50}[kind] if target == "places_lt" else 100
