@@ -23,11 +23,11 @@ from omegaconf import open_dict
 
 from conftest import SMALL
 from lt_extrap import train
-from lt_extrap.checkpoints import Stopped
 from lt_extrap.compose import from_hydra
 from lt_extrap.config import TrainConfig
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
+from lt_extrap.signals import Stopped
 from lt_extrap.sweep import Sweep, check_devices
 
 SWEEPS = {

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from lt_extrap.checkpoints import Checkpoints, Stopped
+from lt_extrap.checkpoints import Checkpoints
 from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.mixing import Mixing
@@ -20,6 +20,7 @@ from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.model.preprocessing import preprocessing_of
 from lt_extrap.module import ExtrapolationModule
+from lt_extrap.signals import Stopped
 from lt_extrap.train import train
 
 COMPONENTS = ["baseline", "random", "neighbors", "silencing", "permuted", "target_extra"]

@@ -41,7 +41,7 @@ from lt_extrap.paths import conf_dir
 from lt_extrap.progress import result_line
 from lt_extrap.runs import Run
 from lt_extrap.train import train
-from lt_extrap.trainer import build_trainer, device_count, numbers, quiet
+from lt_extrap.trainer import build_trainer, numbers, processes_of, quiet
 
 
 @dataclass
@@ -88,7 +88,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     run = runs.load(Path(config.run))
     if config.classifier == "retrained":
         folder = run.folder / "retrained"
-        if not (folder / runs.RESULTS).is_file() and device_count(config.trainer) > 1:
+        if not (folder / runs.RESULTS).is_file() and processes_of(config.trainer).count > 1:
             raise ConfigError(
                 "one device to train the new head",
                 f"{config.trainer}",
