@@ -343,7 +343,6 @@ def test_a_batch_larger_than_an_epoch_is_refused(small, tmp_path):
         ("trainer.accelerator=abacus", "abacus"),
         ("+trainer.fast_dev_run=true", "fast_dev_run to be left alone"),
         ("+trainer.limit_train_batches=3", "limit_train_batches to be left alone"),
-        ("trainer.devices=2", "one device"),
         ("+trainer.accumulate_grad_batches=2", r"recipe\.accumulate"),
         ("trainer.precision=16-mixed", r"set trainer\.precision=bf16-mixed"),
         ("trainer.precision=bf16-true", "one of 32-true, bf16-mixed, 16-mixed"),

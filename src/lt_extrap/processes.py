@@ -275,6 +275,8 @@ class Processes:
         with suppress(RuntimeError):
             left = self._store.add(_LEFT, 1)
             while self.first and left < self.count and time.monotonic() < until:
+                if self._others and all(other.poll() is not None for other in self._others):
+                    break
                 time.sleep(_LOOK / 5)
                 left = self._store.add(_LEFT, 0)
         if dist.is_initialized():
