@@ -229,6 +229,9 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
         budget=Budget(unit="epochs", amount=30.0, warmup=0.0),
         features_from=str(run.folder / runs.WEIGHTS),
         logger={},
+        # One device is enough for a head, and this machine may not have those of the run.
+        trainer={key: value for key, value in config.trainer.items() if key != "strategy"}
+        | {"devices": 1, "num_nodes": 1},
     )
 
 

@@ -47,7 +47,7 @@ def environment() -> ClusterEnvironment:
 
 def started_together() -> bool:
     """Whether something else than a run has started this process and others beside it."""
-    return environment().creates_processes_externally
+    return not isinstance(environment(), LightningEnvironment)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ class Processes:
         self._began = False
         self._over = threading.Event()
         where = environment()
-        self._started = where.creates_processes_externally
+        self._started = started_together()
         if self._started:
             self.rank = where.global_rank()
             if where.world_size() != self.count:

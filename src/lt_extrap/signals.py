@@ -38,12 +38,6 @@ class StopSignal:
         if again or not self.patient:
             raise Stopped(number)
 
-    def install(self) -> None:
-        """Take the signals, in the main thread, where alone they arrive; Lightning takes SIGTERM when a fit begins."""
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                signal.signal(number, self)
-
     def answer(self) -> None:
         """Stop, if a signal asked for it."""
         if self.received:
@@ -51,9 +45,9 @@ class StopSignal:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen within this block."""
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-        self.install()
+        """Listen within this block, if it is of the main thread, where alone signals arrive."""
+        main = threading.current_thread() is threading.main_thread()
+        before = {number: signal.signal(number, self) for number in _SIGNALS} if main else {}
         try:
             yield
             self.answer()  # Python drops what a handler raises in some places, such as a lock of logging
@@ -64,6 +58,5 @@ class StopSignal:
                 raise Stopped(self.received) from error
             raise
         finally:
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)
