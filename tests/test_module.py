@@ -146,6 +146,14 @@ def test_at_first_the_head_learns_alone(backbone, head, precision):
     assert int(alone.average.n_averaged) == 4  # once a step, not a part
 
 
+def test_the_backbone_learns_after_the_head_whatever_the_batch_between_them():
+    module = module_of(recipe_of(head_warmup_factor=1.0), CONVNET, warmup=2, head_warmup=2)
+    with pytest.warns(UserWarning, match="returned `None`"):
+        fit(module, 8, 8, 0, 8)
+    assert module.model.backbone.training
+    assert int(module.model.backbone.network.stem[1].num_batches_tracked) == 1
+
+
 def test_a_step_that_float16_cannot_hold_is_left_out():
     """It counts, for the rate and the average; the scale that was found is kept."""
     precision = Half(2.0**60)
