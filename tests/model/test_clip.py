@@ -298,7 +298,7 @@ def test_checkpointing_changes_no_number(name):
 
 
 def test_checkpointing_that_a_tower_cannot_do_is_refused():
-    with pytest.raises(ConfigError, match="gradient_checkpointing=false"):
+    with pytest.raises(ConfigError, match="gradient_checkpointing"):
         build_backbone(OpenClip(model="tiny-rn", gradient_checkpointing=True), image_size=32, seed=0)
 
 

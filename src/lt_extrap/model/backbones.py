@@ -123,8 +123,15 @@ def build_backbone(backbone: Backbone, *, image_size: int, seed: int) -> Normali
     """A backbone with random weights that are a function of the seed alone; `load_pretrained` gives it others.
 
     Raises:
-        ConfigError: there is no such model, or it refuses its options.
+        ConfigError: there is no such model, it refuses its options, or it cannot compute activations again.
     """
+    built = _built(backbone, image_size=image_size, seed=seed)
+    if isinstance(backbone, Timm | OpenClip) and backbone.gradient_checkpointing:
+        _compute_again(built.network, backbone.model)
+    return built
+
+
+def _built(backbone: Backbone, *, image_size: int, seed: int) -> NormalisedBackbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(Stream.BACKBONE, seed))
         if isinstance(backbone, Timm):
@@ -141,6 +148,19 @@ def build_backbone(backbone: Backbone, *, image_size: int, seed: int) -> Normali
         assert isinstance(backbone, ConvNet)
         network = ResidualNet(backbone.widths)
         return NormalisedBackbone(network, network.num_features, preprocessing_of(backbone))
+
+
+def _compute_again(network: nn.Module, name: str) -> None:
+    """Let a network compute its activations again in the backward pass."""
+    wanted, remedy = "that can compute activations again, for backbone.gradient_checkpointing", "set it to false"
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in network.modules()):
+        raise ConfigError(
+            f"a model {wanted}", f"{name}, whose batch normalisation would count each batch twice", remedy
+        )
+    try:
+        network.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AttributeError, AssertionError) as error:
+        raise ConfigError(f"a model {wanted}", f"{name}, which cannot", remedy) from error
 
 
 def load_pretrained(built: NormalisedBackbone, backbone: Backbone) -> str | None:

@@ -78,10 +78,8 @@ class ImageTower(nn.Module):
         Raises:
             AssertionError, AttributeError: the tower cannot.
         """
-        # Not open_clip's own wrapper of timm, which would only log a refusal, nor its residual network's empty method.
+        # Not open_clip's own wrapper of timm, which would only log a refusal.
         inner: Any = self.visual.trunk if hasattr(self.visual, "trunk") else self.visual
-        if hasattr(inner, "attnpool"):
-            raise AttributeError("a residual network of open_clip has none")
         inner.set_grad_checkpointing(enable)
 
 
@@ -89,7 +87,7 @@ def build_image_tower(backbone: OpenClip, image_size: int) -> tuple[ImageTower, 
     """The image tower of a model, in float32, with random weights; and the width of its embeddings.
 
     Raises:
-        ConfigError: it cannot be of this size, or compute activations again.
+        ConfigError: it cannot be of this size.
     """
     import open_clip
 
@@ -112,17 +110,7 @@ def build_image_tower(backbone: OpenClip, image_size: int) -> tuple[ImageTower, 
             f"{image_size} pixels: {type(error).__name__}: {error}",
             "correct recipe.image_size",
         ) from error
-    if backbone.gradient_checkpointing:
-        try:
-            tower.set_grad_checkpointing(True)
-        except (AttributeError, AssertionError) as error:
-            raise ConfigError(
-                "a model that can compute activations again, for backbone.gradient_checkpointing",
-                f"{backbone.model}, which cannot",
-                "set backbone.gradient_checkpointing=false",
-            ) from error
-    tower.train()
-    return tower, width
+    return tower.train(), width
 
 
 def load_image_tower(tower: ImageTower, backbone: OpenClip) -> str:

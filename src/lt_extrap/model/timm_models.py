@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+from timm.layers import DropPath
 from timm.models import model_entrypoint
 from torch import Tensor, nn
 
@@ -57,15 +58,11 @@ def build_timm(backbone: Timm, image_size: int) -> tuple[nn.Module, int]:
             f"{backbone.model}, which has none",
             "set backbone.drop_path=0",
         )
-    if backbone.gradient_checkpointing:
-        try:
-            network.set_grad_checkpointing(True)  # type: ignore[operator]
-        except (AttributeError, AssertionError) as error:
-            raise ConfigError(
-                "a model that can compute activations again, for backbone.gradient_checkpointing",
-                f"{backbone.model}, which cannot",
-                "set backbone.gradient_checkpointing=false",
-            ) from error
+    if backbone.drop_path == 0:
+        # Swin and some others have a rate of their own where none is given.
+        for part in network.modules():
+            if isinstance(part, DropPath):
+                part.drop_prob = 0.0
     return network.train(), features.shape[1]
 
 
