@@ -259,7 +259,11 @@ def test_jax_files_of_other_models_are_refused(tmp_path, model, options, said):
 
 def test_a_broken_jax_file(tmp_path):
     (tmp_path / "w.npz").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="npz archive"):
+    with pytest.raises(DataError, match="npz archive") as error:
+        loaded(node(AUGREG, tmp_path / "w.npz"), 32)
+    assert "allow_pickle" not in str(error.value)
+    (tmp_path / "w.npz").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d")
+    with pytest.raises(DataError, match="git lfs pull"):
         loaded(node(AUGREG, tmp_path / "w.npz"), 32)
 
 

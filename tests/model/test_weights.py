@@ -73,7 +73,7 @@ class Evil:
     ("write", "said"),
     [
         (lambda path: None, "FileNotFoundError"),
-        (lambda path: path.write_bytes(b"no weights"), "."),
+        (lambda path: path.write_bytes(b"no weights"), "begins with b'no weights'"),
         (lambda path: path.write_bytes(b"hello"), "KeyError"),
         (lambda path: path.write_bytes(b"("), "EOFError"),
         (lambda path: path.write_bytes(b"R"), "IndexError"),
@@ -81,7 +81,10 @@ class Evil:
         (lambda path: torch.save({"epoch": 3}, path), "no tensor under the keys epoch"),
         (lambda path: torch.save([torch.ones(1)], path), "list where a state dict"),
         (lambda path: torch.save({"model.a": torch.ones(1), "a": torch.ones(1)}, path), "keys that differ in nothing"),
-        (lambda path: torch.save({"a": torch.ones(1), "b": Evil()}, path), "Unsupported global"),
+        (lambda path: torch.save({"a": torch.ones(1), "b": Evil()}, path), "an object of print"),
+        (lambda path: torch.save(nn.Linear(2, 2), path), "an object of torch.nn.modules.linear.Linear, which is not"),
+        (lambda path: path.write_text("<!DOCTYPE html>"), "begins with b'<!DOCTYPE html>'"),
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d"), "git lfs pull"),
         (lambda path: path.write_bytes(pickle.dumps(Evil(), protocol=2)), "."),
     ],
 )

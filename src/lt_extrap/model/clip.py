@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from lt_extrap.config import OpenClip
 from lt_extrap.errors import ConfigError
 from lt_extrap.model.preprocessing import preprocessing_of
-from lt_extrap.model.torchscript import is_torchscript, read_torchscript
 from lt_extrap.model.weights import put, read_weights
 
 # A tower that comes with the one that is wanted, as small as it can be: open_clip builds them by twos.
@@ -225,15 +224,13 @@ def _weights(backbone: OpenClip) -> tuple[dict[str, Tensor], str]:
         known = open_clip.get_pretrained_cfg(backbone.model, backbone.tag)
         _check_activation(backbone, quick=known.get("quick_gelu", False), of=f"the tag {backbone.tag}")
     if backbone.weights == "hub":
-        path, source = _from_hub(backbone), f"open_clip's {backbone.model} {backbone.tag}"
+        path = _from_hub(backbone)
     else:
-        path, source = Path(backbone.weights), backbone.weights
+        path = Path(backbone.weights)
         _check_beside(backbone, path.with_name("open_clip_config.json"))
-    if path.is_file() and is_torchscript(path):
-        weights = read_torchscript(path)
-    else:
-        weights, inside = read_weights(path)
-        source = inside if backbone.weights != "hub" else source
+    weights, source = read_weights(path)
+    if backbone.weights == "hub":
+        source = f"open_clip's {backbone.model} {backbone.tag}"
     if all(key in weights for key in _OPENAI):
         _check_activation(backbone, quick=True, of=f"OpenAI's weights in {source}")
     floats = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}

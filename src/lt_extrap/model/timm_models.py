@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lt_extrap.config import Timm
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model.hub import hub_file
-from lt_extrap.model.weights import put, read_weights
+from lt_extrap.model.weights import put, read_weights, refuse_pointer
 
 # What timm's builders, forward passes and converters raise where they do not expect what they get.
 _REFUSALS = (TypeError, AssertionError, ValueError, RuntimeError, KeyError, IndexError, AttributeError)
@@ -168,11 +168,16 @@ def _read_jax(path: Path, network: nn.Module, backbone: Timm) -> tuple[Mapping[s
     """The state dict that timm's reader of JAX files makes of one, once it is sure that it used all of it."""
     if not hasattr(network, "load_pretrained"):
         raise ConfigError("a model that timm reads .npz for", backbone.model, "give a .pth or .safetensors file")
+    refuse_pointer(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             sizes = {key: arrays[key].size for key in arrays}
     except (OSError, EOFError, ValueError, AttributeError, TypeError) as error:
-        raise DataError(f"a .npz archive in backbone.weights={path}", str(error), "give another file") from error
+        raise DataError(
+            f"a .npz archive in backbone.weights={path}",
+            str(error) if isinstance(error, OSError) else f"{type(error).__name__}, so a damaged or another file",
+            "give another file",
+        ) from error
     # The reader passes over parameters that the file has nothing for, and arrays that the model has no place for.
     filled = deepcopy(network)
     for parameter in filled.parameters():
