@@ -1,7 +1,12 @@
 """Backbones: images -> features, with the preprocessing that belongs to them."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import torch
 from jaxtyping import Float
+from safetensors import safe_open
 from timm.layers.patch_embed import PatchEmbed
 from timm.models._manipulate import group_with_matcher  # public is its form that knows no head
 from torch import Tensor, nn
@@ -170,12 +175,37 @@ def load_pretrained(built: NormalisedBackbone, backbone: Backbone) -> str | None
         Which, in words; None where it starts from random ones.
 
     Raises:
-        ConfigError: they are of another model, or there is neither a network nor a cached copy.
+        ConfigError: they are of another model or, in a file of our runs, of other preprocessing; or there is neither a
+            network nor a cached copy.
         DataError: the file cannot be read.
     """
     if not isinstance(backbone, Timm | OpenClip) or backbone.weights is None:
         return None
     if isinstance(backbone, OpenClip):
         assert isinstance(built.network, ImageTower)
-        return load_image_tower(built.network, backbone)
-    return load_timm(built.network, backbone)
+        loaded = load_image_tower(built.network, backbone)
+    else:
+        loaded = load_timm(built.network, backbone)
+    if backbone.weights.endswith(".safetensors"):
+        _check_own(Path(backbone.weights), built.preprocessing, backbone)
+    return loaded
+
+
+def _check_own(file: Path, preprocessing: Preprocessing, backbone: Backbone) -> None:
+    """Compare with what a file of one of our runs says of its preprocessing, but for what the node overrides."""
+    with safe_open(file, "pt") as header:
+        written = header.metadata() or {}
+    if not written.get("format", "").startswith("lt_extrap"):
+        return
+    of_file = {key: [float(f"{value:.6g}") for value in json.loads(written[key])] for key in ("mean", "std")}
+    differs = {
+        key: values
+        for key, values in of_file.items()
+        if getattr(backbone, key) is None and not np.allclose(values, getattr(preprocessing, key), rtol=0, atol=1e-5)
+    }
+    if differs:
+        raise ConfigError(
+            f"the preprocessing that {file} was trained with: {differs}",
+            ", ".join(f"{key} {list(getattr(preprocessing, key))}" for key in differs),
+            "set " + " ".join(f"'backbone.{key}={values}'" for key, values in differs.items()),
+        )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from timm.models import model_entrypoint
 from torch import Tensor, nn
 
