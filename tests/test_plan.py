@@ -117,6 +117,34 @@ def test_weights_that_are_not_there_are_named(small, tmp_path):
     assert missing == (f"backbone.weights: {tmp_path}/w.pth",)
 
 
+@pytest.mark.parametrize(
+    ("experiment", "name", "repository", "file"),
+    [
+        (
+            "imagenet_lt_clip",
+            "ViT-B-16-quickgelu openai",
+            "timm--vit_base_patch16_clip_224.openai",
+            "open_clip_model.safetensors",
+        ),
+        (
+            "imagenet_lt_dinov2",
+            "vit_base_patch14_dinov2.lvd142m",
+            "timm--vit_base_patch14_dinov2.lvd142m",
+            "model.safetensors",
+        ),
+    ],
+)
+def test_weights_in_the_cache_are_there(tmp_path, monkeypatch, experiment, name, repository, file):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    config = configure(f"experiment={experiment}", "do=plan")
+    assert f"weights of {name}: not in the hub's cache" in plan(config).missing
+    folder = tmp_path / f"models--{repository}"
+    for path, content in ((folder / "refs/main", "0" * 40), (folder / "snapshots" / ("0" * 40) / file, "")):
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    assert f"weights of {name}: in the hub's cache" in plan(config).there
+
+
 def test_hours_are_for_the_rate_that_is_given(small):
     assert "at 500 images/s" in said(small("do=plan"))
     assert "0.0384 at 2.78 images/s, without" in said(small("do=plan", "images_per_second=2.78"))

@@ -282,7 +282,9 @@ def test_the_cache_of_the_hub_is_enough(hub_cache):
     (repository / "refs" / "main").write_text(commit)
     snapshot = repository / "snapshots" / commit
     snapshot.mkdir(parents=True)
+    assert hub.cached_file(DINOV2) is None
     save_file(weights, snapshot / "model.safetensors")
+    assert hub.cached_file(DINOV2) == snapshot / "model.safetensors"
     built, said = loaded(node(DINOV2, "hub"), 518)
     assert equal(built.network, weights)
     assert said == f"timm's {DINOV2}, {len(weights)} tensors"

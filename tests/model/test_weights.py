@@ -107,6 +107,8 @@ def test_weights_go_in_whole_or_not_at_all():
     spoilt = {**whole, "0.bias": torch.tensor([0.0, float("nan")])}
     with pytest.raises(ConfigError, match=r"1 with values that are not finite: 0\.bias"):
         put(spoilt, network, "w.pth")
+    with pytest.raises(ConfigError, match=r"1 of whole numbers, such as quantised ones: 0\.bias"):
+        put({**whole, "0.bias": torch.ones(2, dtype=torch.int8)}, network, "w.pth")
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     # what the pretraining needed is left out, and told; so is what the converter took away
     said = put({**whole, "decoder_norm.bias": torch.ones(1)}, network, "w.pth", file=["mask_token", "0.bias"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from jaxtyping import Float
 from timm.models import group_parameters
 from torch import Tensor, nn
@@ -265,6 +266,19 @@ def _check_beside(backbone: OpenClip, file: Path) -> None:
                 f"{found}, which belongs to {backbone.model}" + (f" {backbone.tag}" if backbone.tag else ""),
                 f"set 'backbone.{key}={wanted}', or another backbone.tag",
             )
+
+
+def is_cached(backbone: OpenClip) -> bool:
+    """Whether the weights of a tag are on this machine, where open_clip looks for them before it asks a network."""
+    import open_clip
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    known = open_clip.get_pretrained_cfg(backbone.model, backbone.tag)
+    repository, _, name = known["hf_hub"].rpartition("/")
+    if not repository:
+        return Path("~/.cache/clip", known["url"].rpartition("/")[2]).expanduser().is_file()
+    names = (name, str(Path(name).with_suffix(".safetensors"))) if name else (HF_WEIGHTS_NAME, HF_SAFE_WEIGHTS_NAME)
+    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
 
 
 def _from_hub(backbone: OpenClip) -> Path:

@@ -94,7 +94,8 @@ def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file:
         What was loaded and what was left out, in words.
 
     Raises:
-        ConfigError: a key is missing, unknown or of another shape, or its values are not finite. Nothing has been
+        ConfigError: a key is missing, unknown or of another shape, or its values are whole numbers or
+            not finite. Nothing has been
             loaded then.
     """
     wanted = network.state_dict()
@@ -108,6 +109,11 @@ def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file:
             f"{key} {tuple(value.shape)}, not {tuple(wanted[key].shape)}"
             for key, value in kept.items()
             if key in wanted and value.shape != wanted[key].shape
+        ],
+        "of whole numbers, such as quantised ones": [
+            key
+            for key, value in kept.items()
+            if key in wanted and wanted[key].is_floating_point() and not value.is_floating_point()
         ],
         "with values that are not finite": [key for key, value in kept.items() if not value.isfinite().all()],
     }
