@@ -66,6 +66,12 @@ def test_epochs_are_counted(small):
     assert seldom.validation_views == 50 // (planned.epoch.images // 32) // 2 * 45
 
 
+@pytest.mark.parametrize("word", ["recipe.batch_size=100000", "budget={unit: target_views, amount: 1, warmup: 0}"])
+def test_what_a_run_would_not_begin_has_no_plan(small, word):
+    with pytest.raises(ConfigError, match=word.split("=")[0]):
+        plan(small("component=baseline", word))
+
+
 def test_a_published_set_needs_no_lists():
     words = ("name=x", "target=imagenet_lt", "target.neighbors.folder=neighbors", "recipe.batch_size=512")
     planned = plan(configure(*words, "component=silencing"))

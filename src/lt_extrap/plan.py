@@ -21,6 +21,7 @@ from lt_extrap.config import (
     TargetExtra,
     Timm,
     TrainConfig,
+    check,
 )
 from lt_extrap.data.auxiliary_set import set_folder
 from lt_extrap.data.layout import laid_out, missing_rows
@@ -118,6 +119,8 @@ def plan(config: TrainConfig) -> Plan:
     _look_for_weights(config.backbone, there, missing)
     batch, budget = config.recipe.batch_size, config.budget
     steps = optimizer_steps(budget.unit, budget.amount, batch, shown=epoch.images, target_views=epoch.target_images)
+    check(epoch.images >= batch, "recipe.batch_size", f"at most {epoch.images:,}, the images of an epoch", batch)
+    check(steps >= 1, "budget", "at least one step", budget)
     validates_every = config.trainer.get("check_val_every_n_epoch", 1)
     return Plan(
         epoch=epoch,
