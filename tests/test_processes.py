@@ -202,6 +202,13 @@ def test_a_process_that_dies_ends_the_run(tmp_path, monkeypatch):
         train(configure(*of_two()), tmp_path / "run")
 
 
+def test_a_process_that_does_not_start_ends_the_run(tmp_path, monkeypatch, capfd):
+    """Nor does the first wait for it."""
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no interpreter starts there
+    with pytest.raises(TrainingError, match="process 1 ended with status"):
+        train(configure(*of_two()), tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -1,13 +1,18 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from lt_extrap.compose import configure
+from lt_extrap.config import AdamW, Head, Timm
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
+from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.heads import build_head
 from lt_extrap.module import build_model
-from lt_extrap.progress import start_panel
+from lt_extrap.progress import _caution, start_panel
 
 
 def said(*overrides):
@@ -20,6 +25,25 @@ def said(*overrides):
     console = Console(file=io.StringIO(), width=300)
     console.print(panel)
     return console.file.getvalue()
+
+
+def test_rates_of_random_weights_for_pretrained_ones_are_told():
+    pretrained, random = Timm(model="test_vit", weights="w.pth"), Timm(model="test_vit")
+    fast = AdamW(batch_size=256, blr=1e-3, image_size=32)
+    config = configure("experiment=demo")
+    body = build_backbone(random, image_size=32, seed=0)
+    model = Classifier(body, build_head(Head(), dim=body.dim, num_target=2, num_auxiliary=0, seed=0))
+    for node, recipe, told in (
+        (pretrained, fast, True),
+        (random, fast, False),
+        (pretrained, replace(fast, layer_decay=0.75), False),
+        (pretrained, replace(fast, blr=7e-4), False),
+        (config.backbone, fast, False),
+    ):
+        caution = _caution(replace(config, backbone=node, recipe=recipe), model)
+        assert ("lr 0.001 for every layer of pretrained weights" in caution) == told
+    body.freeze()
+    assert _caution(replace(config, backbone=pretrained, recipe=fast), model) == ""
 
 
 VIT = ("backbone=timm", "backbone.model=test_vit", "recipe.image_size=32", "component=baseline")

@@ -257,6 +257,17 @@ def test_a_sweep_is_begun_once(monkeypatch):
         check_alone()
 
 
+def test_rows_of_a_table_are_whole_however_many_keys_are_swept():
+    keys = ("auxiliary.neighbors_per_class", "auxiliary.samples_per_class", "loss.lambda_s", "recipe.head_lr_factor")
+    words = [f"{key}=1,2" for key in keys]
+    sweep = Sweep()
+    with multirun("experiment=demo", "component=silencing", *words) as (_, config):
+        sweep.on_multirun_start(config)
+    rows = {sweep._row(job) for job in sweep.jobs}
+    assert len(rows) == 16
+    assert "-".join(f"{key}+2" for key in keys) in rows
+
+
 def test_a_stop_survives_its_way_between_processes():
     assert pickle.loads(pickle.dumps(Stopped(signal.SIGTERM))).code == 143
 

@@ -93,13 +93,13 @@ class ExtrapolationModule(L.LightningModule):
         the last parts leave in the gradients, which are sums over the parts.
         """
         cast(Optimizer, self.optimizers(use_pl_optimizer=False)).zero_grad()
+        if self.global_step <= self.head_warmup:  # before any return: a batch without an image is a step too
+            self.model.backbone.train(self.global_step == self.head_warmup)
         weight = self._account_training(batch)
         if weight is None:
             return None
         if len(batch.label) == 0:
             return self._nothing()
-        if self.global_step <= self.head_warmup:
-            self.model.backbone.train(self.global_step == self.head_warmup)
         # Dropout and drop path are a function of (seed, step, rank), like everything else.
         torch.manual_seed(torch_seed(Stream.FORWARD, self.seed, self.global_step, self.global_rank))
         images, label, mixed = batch.images.float(), batch.label, None

@@ -21,14 +21,13 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
-from torch.distributed.distributed_c10d import Store
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch lists it nowhere
 
 from lt_extrap import errors
 from lt_extrap.errors import ConfigError, LtExtrapError, TrainingError
 from lt_extrap.signals import Stopped
 
-_BEGIN, _END, _LEFT = "begin", "end", "left"  # what they tell one another
+_HERE, _BEGIN, _END, _LEFT = "here", "begin", "end", "left"  # what they tell one another
 _LOOK = 0.3  # seconds between two looks for a word
 _GRACE = 10.0  # seconds that the first has to end by itself when another one has failed
 
@@ -85,7 +84,7 @@ class Processes:
     def __init__(self, *, devices: int, nodes: int, device: str) -> None:
         self.count, self.rank, self._device = devices * nodes, 0, device
         self._others: list[subprocess.Popen[bytes]] = []
-        self._store: Store | None = None
+        self._store: TCPStore | None = None
         self._began = False
         self._over = threading.Event()
         where = environment()
@@ -121,7 +120,11 @@ class Processes:
 
     def __enter__(self) -> "Processes":
         if self._started:
-            self._join()
+            try:
+                self._join()
+            except BaseException:
+                self._leave()
+                raise
         return self
 
     def wait(self) -> Path | None:
@@ -197,13 +200,22 @@ class Processes:
 
     def _join(self) -> None:
         where = environment()
-        url = f"tcp://{where.main_address}:{where.main_port}"
-        self._store, _, _ = next(iter(rendezvous(url, self.rank, self.count)))
+        # torchrun holds a store at that place, and else the first does.
+        held = "TORCHELASTIC_RUN_ID" in os.environ
+        host, port = where.main_address, where.main_port
+        self._store = TCPStore(host, port, is_master=self.first and not held, wait_for_workers=False)
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
-        # What is on no device goes through gloo, and nothing on the device waits for it.
+        here = self._store.add(_HERE, 1)
+        while here < self.count:  # torch would wait for one that has failed to start
+            if self._store.check([_END]):
+                raise self._end(json.loads(self._store.get(_END)))
+            time.sleep(_LOOK / 5)
+            here = self._store.add(_HERE, 0)
+        # What is on no device goes through gloo, and nothing on the device waits for it. A store of its own, for torch
+        # waits in it, and those who wait there keep others from it.
         own = {self._device: dist.get_default_backend_for_device(self._device)}
         backend = ",".join(f"{device}:{name}" for device, name in ({"cpu": "gloo"} | own).items())
-        dist.init_process_group(backend, store=self._store, rank=self.rank, world_size=self.count)
+        dist.init_process_group(backend, store=TCPStore(host, port), rank=self.rank, world_size=self.count)
 
     def _watch(self) -> None:
         """Look for the end of another one, since a process that waits for it on its device does not."""

@@ -21,6 +21,7 @@ from lt_extrap.optimizer import parameter_groups
 from lt_extrap.processes import mean
 
 _SHOTS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
+_FASTEST = 7e-4  # lr of AdamW with which a published script fine-tunes all layers alike (docs/recipes.md)
 
 
 def percent(value: float | None) -> str:
@@ -78,6 +79,8 @@ def start_panel(
     }
     if isinstance(recipe, AdamW) and recipe.layer_decay < 1:
         rows["layer decay"] = _layer_decay(recipe, model)
+    if caution := _caution(config, model):
+        rows["caution"] = caution
     if "exclude" in target.files or target.left_out.any():
         rows["left out"] = _left_out(target)
     table = Table.grid(padding=(0, 2))
@@ -127,6 +130,19 @@ def _layer_decay(recipe: AdamW, model: Classifier) -> str:
     named = [f"{group['lr']:.3g} ({group['name'].removesuffix(', no decay')})" for group in (groups[0], groups[-1])]
     rates = len({group["lr"] for group in groups})
     return f"{recipe.layer_decay:g}: {rates} rates, {named[0]} to {named[1]}".replace("(layer 0)", "(embeddings)")
+
+
+def _caution(config: TrainConfig, model: Classifier) -> str:
+    """What is no mistake for certain, and mostly one: rates of random weights for pretrained ones."""
+    recipe, pretrained = config.recipe, getattr(config.backbone, "weights", None) is not None
+    if not pretrained or model.backbone.frozen or not isinstance(recipe, AdamW):
+        return ""
+    if recipe.layer_decay < 1 or recipe.lr <= _FASTEST:
+        return ""
+    return (
+        f"lr {recipe.lr:g} for every layer of pretrained weights, which such rates mostly destroy: recipe=finetune has "
+        f"3e-5; no published recipe is above {_FASTEST:g} without recipe.layer_decay"
+    )
 
 
 def _left_out(target: TargetSet) -> str:
