@@ -62,12 +62,8 @@ class Supply:
                 f"{self.edge} pixels, recipe.image_size={self.image_size}"
             )
         if self.workers < self.cores:
-            return (
-                f"set data.workers={self.cores} (now {self.workers}), all that there are cores for; {wanted} would do"
-            )
-        return (
-            f"give the run more cores: reading would take {wanted} loader processes, there are cores for {self.cores}"
-        )
+            return f"set data.workers={self.cores} (now {self.workers}; there are cores for no more, of {wanted})"
+        return f"give the run more cores: {wanted} loader processes would do, and there are cores for {self.cores}"
 
 
 def supply_of(config: TrainConfig, target: TargetSet, training: TrainingSet, trainer: L.Trainer) -> Supply:
