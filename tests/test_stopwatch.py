@@ -19,7 +19,10 @@ BASELINE = ("component=baseline", "budget={unit: steps, amount: 12, warmup: 2}",
 
 
 class Machine:
-    """A clock that moves where it is told to. With a queue, as a GPU has, the compute of a step is only put into it."""
+    """A clock that moves where it is told to. With a queue, as a GPU has, the compute of a step is only put into it.
+
+    What is saved is then at once, so that the queue is full when its state is asked for.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch, *, queue: bool = False) -> None:
         self.now = self.free = 0.0
@@ -31,7 +34,7 @@ class Machine:
             (ExtrapolationModule, "backward", compute, BACKWARD),
             (ExtrapolationModule, "configure_gradient_clipping", compute, OPTIMIZER),
             (ExtrapolationModule, "validation_step", self.spend, VALIDATION),
-            (Checkpoints, "_save", self.spend, SAVE),
+            (Checkpoints, "_save", self.spend, 0 if queue else SAVE),
         ):
             patch.setattr(owner, name, self._slower(getattr(owner, name), spend, amount))
         patch.setattr(stopwatch, "perf_counter", lambda: self.now / 1000)

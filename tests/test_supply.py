@@ -20,8 +20,8 @@ from lt_extrap.supply import Supply, supply_of
         (2, 3, False, True, 2048, 0.5, "set data.resident=true: the images are of one size and fit into memory"),
         (
             *(2, 3, False, False, 2048, 0.5),
-            "store smaller copies, python -m lt_extrap.pack with longest_edge=512: the images have 2048 pixels, "
-            "recipe.image_size=224",
+            "pack smaller copies, python -m lt_extrap.pack target=<name> folder=<new> longest_edge=512, and "
+            "set target.images=<new>: the images have 2048 pixels, recipe.image_size=224",
         ),
         (2, 3, False, False, 640, 0.5, "set data.workers=3 (now 2; there are cores for no more, of 4)"),
         (

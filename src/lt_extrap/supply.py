@@ -58,8 +58,8 @@ class Supply:
             return "set data.resident=true: the images are of one size and fit into memory"
         if self.edge > 1.5 * packed:
             return (
-                f"store smaller copies, python -m lt_extrap.pack with longest_edge={packed}: the images have "
-                f"{self.edge} pixels, recipe.image_size={self.image_size}"
+                f"pack smaller copies, python -m lt_extrap.pack target=<name> folder=<new> longest_edge={packed}, and "
+                f"set target.images=<new>: the images have {self.edge} pixels, recipe.image_size={self.image_size}"
             )
         if self.workers < self.cores:
             return f"set data.workers={self.cores} (now {self.workers}; there are cores for no more, of {wanted})"
