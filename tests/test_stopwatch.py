@@ -140,7 +140,7 @@ def test_the_time_of_a_gpu_is_its_own(small, tmp_path, monkeypatch):
     assert sum(counted.values()) == machine.total
 
 
-@pytest.mark.parametrize("cold", [False, True])
+@pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_data_wait_is_told_early_and_at_the_end(small, tmp_path, monkeypatch, capsys, cold):
     """But not that of the first steps, in which workers start."""
     monkeypatch.setattr(stopwatch, "_WARM_UP", 2)
