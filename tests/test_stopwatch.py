@@ -90,6 +90,7 @@ def test_each_second_counts_once(small, tmp_path, monkeypatch, capsys):
     assert "data wait takes" not in out
 
 
+@pytest.mark.slow
 def test_a_start_adds_to_those_before(small, tmp_path, monkeypatch):
     """And what came after the last checkpoint is not counted, for it is done again."""
     machine = Machine(monkeypatch)
