@@ -12,7 +12,7 @@ from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import build_head
 from lt_extrap.module import build_model
-from lt_extrap.progress import _caution, start_panel
+from lt_extrap.progress import _caution, start_panel, time_line
 
 
 def said(*overrides):
@@ -72,3 +72,13 @@ def test_the_panel_says_how_it_is_trained(overrides, wanted):
     for words in wanted:
         assert words in text
     assert ("layer decay" in text) == any("layer_decay" in word for word in overrides)
+
+
+def test_the_line_of_the_time():
+    seconds = {"data_wait": 8.0, "forward": 60.0, "backward": 100.0, "optimizer": 10.0, "logging": 4.0}
+    time = seconds | {"validation": 18.0, "images_per_second": 1812.3, "peak_memory": 1_900_000_000}
+    shares = "data wait 4%, forward 30%, backward 50%, optimizer 5%, logging 2%, validation 9%"
+    assert time_line(time, "cuda") == f"time: 3m20s; {shares}; 1,812 images/s; peak 1.9 GB of the GPU"
+    assert time_line(time, "cpu").endswith("; peak 1.9 GB in this process")
+    nothing = dict.fromkeys(time, 0.0)  # such as of a run that was killed between its last step and its results
+    assert time_line(nothing, "cpu").startswith("time: 0m00s; data wait 0%, ")

@@ -35,8 +35,10 @@ from lt_extrap.module import ExtrapolationModule, build_module
 from lt_extrap.paths import conf_dir
 from lt_extrap.plan import plan, plan_panel, size
 from lt_extrap.processes import Processes, environment, one_voice
-from lt_extrap.progress import EpochLine, result_line, start_panel
+from lt_extrap.progress import EpochLine, result_line, start_panel, time_line
 from lt_extrap.signals import StopSignal
+from lt_extrap.stopwatch import Stopwatch
+from lt_extrap.supply import supply_of
 from lt_extrap.trainer import build_trainer, numbers, processes_of, quiet
 
 
@@ -54,6 +56,7 @@ class _Run:
     module: ExtrapolationModule
     data: ImageDataModule
     kept: Checkpoints
+    stopwatch: Stopwatch
 
 
 def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
@@ -122,7 +125,10 @@ def _build(config: TrainConfig, folder: Path, processes: Processes, stop: StopSi
         seed=config.seed,
     )
     kept = Checkpoints(folder / runs.CHECKPOINTS, stop, every=60 * config.checkpoint_minutes)
-    return _Run(config, folder, processes, stop, target, training, steps, module, data, kept)
+    stopwatch = Stopwatch(
+        config.recipe.batch_size, lambda wait, trainer: supply_of(config, target, training, trainer).remedy(wait)
+    )
+    return _Run(config, folder, processes, stop, target, training, steps, module, data, kept, stopwatch)
 
 
 def _tell(run: _Run, claim: runs.Claim, console: Console) -> None:
@@ -158,7 +164,12 @@ def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[s
                 "max_steps": run.steps,
                 "max_epochs": math.ceil(run.steps / (len(training.draw) // config.recipe.batch_size)),  # begun
                 "logger": logger,
-                "callbacks": [EpochLine(), run.kept, *([RichProgressBar()] if bar else [])],
+                "callbacks": [
+                    run.stopwatch,  # the first
+                    EpochLine(run.stopwatch),
+                    run.kept,
+                    *([RichProgressBar()] if bar else []),
+                ],
                 "plugins": [WholeFileIO(), environment()],
                 "strategy": run.processes.strategy,
                 "default_root_dir": run.folder,
@@ -175,6 +186,12 @@ def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[s
             raise TrainingError(
                 f"{run.steps} steps", f"an end after {trainer.global_step}", "run again, without trainer.<key>"
             )
+        device = trainer.strategy.root_device
+        time = run.stopwatch.results(device)
+        if run.processes.first:
+            Console().print(time_line(time, device.type), highlight=False, soft_wrap=True)
+            if (warning := run.stopwatch.warning(trainer)) is not None:
+                print(warning)
         views = run.steps * config.recipe.batch_size
         return _measure(trainer, module, run.data, run.kept) | {
             "seed": config.seed,
@@ -187,6 +204,7 @@ def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[s
             "pairs": training.pairs,
             "right_pairs": training.right_pairs,
             "seconds": round(run.kept.seconds, 1),
+            "time": time,
             "left_out": {str(label): int(target.left_out[label]) for label in target.left_out.nonzero()[0]},
             "unreadable": list(module.unreadable),
         }
