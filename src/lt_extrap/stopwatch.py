@@ -160,7 +160,7 @@ class Stopwatch(L.Callback):
         if done == _WARM_UP:
             self._warm = self._now()
         if done == _EARLY and trainer.is_global_zero and (warning := self.warning(trainer)):
-            pl_module.print(warning, flush=True)
+            print(warning, flush=True)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._marks:  # else it is that of the end
