@@ -1,6 +1,5 @@
 """The LightningModule: the one training step, its optimizer, what is measured, and how it is built."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -111,8 +110,9 @@ class ExtrapolationModule(L.LightningModule):
             mixed = (label_b, lam)
         assert self.loss is not None
         loss = torch.zeros((), device=label.device)
-        size = math.ceil(len(label) / self.recipe.accumulate)
-        for part in (slice(start, start + size) for start in range(0, len(label), size)):
+        parts = min(self.recipe.accumulate, len(label))
+        edges = [len(label) * i // parts for i in range(parts + 1)]  # equal but for one image, which may be unreadable
+        for part in map(slice, edges, edges[1:]):
             if loss.requires_grad:  # the part before
                 with torch.autocast(label.device.type, enabled=False):  # for a backward pass is not to be cast again
                     self.trainer.strategy.backward(loss, None)

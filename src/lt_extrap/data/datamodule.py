@@ -133,7 +133,7 @@ class ImageDataModule(L.LightningDataModule):
                 self._transform(split),
                 self.seed,
                 device=self._device,
-                workers=self.loading.workers,
+                workers=self._workers,
                 room=left,
             )
             self._resident[split], left = images, left - images.pixels.nbytes
@@ -165,6 +165,10 @@ class ImageDataModule(L.LightningDataModule):
     def _device(self) -> torch.device:
         """The device that trains, which need not be the GPU that the machine has."""
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    @property
+    def _workers(self) -> int:
+        return self.loading.workers_of(self.trainer.num_devices if self.trainer else 1)
 
     def _index(self, split: str) -> SampleIndex:
         train = self.training.index if self.training else None
@@ -219,7 +223,7 @@ class ImageDataModule(L.LightningDataModule):
                 "batch_size": batch_size,
                 "collate_fn": partial(collate, stack=images.render),
             }
-        workers = self.loading.workers
+        workers = self._workers
         return {
             "dataset": ImageDataset(self._index(split), self.target.place.images, self._transform(split), self.seed),
             "batch_size": batch_size,
