@@ -1,6 +1,6 @@
-import os
-
 """The loaders of a run."""
+
+import os
 
 import lightning as L
 import numpy as np
