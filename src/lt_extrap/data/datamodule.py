@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lt_extrap.config import Loading, Recipe
 from lt_extrap.data.color_jitter import ColorJitter
-from lt_extrap.data.decode import UnreadableImage, decode_rgb
+from lt_extrap.data.decode import EncodedImage, UnreadableImage, read_bytes
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import ResumableLoader, leave_signals
 from lt_extrap.data.randaugment import RandAugment
@@ -60,12 +60,12 @@ class ImageDataset(Dataset[Item]):
     def __getitem__(self, key: tuple[int, int]) -> Item:
         epoch, sample = key
         path = os.path.join(self.images, self.index.path(sample))  # noqa: PTH118 (a list may hold absolute paths)
+        rng = generator(Stream.AUGMENT, self.seed, epoch, sample)
         try:
-            image = decode_rgb(path)
+            image = self.transform(EncodedImage(path, read_bytes(path)), rng)
         except UnreadableImage as error:
             return error
-        rng = generator(Stream.AUGMENT, self.seed, epoch, sample)
-        return self.transform(image, rng), int(self.index.labels[sample]), sample
+        return image, int(self.index.labels[sample]), sample
 
 
 def collate(items: Sequence[Any], stack: Callable[[list[Any]], Tensor] = torch.stack) -> Batch:
