@@ -8,18 +8,17 @@ plain loop top-1 accuracy.
 import contextlib
 import io
 import logging
-import statistics
 import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
+from benchmarks.rows import Row, row, show
 from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
 from lt_extrap.config import AdamW, ConvNet, Head
 from lt_extrap.data.datamodule import Batch
@@ -127,7 +126,7 @@ def ours(batches: list[Batch], folder: str) -> float:
     return clock.milliseconds
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """The row of the training step."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
@@ -138,21 +137,9 @@ def run() -> list[dict[str, Any]]:
         for _ in range(ROUNDS):
             times["plain"].append(plain(batches))
             times["ours"].append(ours(batches, folder))
-    mine, peer = statistics.median(times["ours"]), statistics.median(times["plain"])
-    # The median of the rounds' ratios: each round's halves ran one after the other.
-    ratio = statistics.median(a / b for a, b in zip(times["ours"], times["plain"], strict=True))
-    goal = 1.05
-    return [
-        {
-            "name": "training step, ms: Lightning with our module, metrics, callbacks / plain PyTorch loop",
-            "ours": mine,
-            "peer": peer,
-            "ratio": ratio,
-            "goal": goal,
-            "holds": ratio <= goal,
-        }
-    ]
+    name = "training step, ms: Lightning with our module, metrics, callbacks / plain PyTorch loop"
+    return [row(name, [*zip(times["ours"], times["plain"], strict=True)], 1.05)]
 
 
 if __name__ == "__main__":
-    print(run())
+    show(run())

@@ -74,18 +74,21 @@ class Case:
         relation = NeighborRelation.from_pairs(pairs, self.targets, self.targets + self.auxiliary)
         return Classifier(backbone, head), neighbor_silencing(self.counts, relation=relation, num_target=self.targets)
 
-    def batches(self) -> list[Batch]:
+    def loader(self) -> DataLoader[Batch]:
+        """As many as there are steps, four of them different."""
         generator = torch.Generator().manual_seed(0)
         shape = (self.batch, 3, self.image_size, self.image_size)
-        return [
+        made = [
             Batch(
                 torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
                 torch.randint(self.targets + self.auxiliary, (self.batch,), generator=generator),
                 torch.arange(self.batch),
                 [],
             )
-            for _ in range(self.steps)
+            for _ in range(4)
         ]
+        batches = [made[step % 4] for step in range(self.steps)]
+        return DataLoader(batches, batch_size=None, pin_memory=self.device == "cuda")
 
 
 SMALL = Case(
@@ -106,15 +109,15 @@ def run() -> list[Row]:
     """Rows of the step in float32 and, where the CPU has it, in bfloat16."""
     name = "ViT 128 x 4 at 64 px with Mixup, ms a step"
     reason = None if has_bfloat16() else "this CPU computes no bfloat16 (avx512_bf16 or amx_bf16 in /proc/cpuinfo)"
-    batches = SMALL.batches()
+    loader = SMALL.loader()
     with one_thread():
         ways: dict[str, Callable[[], float]] = {
-            "plain": lambda: plain(SMALL, batches, "32-true"),
-            "ours": lambda: ours(SMALL, batches, "32-true"),
+            "plain": lambda: plain(SMALL, loader, "32-true"),
+            "ours": lambda: ours(SMALL, loader, "32-true"),
         }
         if reason is None:
-            ways["plain, bfloat16"] = lambda: plain(SMALL, batches, "bf16-mixed")
-            ways["ours, bfloat16"] = lambda: ours(SMALL, batches, "bf16-mixed")
+            ways["plain, bfloat16"] = lambda: plain(SMALL, loader, "bf16-mixed")
+            ways["ours, bfloat16"] = lambda: ours(SMALL, loader, "bf16-mixed")
         taken = [{way: measure() for way, measure in ways.items()} for _ in range(PAIRS)]
 
     def pairs(ours: str, peer: str) -> list[tuple[float, float]]:
@@ -146,7 +149,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def plain(case: Case, batches: list[Batch], precision: str, *, compiled: bool = False) -> float:
+def plain(case: Case, loader: DataLoader[Batch], precision: str, *, compiled: bool = False) -> float:
     """Milliseconds a step of the loop that one would write by hand."""
     classes, device = case.targets + case.auxiliary, torch.device(case.device)
     model, prior = case.parts()[0].to(device), case.counts.log().to(device)
@@ -162,10 +165,12 @@ def plain(case: Case, batches: list[Batch], precision: str, *, compiled: bool = 
     mixup = Mixup(mixup_alpha=case.recipe.mixup, label_smoothing=0.0, num_classes=classes)
     model.train()
     began = 0.0
-    for step, batch in enumerate(batches):
+    for step, batch in enumerate(loader):
         if step == WARMUP:
             began = case.clock()
-        images, target = mixup(batch.images.to(device).float(), batch.label.to(device))
+        images, target = mixup(
+            batch.images.to(device, non_blocking=True).float(), batch.label.to(device, non_blocking=True)
+        )
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16-mixed"):
             logits = model(images)
@@ -174,7 +179,7 @@ def plain(case: Case, batches: list[Batch], precision: str, *, compiled: bool = 
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-    return 1e3 * (case.clock() - began) / (len(batches) - WARMUP)
+    return 1e3 * (case.clock() - began) / (case.steps - WARMUP)
 
 
 class _Clock(L.Callback):
@@ -190,14 +195,14 @@ class _Clock(L.Callback):
             self.milliseconds = 1e3 * (self.clock() - self.began) / (trainer.max_steps - WARMUP)
 
 
-def ours(case: Case, batches: list[Batch], precision: str, *, compiled: bool = False) -> float:
+def ours(case: Case, loader: DataLoader[Batch], precision: str, *, compiled: bool = False) -> float:
     """Milliseconds a step of Lightning's Trainer with the module, the callbacks and the logger of a run."""
     model, loss = case.parts()
     module = ExtrapolationModule(
         model=model,
         loss=loss,
         recipe=case.recipe,
-        steps=len(batches),
+        steps=case.steps,
         warmup=0,
         shots=[Shot.MANY] * case.targets,
         seed=0,
@@ -211,7 +216,7 @@ def ours(case: Case, batches: list[Batch], precision: str, *, compiled: bool = F
         trainer = build_trainer(
             {"accelerator": "gpu" if case.device == "cuda" else "cpu", "devices": 1, "precision": precision},
             {
-                "max_steps": len(batches),
+                "max_steps": case.steps,
                 "max_epochs": 1,
                 "logger": CSVLogger(folder, name=""),
                 "callbacks": [clock, EpochLine(), Checkpoints(Path(folder), StopSignal(), every=600.0)],
@@ -220,7 +225,7 @@ def ours(case: Case, batches: list[Batch], precision: str, *, compiled: bool = F
                 "limit_val_batches": 0,
             },
         )
-        trainer.fit(module, DataLoader(batches, batch_size=None, shuffle=False))
+        trainer.fit(module, loader)
     return clock.milliseconds
 
 
