@@ -249,6 +249,17 @@ def test_sweeps_of_other_runs_have_other_names():
     assert name_of("sweep=lambda_s", "loss.lambda_s=0", "seed=1,2").startswith("sweep-seed-")
 
 
+def test_rows_of_a_table_are_whole_however_many_keys_are_swept():
+    keys = ("auxiliary.neighbors_per_class", "auxiliary.samples_per_class", "loss.lambda_s", "recipe.head_lr_factor")
+    words = [f"{key}=1,2" for key in keys]
+    sweep = Sweep()
+    with multirun("experiment=demo", "component=silencing", *words) as (_, config):
+        sweep.on_multirun_start(config)
+    rows = {sweep._row(job) for job in sweep.jobs}
+    assert len(rows) == 16
+    assert "-".join(f"{key}+2" for key in keys) in rows
+
+
 def test_a_job_has_one_device(command):
     status, printed = command("-m", *SMALL, "trainer.accelerator=cpu", "component=baseline", "trainer.devices=2")
     assert status == 1

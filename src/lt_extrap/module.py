@@ -90,11 +90,11 @@ class ExtrapolationModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """The loss of a batch, whose last part is still to be propagated back; those before it are by then."""
         cast(Optimizer, self.optimizers(use_pl_optimizer=False)).zero_grad()
+        if self.global_step <= self.head_warmup:  # before any return: a batch without an image is a step too
+            self.model.backbone.train(self.global_step == self.head_warmup)
         self._account(batch, skip=self.skip_unreadable)
         if len(batch.label) == 0:
             return None
-        if self.global_step <= self.head_warmup:
-            self.model.backbone.train(self.global_step == self.head_warmup)
         # Dropout and drop path are a function of (seed, step, rank), like everything else.
         torch.manual_seed(torch_seed(Stream.FORWARD, self.seed, self.global_step, self.global_rank))
         images, label, mixed = batch.images.float(), batch.label, None

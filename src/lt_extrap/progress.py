@@ -18,8 +18,10 @@ from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.preprocessing import Preprocessing
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import parameter_groups
+from lt_extrap.stopwatch import PARTS, Stopwatch
 
 _SHOTS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
+_FASTEST = 7e-4  # lr of AdamW with which a published script fine-tunes all layers alike (docs/recipes.md)
 
 
 def percent(value: float | None) -> str:
@@ -32,6 +34,22 @@ def result_line(test: Mapping[str, float | None], weights: str, place: str, unte
     accuracies = ", ".join(f"{shot} {percent(test[f'acc_{shot}'])}" for shot in _SHOTS)
     without = f", classes not evaluated: {untested}" if untested else ""
     return f"test: overall {percent(test['acc'])}, {accuracies} ({weights} weights){without}; {place}"
+
+
+def time_line(time: Mapping[str, float], device: str) -> str:
+    """Where the time of a training went, its speed and its memory.
+
+    Args:
+        time: the node `time` of results.json.
+        device: that the memory is of: `cuda`, or else this process.
+    """
+    total = sum(time[part] for part in PARTS)
+    shares = ", ".join(f"{part.replace('_', ' ')} {time[part] / max(total, 1e-9):.0%}" for part in PARTS)
+    where = "of the GPU" if device == "cuda" else "in this process"
+    return (
+        f"time: {_minutes(total)}; {shares}; {time['images_per_second']:,.0f} images/s; "
+        f"peak {time['peak_memory'] / 1e9:.1f} GB {where}"
+    )
 
 
 def start_panel(
@@ -71,6 +89,8 @@ def start_panel(
     }
     if isinstance(recipe, AdamW) and recipe.layer_decay < 1:
         rows["layer decay"] = _layer_decay(recipe, model)
+    if caution := _caution(config, model):
+        rows["caution"] = caution
     if "exclude" in target.files or target.left_out.any():
         rows["left out"] = _left_out(target)
     table = Table.grid(padding=(0, 2))
@@ -119,6 +139,19 @@ def _layer_decay(recipe: AdamW, model: Classifier) -> str:
     return f"{recipe.layer_decay:g}: {rates} rates, {named[0]} to {named[1]}".replace("(layer 0)", "(embeddings)")
 
 
+def _caution(config: TrainConfig, model: Classifier) -> str:
+    """What is no mistake for certain, and mostly one: rates of random weights for pretrained ones."""
+    recipe, pretrained = config.recipe, getattr(config.backbone, "weights", None) is not None
+    if not pretrained or model.backbone.frozen or not isinstance(recipe, AdamW):
+        return ""
+    if recipe.layer_decay < 1 or recipe.lr <= _FASTEST:
+        return ""
+    return (
+        f"lr {recipe.lr:g} for every layer of pretrained weights, which such rates mostly destroy: recipe=finetune has "
+        f"3e-5; no published recipe is above {_FASTEST:g} without recipe.layer_decay"
+    )
+
+
 def _left_out(target: TargetSet) -> str:
     """How many listed training images are not trained on, and of which classes."""
     labels = target.left_out.nonzero()[0]
@@ -134,9 +167,14 @@ def _plays_test(config: TrainConfig) -> str:
 
 
 class EpochLine(L.Callback):
-    """A line an epoch: all that a log gets, and what stays above the bar on a terminal."""
+    """A line an epoch: all that a log gets, and what stays above the bar on a terminal.
 
-    def __init__(self) -> None:
+    Args:
+        stopwatch: of this run; it knows the images a second.
+    """
+
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        self.stopwatch = stopwatch
         self._start_epoch()
         self.started, self.first = time.monotonic(), 0
 
@@ -176,7 +214,8 @@ class EpochLine(L.Callback):
         pl_module.print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  step {done}/{total}  "
             f"loss {float(self.loss) / max(1, self.steps):.3f}  {self.accuracies}  "
-            f"{_minutes(seconds)}" + (f", {_minutes(left)} left" if done > self.first else "")
+            f"{_minutes(seconds)}, {self.stopwatch.lap():,.0f} images/s"
+            + (f", {_minutes(left)} left" if done > self.first else "")
         )
         self._start_epoch()
 

@@ -26,7 +26,7 @@ from lt_extrap.checkpoints import StopSignal
 from lt_extrap.cli import disk
 from lt_extrap.errors import ConfigError, LtExtrapError
 from lt_extrap.refusals import told
-from lt_extrap.runs import UNSAFE, read_json, run_folder, write_json, write_table
+from lt_extrap.runs import UNSAFE, read_json, row_name, run_folder, write_json, write_table
 from lt_extrap.table import markdown, read_rows, tabulate
 from lt_extrap.trainer import device_count
 
@@ -167,7 +167,7 @@ class Sweep(Callback):
     def _row(self, job: Sequence[str]) -> str:
         """The row of a job in the sweep's table: the swept values, for folder names may be cut."""
         words = [word for word in self._swept(job) if not word.startswith("seed=")] or job
-        return run_folder(words, 0).removesuffix("-seed+0")
+        return row_name(words) or "default"
 
     def _write(self, config: DictConfig, status: str, **more: str) -> None:
         job = {"overrides": list(config.hydra.overrides.task), "folder": config.hydra.runtime.output_dir}

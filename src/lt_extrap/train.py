@@ -34,7 +34,9 @@ from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.module import ExtrapolationModule, build_module
 from lt_extrap.paths import conf_dir
 from lt_extrap.plan import plan, plan_panel, size
-from lt_extrap.progress import EpochLine, result_line, start_panel
+from lt_extrap.progress import EpochLine, result_line, start_panel, time_line
+from lt_extrap.stopwatch import Stopwatch
+from lt_extrap.supply import supply_of
 from lt_extrap.trainer import build_trainer, device_count, numbers, quiet
 
 
@@ -69,6 +71,9 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     if (devices := device_count(config.trainer)) > 1:
         raise ConfigError("one device", f"{devices}", "set trainer.devices=1 and trainer.num_nodes=1")
     kept = Checkpoints(folder / runs.CHECKPOINTS, stop, every=60 * config.checkpoint_minutes)
+    stopwatch = Stopwatch(
+        config.recipe.batch_size, lambda wait, trainer: supply_of(config, target, training, trainer).remedy(wait)
+    )
     # The folder is touched only now: what was refused until here leaves no trace in it.
     with stop.listening(), runs.locked(folder):
         claim = runs.claim(folder, config, runs.files_of(config, target), begun=checkpoints.begun(kept.folder))
@@ -91,7 +96,12 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
                     "max_steps": steps,
                     "max_epochs": math.ceil(steps / (len(training.draw) // config.recipe.batch_size)),  # begun
                     "logger": logger,
-                    "callbacks": [EpochLine(), kept, *([RichProgressBar()] if console.is_terminal else [])],
+                    "callbacks": [
+                        stopwatch,  # the first
+                        EpochLine(stopwatch),
+                        kept,
+                        *([RichProgressBar()] if console.is_terminal else []),
+                    ],
                     # Lightning would answer Slurm's signals with a checkpoint of its own, and load it into later tests.
                     "plugins": [WholeFileIO(), LightningEnvironment()],
                     "default_root_dir": folder,
@@ -108,6 +118,8 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
                 raise TrainingError(
                     f"{steps} steps", f"an end after {trainer.global_step}", "run again, without trainer.<key>"
                 )
+            device = trainer.strategy.root_device
+            time, warning = stopwatch.results(device), stopwatch.warning(trainer)
             results = _measure(trainer, module, data, kept) | {
                 "seed": config.seed,
                 "steps": steps,
@@ -121,6 +133,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
                 "pairs": training.pairs,
                 "right_pairs": training.right_pairs,
                 "seconds": round(kept.seconds, 1),
+                "time": time,
                 "left_out": {str(label): int(target.left_out[label]) for label in target.left_out.nonzero()[0]},
                 "unreadable": list(module.unreadable),
             }
@@ -141,6 +154,9 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
             checkpoints.strip(kept.folder)
             if isinstance(logger, Dashboard):
                 logger.log_results(results)
+    console.print(time_line(time, device.type), highlight=False, soft_wrap=True)
+    if warning is not None:
+        print(warning)
     line = result_line(results["test"], results["selected"], str(folder), target.untested)
     console.print(line, highlight=False, soft_wrap=True)
     return results
