@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch.utils.data import DataLoader
 
 from benchmarks.check import PHOTOGRAPH, drawn
 from benchmarks.rows import PAIRS
 from benchmarks.vit_step import SMALL, WARMUP, Case, ours, plain
 from lt_extrap.config import Timm
-from lt_extrap.data.datamodule import Batch, ImageDataset, collate
+from lt_extrap.data.datamodule import ImageDataset, collate
 from lt_extrap.data.lists import read_list
+from lt_extrap.data.loader import ResumableLoader
 from lt_extrap.data.randaugment import RandAugment
 from lt_extrap.data.sampler import EpochDraw, EpochSampler
 from lt_extrap.data.transforms import TrainTransform
@@ -104,7 +104,7 @@ def _fed_by_files(case: Case, files: int, *, compiled: bool) -> float:
         augment = RandAugment(magnitude=9.0, std=0.5, mean=IMAGENET_MEAN)
         transform = TrainTransform(size=case.image_size, augment=augment)
         draw = EpochDraw(index.labels, cap=np.full(case.targets, -1), seed=0)
-        loader: DataLoader[Batch] = DataLoader(
+        loader = ResumableLoader(
             ImageDataset(index, Path(folder), transform, 0),
             batch_size=case.batch,
             sampler=EpochSampler(draw, batch_size=case.batch),

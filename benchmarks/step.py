@@ -12,6 +12,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -90,7 +91,7 @@ def plain(batches: list[Batch]) -> float:
     return 1000 * (time.perf_counter() - began) / STEPS
 
 
-class _Batches(list[Batch]):
+class Batches(list[Batch]):
     def __getitem__(self, key: Any) -> Any:
         return super().__getitem__(key[1])
 
@@ -118,7 +119,7 @@ def ours(batches: list[Batch], folder: str) -> float:
     )
     clock, stopwatch = _Clock(), Stopwatch(BATCH, lambda wait, trainer: None)
     draw = EpochDraw(np.zeros(STEPS, dtype=np.int32), cap=np.array([-1]), seed=0)
-    loader = ResumableLoader(_Batches(batches), batch_size=None, sampler=EpochSampler(draw, batch_size=1))
+    loader = ResumableLoader(Batches(batches), batch_size=None, sampler=EpochSampler(draw, batch_size=1))
     trainer = L.Trainer(
         accelerator="cpu",
         max_steps=STEPS,

@@ -25,12 +25,14 @@ import torch.nn.functional as F
 from lightning.pytorch.loggers import CSVLogger
 from timm.data import Mixup
 from torch import nn
-from torch.utils.data import DataLoader
 
 from benchmarks.rows import PAIRS, Row, row, show, skipped
+from benchmarks.step import Batches
 from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
 from lt_extrap.config import AdamW, Head, Timm
 from lt_extrap.data.datamodule import Batch
+from lt_extrap.data.loader import ResumableLoader
+from lt_extrap.data.sampler import EpochDraw, EpochSampler
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import build_head
@@ -39,6 +41,7 @@ from lt_extrap.model.relation import NeighborRelation
 from lt_extrap.model.shots import Shot
 from lt_extrap.module import ExtrapolationModule
 from lt_extrap.progress import EpochLine
+from lt_extrap.stopwatch import Stopwatch
 from lt_extrap.trainer import build_trainer
 
 WARMUP = 2  # steps that are not counted
@@ -74,7 +77,7 @@ class Case:
         relation = NeighborRelation.from_pairs(pairs, self.targets, self.targets + self.auxiliary)
         return Classifier(backbone, head), neighbor_silencing(self.counts, relation=relation, num_target=self.targets)
 
-    def loader(self) -> DataLoader[Batch]:
+    def loader(self) -> ResumableLoader:
         """As many as there are steps, four of them different."""
         generator = torch.Generator().manual_seed(0)
         shape = (self.batch, 3, self.image_size, self.image_size)
@@ -87,8 +90,14 @@ class Case:
             )
             for _ in range(4)
         ]
-        batches = [made[step % 4] for step in range(self.steps)]
-        return DataLoader(batches, batch_size=None, pin_memory=self.device == "cuda")
+        batches = Batches([made[step % 4] for step in range(self.steps)])
+        draw = EpochDraw(np.zeros(self.steps, dtype=np.int32), cap=np.array([-1]), seed=0)
+        return ResumableLoader(
+            batches,
+            batch_size=None,
+            sampler=EpochSampler(draw, batch_size=1),
+            pin_memory=self.device == "cuda",
+        )
 
 
 SMALL = Case(
@@ -109,15 +118,14 @@ def run() -> list[Row]:
     """Rows of the step in float32 and, where the CPU has it, in bfloat16."""
     name = "ViT 128 x 4 at 64 px with Mixup, ms a step"
     reason = None if has_bfloat16() else "this CPU computes no bfloat16 (avx512_bf16 or amx_bf16 in /proc/cpuinfo)"
-    loader = SMALL.loader()
     with one_thread():
         ways: dict[str, Callable[[], float]] = {
-            "plain": lambda: plain(SMALL, loader, "32-true"),
-            "ours": lambda: ours(SMALL, loader, "32-true"),
+            "plain": lambda: plain(SMALL, SMALL.loader(), "32-true"),
+            "ours": lambda: ours(SMALL, SMALL.loader(), "32-true"),
         }
         if reason is None:
-            ways["plain, bfloat16"] = lambda: plain(SMALL, loader, "bf16-mixed")
-            ways["ours, bfloat16"] = lambda: ours(SMALL, loader, "bf16-mixed")
+            ways["plain, bfloat16"] = lambda: plain(SMALL, SMALL.loader(), "bf16-mixed")
+            ways["ours, bfloat16"] = lambda: ours(SMALL, SMALL.loader(), "bf16-mixed")
         taken = [{way: measure() for way, measure in ways.items()} for _ in range(PAIRS)]
 
     def pairs(ours: str, peer: str) -> list[tuple[float, float]]:
@@ -149,7 +157,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def plain(case: Case, loader: DataLoader[Batch], precision: str, *, compiled: bool = False) -> float:
+def plain(case: Case, loader: ResumableLoader, precision: str, *, compiled: bool = False) -> float:
     """Milliseconds a step of the loop that one would write by hand."""
     classes, device = case.targets + case.auxiliary, torch.device(case.device)
     model, prior = case.parts()[0].to(device), case.counts.log().to(device)
@@ -195,7 +203,7 @@ class _Clock(L.Callback):
             self.milliseconds = 1e3 * (self.clock() - self.began) / (trainer.max_steps - WARMUP)
 
 
-def ours(case: Case, loader: DataLoader[Batch], precision: str, *, compiled: bool = False) -> float:
+def ours(case: Case, loader: ResumableLoader, precision: str, *, compiled: bool = False) -> float:
     """Milliseconds a step of Lightning's Trainer with the module, the callbacks and the logger of a run."""
     model, loss = case.parts()
     module = ExtrapolationModule(
@@ -210,7 +218,7 @@ def ours(case: Case, loader: DataLoader[Batch], precision: str, *, compiled: boo
     )
     if compiled:
         module.model.compile()
-    clock = _Clock(case.clock)
+    clock, stopwatch = _Clock(case.clock), Stopwatch(case.batch, lambda wait, trainer: None)
     with tempfile.TemporaryDirectory() as folder, _silence():
         # The clock comes first: a checkpoint at the end of an epoch is no part of a step.
         trainer = build_trainer(
@@ -219,7 +227,12 @@ def ours(case: Case, loader: DataLoader[Batch], precision: str, *, compiled: boo
                 "max_steps": case.steps,
                 "max_epochs": 1,
                 "logger": CSVLogger(folder, name=""),
-                "callbacks": [clock, EpochLine(), Checkpoints(Path(folder), StopSignal(), every=600.0)],
+                "callbacks": [
+                    stopwatch,
+                    clock,
+                    EpochLine(stopwatch),
+                    Checkpoints(Path(folder), StopSignal(), every=600.0),
+                ],
                 "plugins": [WholeFileIO()],
                 "enable_progress_bar": False,
                 "limit_val_batches": 0,

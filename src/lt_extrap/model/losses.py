@@ -201,8 +201,15 @@ class OffsetCrossEntropy(nn.Module):
         """
         label = label.long()
         labels = label[:, None] if mixed is None else torch.stack([label, mixed[0].long()], dim=1)
-        denominators = 1 if self._one_denominator else labels.shape[1]
-        loss: Tensor = _NegativeLogSoftmax.apply(logits, labels, self._weighed, denominators)
+        smoothed = None
+        if self.smoothing > 0:
+            weighed = self._weighed(logits, label) if self._one_denominator else self._adjusted(logits)
+            smoothed = F.log_softmax(weighed, dim=1)
+        if smoothed is not None and self._one_denominator:
+            loss = -smoothed.gather(1, labels)
+        else:
+            denominators = 1 if self._one_denominator else labels.shape[1]
+            loss = _NegativeLogSoftmax.apply(logits, labels, self._weighed, denominators)
         if self.released:
             loss = loss.masked_fill(loss.isinf() & (self.counts[labels] > 0), 0.0)
         if mixed is None:
@@ -210,8 +217,8 @@ class OffsetCrossEntropy(nn.Module):
         else:
             lam = mixed[1].to(loss.dtype)
             loss = lam * loss[:, 0] + (1 - lam) * loss[:, 1]
-        if self.smoothing > 0:
-            loss = (1 - self.smoothing) * loss + self.smoothing * self._uniform(logits, label)
+        if smoothed is not None:
+            loss = (1 - self.smoothing) * loss + self.smoothing * self._uniform(smoothed)
         return loss
 
     @property
@@ -219,14 +226,13 @@ class OffsetCrossEntropy(nn.Module):
         """Whether y_b and the smoothing share the denominator of y_a."""
         return self.released or (self.width == 0 and self.log_lambda_aux_aux == 0)
 
-    def _uniform(self, logits: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def _uniform(self, log_p: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
         """Mean loss of the classes that share the smoothing."""
-        log_p = F.log_softmax(self._weighed(logits, label) if self.released else self._adjusted(logits), dim=1)
-        log_p = log_p[:, : self.smoothed]
-        # A log-probability of 0 adds nothing: there is no class without images, and the mass on silenced columns is
-        # dropped.
-        log_p = log_p.masked_fill(log_p.isneginf(), 0.0)
-        return -log_p.sum(dim=1) / (self.counts[: self.smoothed] > 0).sum()
+        if self.released:
+            # A log-probability of 0 takes part in no loss: the mass on silenced columns is dropped.
+            log_p = log_p.masked_fill(log_p.isneginf(), 0.0)
+        shown = self.counts[: self.smoothed] > 0
+        return -log_p[:, : self.smoothed].where(shown, 0.0).sum(dim=1) / shown.sum()
 
     def _weighed(
         self, logits: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"]
