@@ -1,19 +1,40 @@
-"""Run all benchmarks, print their ratios, write runs/bench.json."""
+"""Run the benchmarks, or those that are named, print their ratios, write runs/bench.json.
 
+`python -m benchmarks` runs all, `python -m benchmarks loss vit_step` these two.
+"""
+
+import argparse
 import json
+import time
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import augmentation, lists, loss, resident, sampler, step
+PARTS = ("lists", "sampler", "resident", "augmentation", "check", "loss", "step", "vit_step")
 
-rows = [row for part in (lists, sampler, resident, augmentation, loss, step) for row in part.run()]
+parser = argparse.ArgumentParser(prog="python -m benchmarks")
+parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all")
+parts = parser.parse_args().parts or PARTS
+if unknown := set(parts) - set(PARTS):
+    parser.error(f"no such part: {', '.join(sorted(unknown))}")
+
+console, rows = Console(), []
+for part in parts:
+    began = time.monotonic()
+    rows += import_module(f"benchmarks.{part}").run()
+    console.print(f"{part}: {time.monotonic() - began:.0f} s", highlight=False)
+
 table = Table("benchmark", "ours", "peer", "ratio", "goal", "holds")
+table.caption = "ratio = ours / peer; less is better everywhere, and the goal is the most that it may be"
 for row in rows:
-    numbers = [f"{row[key]:.3g}" for key in ("ours", "peer", "ratio", "goal")]
-    table.add_row(row["name"], *numbers, "yes" if row["holds"] else "NO")
-Console().print(table)
+    if "skipped" in row:
+        table.add_row(row["name"], *4 * [""], f"skipped: {row['skipped']}")
+        continue
+    numbers = ["" if row[key] is None else f"{row[key]:.3g}" for key in ("ours", "peer", "ratio", "goal")]
+    table.add_row(row["name"], *numbers, {None: "", True: "yes", False: "NO"}[row["holds"]])
+console.print(table)
 Path("runs").mkdir(exist_ok=True)
 Path("runs/bench.json").write_text(json.dumps(rows, indent=2) + "\n")
 print("written to runs/bench.json")

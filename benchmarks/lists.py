@@ -8,9 +8,7 @@ processes.
 import ctypes
 import multiprocessing
 import os
-import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -20,30 +18,28 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.rows import Row, cpu_seconds, interleaved, row, show
 from lt_extrap.data.lists import SampleIndex, read_list
 
-LINES, MANY_LINES, ROUNDS, WORKERS, LIMIT_MB = 437_513, 1_500_000, 5, 4, 120.0
+LINES, MANY_LINES, WORKERS, LIMIT_MB = 437_513, 1_500_000, 4, 120.0
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """One row a measurement: name, ours, peer, ratio, goal, holds."""
     with tempfile.TemporaryDirectory() as folder:
         file, large = Path(folder) / "list.txt", Path(folder) / "large.txt"
         write(file, LINES)
         write(large, MANY_LINES)
-        ours, peer = milliseconds(file)
+        read = milliseconds(file)
         kept = in_fresh_process(kept_mb, large)
         index, tuples = in_fresh_process(worker_growth_mb, file)
     return [
-        row(f"read {LINES:,} lines, ms / loop of splits and joins", ours, peer, 0.2),
-        row(f"index of {MANY_LINES:,} samples, MB kept / limit", kept, LIMIT_MB, 1.0),
-        row(f"growth of {WORKERS} workers in an epoch of {LINES:,}, MB / list of tuples", index, tuples, 0.05),
+        row(f"read {LINES:,} lines, ms: ours / loop of splits and joins", read, 0.2),
+        row(f"index of {MANY_LINES:,} samples, MB kept: ours / limit", [(kept, LIMIT_MB)], 1.0),
+        row(
+            f"growth of {WORKERS} workers in an epoch of {LINES:,}, MB: ours / list of tuples", [(index, tuples)], 0.05
+        ),
     ]
-
-
-def row(name: str, ours: float, peer: float, goal: float) -> dict[str, Any]:
-    ratio = ours / peer
-    return {"name": name, "ours": ours, "peer": peer, "ratio": ratio, "goal": goal, "holds": ratio <= goal}
 
 
 def in_fresh_process(measure: Callable[[Path], Any], file: Path) -> Any:
@@ -70,17 +66,12 @@ def read_by_loop(file: Path, root: str) -> tuple[list[str], list[int]]:
     return paths, labels
 
 
-def milliseconds(file: Path) -> tuple[float, float]:
-    """Median CPU milliseconds of our reader and of the loop."""
-
-    def timed(read: Callable[[], Any]) -> float:
-        began = time.process_time()
-        read()
-        return 1e3 * (time.process_time() - began)
-
-    taken = [(timed(lambda: read_list(file)), timed(lambda: read_by_loop(file, "root"))) for _ in range(ROUNDS + 1)]
-    ours, peer = zip(*taken[1:], strict=True)  # the first round warms up
-    return statistics.median(ours), statistics.median(peer)
+def milliseconds(file: Path) -> list[tuple[float, float]]:
+    """CPU milliseconds of our reader and of the loop."""
+    return interleaved(
+        lambda: 1e3 * cpu_seconds(lambda: read_list(file)),
+        lambda: 1e3 * cpu_seconds(lambda: read_by_loop(file, "root")),
+    )
 
 
 def kept_mb(file: Path) -> float:
@@ -142,8 +133,4 @@ def workers_mb(dataset: Paths) -> float:
 
 
 if __name__ == "__main__":
-    for measured in run():
-        print(
-            f"{measured['name']:<75} {measured['ours']:8.3f} {measured['peer']:8.3f} "
-            f"{measured['ratio']:6.3f} (goal {measured['goal']}) {'holds' if measured['holds'] else 'MISSED'}"
-        )
+    show(run())

@@ -7,7 +7,6 @@ once a run, where an epoch of the loader pays it again.
 Run from the repository's root: `python -m benchmarks.resident`.
 """
 
-import statistics
 import tempfile
 import time
 from functools import partial
@@ -19,6 +18,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from benchmarks.rows import Row, row, show
 from lt_extrap.data.datamodule import ImageDataset, collate
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.resident import ResidentImages, room
@@ -28,7 +28,7 @@ from lt_extrap.data.transforms import TrainTransform
 IMAGES, CLASSES, PIXELS, SIZE, BATCH, ROUNDS, GOAL = 1024, 8, 64, 48, 128, 5, 0.65
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """One row: name, ours, peer, ratio, goal, holds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -36,12 +36,10 @@ def run() -> list[dict[str, Any]]:
         resident, files = _loaders(Path(folder))
         if not all(torch.equal(a.images, b.images) for a, b in zip(resident, files, strict=True)):
             raise AssertionError("the two paths show different pixels")
-        taken = [(_microseconds(resident, epoch), _microseconds(files, epoch)) for epoch in range(ROUNDS)]
+        taken = [(_milliseconds(resident, epoch), _milliseconds(files, epoch)) for epoch in range(ROUNDS)]
     torch.set_num_threads(threads)
-    ours, peer = (statistics.median(column) for column in zip(*taken, strict=True))
-    ratio = statistics.median(a / b for a, b in taken)
-    name = f"{PIXELS} px to {SIZE} px, microseconds an image: resident / files through the loader"
-    return [{"name": name, "ours": ours, "peer": peer, "ratio": ratio, "goal": GOAL, "holds": ratio <= GOAL}]
+    name = f"{PIXELS} px to {SIZE} px, ms an image: resident / files through the loader"
+    return [row(name, taken, GOAL)]
 
 
 def _loaders(folder: Path) -> "tuple[DataLoader[Any], DataLoader[Any]]":
@@ -66,14 +64,14 @@ def _loaders(folder: Path) -> "tuple[DataLoader[Any], DataLoader[Any]]":
     )
 
 
-def _microseconds(loader: "DataLoader[Any]", epoch: int) -> float:
+def _milliseconds(loader: "DataLoader[Any]", epoch: int) -> float:
     """CPU time an image of one epoch."""
     loader.sampler.set_epoch(epoch)
     began = time.process_time()
     for _ in loader:
         pass
-    return 1e6 * (time.process_time() - began) / IMAGES
+    return 1e3 * (time.process_time() - began) / IMAGES
 
 
 if __name__ == "__main__":
-    print(run())
+    show(run())

@@ -5,7 +5,6 @@ median of epochs in which both take turns.
 """
 
 import random
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.rows import Row, row, show
 from lt_extrap.data.sampler import EpochDraw
 
 CLASSES, OVER, CAP, ROUNDS, LIMIT_MS = 50_000, 7_500, 50, 7, 50.0
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """One row a measurement: name, ours, peer, ratio, goal, holds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -32,14 +32,12 @@ def run() -> list[dict[str, Any]]:
         for epoch in range(ROUNDS + 1)
     ]
     torch.set_num_threads(threads)
-    ours, peer = (statistics.median(column) for column in zip(*taken[1:], strict=True))  # the first warms up
+    taken = taken[1:]  # the first warms up
     name = f"draw of {len(draw):,} from {len(labels):,} images, ms"
-    return [row(f"{name} / limit", ours, LIMIT_MS, 1.0), row(f"{name} / dict and random.sample", ours, peer, 0.1)]
-
-
-def row(name: str, ours: float, peer: float, goal: float) -> dict[str, Any]:
-    ratio = ours / peer
-    return {"name": name, "ours": ours, "peer": peer, "ratio": ratio, "goal": goal, "holds": ratio <= goal}
+    return [
+        row(f"{name}: ours / limit", [(ours, LIMIT_MS) for ours, _ in taken], 1.0),
+        row(f"{name}: ours / dict and random.sample", taken, 0.1),
+    ]
 
 
 def make_labels() -> np.ndarray:
@@ -66,8 +64,4 @@ def milliseconds(draw: Callable[[int], Any], epoch: int) -> float:
 
 
 if __name__ == "__main__":
-    for measured in run():
-        print(
-            f"{measured['name']:<75} {measured['ours']:8.3f} {measured['peer']:8.3f} "
-            f"{measured['ratio']:6.3f} (goal {measured['goal']}) {'holds' if measured['holds'] else 'MISSED'}"
-        )
+    show(run())

@@ -8,7 +8,6 @@ plain loop top-1 accuracy.
 import contextlib
 import io
 import logging
-import statistics
 import tempfile
 import time
 import warnings
@@ -21,6 +20,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
+from benchmarks.rows import Row, row, show
 from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
 from lt_extrap.config import AdamW, ConvNet, Head
 from lt_extrap.data.datamodule import Batch
@@ -91,7 +91,7 @@ def plain(batches: list[Batch]) -> float:
     return 1000 * (time.perf_counter() - began) / STEPS
 
 
-class _Batches(list[Batch]):
+class Batches(list[Batch]):
     def __getitem__(self, key: Any) -> Any:
         return super().__getitem__(key[1])
 
@@ -119,7 +119,7 @@ def ours(batches: list[Batch], folder: str) -> float:
     )
     clock, stopwatch = _Clock(), Stopwatch(BATCH, lambda wait, trainer: None)
     draw = EpochDraw(np.zeros(STEPS, dtype=np.int32), cap=np.array([-1]), seed=0)
-    loader = ResumableLoader(_Batches(batches), batch_size=None, sampler=EpochSampler(draw, batch_size=1))
+    loader = ResumableLoader(Batches(batches), batch_size=None, sampler=EpochSampler(draw, batch_size=1))
     trainer = L.Trainer(
         accelerator="cpu",
         max_steps=STEPS,
@@ -138,7 +138,7 @@ def ours(batches: list[Batch], folder: str) -> float:
     return clock.milliseconds
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """The row of the training step."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
@@ -149,21 +149,9 @@ def run() -> list[dict[str, Any]]:
         for _ in range(ROUNDS):
             times["plain"].append(plain(batches))
             times["ours"].append(ours(batches, folder))
-    mine, peer = statistics.median(times["ours"]), statistics.median(times["plain"])
-    # The median of the rounds' ratios: each round's halves ran one after the other.
-    ratio = statistics.median(a / b for a, b in zip(times["ours"], times["plain"], strict=True))
-    goal = 1.05
-    return [
-        {
-            "name": "training step, ms: Lightning with our module, metrics, callbacks / plain PyTorch loop",
-            "ours": mine,
-            "peer": peer,
-            "ratio": ratio,
-            "goal": goal,
-            "holds": ratio <= goal,
-        }
-    ]
+    name = "training step, ms: Lightning with our module, metrics, callbacks / plain PyTorch loop"
+    return [row(name, [*zip(times["ours"], times["plain"], strict=True)], 1.05)]
 
 
 if __name__ == "__main__":
-    print(run())
+    show(run())

@@ -323,6 +323,16 @@ def test_large_logits_stay_finite(lambda_s, scale):
     close(value.double(), loss(logits.double(), label, mixed), atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("lambda_s", [0.0, 0.1])
+def test_a_small_loss_among_large_logits_is_exact(lambda_s):
+    """As the difference of two numbers of hundreds it would have lost its digits."""
+    logits = torch.full((NUM_CLASSES, NUM_CLASSES), 500.0) + 9 * torch.eye(NUM_CLASSES)
+    arguments = torch.arange(NUM_CLASSES), (torch.arange(NUM_CLASSES), torch.full((NUM_CLASSES,), 0.3))
+    found = silencing([9] * NUM_CLASSES, lambda_s=lambda_s).per_image(logits, *arguments)
+    exact = silencing([9] * NUM_CLASSES, lambda_s=lambda_s).per_image(logits.double(), *arguments)
+    torch.testing.assert_close(found.double(), exact, atol=5e-7, rtol=0)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("mixing", ["exact", "released"])
 def test_half_precision_logits_are_reckoned_with_in_float32(dtype, mixing):

@@ -5,12 +5,15 @@ arXiv 2410.15980, Eq. 2 to 4. Training only: predictions come from the plain log
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from lt_extrap.errors import ConfigError
 from lt_extrap.model.relation import NeighborRelation
@@ -197,17 +200,25 @@ class OffsetCrossEntropy(nn.Module):
             mixed: y_b and lam for Mixup and CutMix: lam in 0..1 is the share of y_a, image by image.
         """
         label = label.long()
-        log_p = self._log_p(logits, label)
-        loss = F.nll_loss(log_p, label, reduction="none")
-        if mixed is not None:
-            label_b, lam = mixed[0].long(), mixed[1].to(loss.dtype)
-            log_p_b = log_p if self._one_denominator else self._log_p(logits, label_b)
-            loss = lam * loss + (1 - lam) * F.nll_loss(log_p_b, label_b, reduction="none")
+        labels = label[:, None] if mixed is None else torch.stack([label, mixed[0].long()], dim=1)
+        smoothed = None
         if self.smoothing > 0:
-            log_p_s = log_p if self._one_denominator else F.log_softmax(self._adjusted(logits), dim=1)
-            shown = self.counts[: self.smoothed] > 0
-            uniform = -log_p_s[:, : self.smoothed].where(shown, 0.0).sum(dim=1) / shown.sum()
-            loss = (1 - self.smoothing) * loss + self.smoothing * uniform
+            weighed = self._weighed(logits, label) if self._one_denominator else self._adjusted(logits)
+            smoothed = F.log_softmax(weighed, dim=1)
+        if smoothed is not None and self._one_denominator:
+            loss = -smoothed.gather(1, labels)
+        else:
+            denominators = 1 if self._one_denominator else labels.shape[1]
+            loss = _NegativeLogSoftmax.apply(logits, labels, self._weighed, denominators)
+        if self.released:
+            loss = loss.masked_fill(loss.isinf() & (self.counts[labels] > 0), 0.0)
+        if mixed is None:
+            loss = loss[:, 0]
+        else:
+            lam = mixed[1].to(loss.dtype)
+            loss = lam * loss[:, 0] + (1 - lam) * loss[:, 1]
+        if smoothed is not None:
+            loss = (1 - self.smoothing) * loss + self.smoothing * self._uniform(smoothed)
         return loss
 
     @property
@@ -215,34 +226,76 @@ class OffsetCrossEntropy(nn.Module):
         """Whether y_b and the smoothing share the denominator of y_a."""
         return self.released or (self.width == 0 and self.log_lambda_aux_aux == 0)
 
-    def _log_p(
+    def _uniform(self, log_p: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+        """Mean loss of the classes that share the smoothing."""
+        if self.released:
+            # A log-probability of 0 takes part in no loss: the mass on silenced columns is dropped.
+            log_p = log_p.masked_fill(log_p.isneginf(), 0.0)
+        shown = self.counts[: self.smoothed] > 0
+        return -log_p[:, : self.smoothed].where(shown, 0.0).sum(dim=1) / shown.sum()
+
+    def _weighed(
         self, logits: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch classes"]:
-        """Log-softmax of the logits as an image of class `label` weighs them."""
-        adjusted = self._adjusted(logits)
+        """a_j + log lambda_kj: the logits as an image of class k = `label` weighs them."""
+        weighed = self._adjusted(logits)
         if self.log_lambda_aux_aux != 0:
             column = label[:, None]
             auxiliary = torch.arange(self.num_target, logits.shape[1], device=label.device)
             others = (column >= self.num_target) & (column != auxiliary)
-            offset = adjusted.new_zeros(others.shape).masked_fill_(others, self.log_lambda_aux_aux)
-            adjusted[:, self.num_target :].add_(offset)
+            offset = weighed.new_zeros(others.shape).masked_fill_(others, self.log_lambda_aux_aux)
+            weighed[:, self.num_target :].add_(offset)
         if self.width > 0:
             # Every row is read at the width of the longest, so that no shape depends on data. What lies past
             # its end are columns of other rows, which get an offset of 0.
             row = self.start.unfold(0, 2, 1).index_select(0, label)
             place = row[:, :1] + torch.arange(self.width, dtype=torch.int32, device=row.device)
-            offset = adjusted.new_full(place.shape, self.log_lambda_s).masked_fill_(place >= row[:, 1:], 0.0)
-            adjusted.scatter_add_(1, self.neighbor[place].long(), offset)
-        log_p = F.log_softmax(adjusted, dim=1)
-        if self.released:
-            # A log-probability of 0 takes part in no loss: the mass on silenced columns is dropped.
-            log_p = log_p.masked_fill(log_p.isneginf() & (self.counts > 0), 0.0)
-        return log_p
+            offset = weighed.new_full(place.shape, self.log_lambda_s).masked_fill_(place >= row[:, 1:], 0.0)
+            weighed.scatter_add_(1, self.neighbor[place].long(), offset)
+        return weighed
 
     def _adjusted(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
         """z_j + tau * log n_j in a buffer of its own; -inf for a class without images."""
         dtype = torch.promote_types(logits.dtype, torch.float32)
         return logits + torch.xlogy(self.tau, self.counts.to(dtype))
+
+
+class _NegativeLogSoftmax(torch.autograd.Function):
+    """-log softmax(a)[k] for the labels k of an image, a being its logits as k weighs them.
+
+    torch's own keeps the logarithm, of which the backward pass takes the exponential again, and fills a gradient for
+    each a. This keeps the softmax, and adds up into one.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        labels: Tensor,
+        weighed: Callable[[Tensor, Tensor], Tensor],
+        denominators: int,
+    ) -> Tensor:
+        """Losses, [batch, labels]; of one denominator it is that of the first label."""
+        losses, softmaxes = [], []
+        for label in labels.chunk(denominators, dim=1):
+            a = weighed(logits, label[:, 0])
+            softmax = a.softmax(dim=1)
+            # The largest entry is one over the sum. Neither term is negative, and both are exact where they are small.
+            largest = a.amax(dim=1, keepdim=True)
+            losses.append((largest - a.gather(1, label)) - softmax.amax(dim=1, keepdim=True).log())
+            softmaxes.append(softmax)
+        ctx.save_for_backward(labels, *softmaxes)
+        return torch.cat(losses, dim=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        labels, first, *others = ctx.saved_tensors
+        shares = grad.chunk(1 + len(others), dim=1)
+        of_logits = first * shares[0].sum(dim=1, keepdim=True)
+        for softmax, share in zip(others, shares[1:], strict=True):
+            of_logits.addcmul_(softmax, share)
+        return of_logits.scatter_add_(1, labels, -grad), None, None, None
 
 
 def _check_name(key: str, value: str, names: tuple[str, ...]) -> None:
