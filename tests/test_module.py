@@ -271,3 +271,9 @@ def test_the_average_leaves_prior_and_relation_alone():
     for key, value in module.loss.named_buffers():
         assert torch.equal(value, before[key]), key
         assert value.dtype == before[key].dtype, key
+
+
+def test_no_part_of_a_smaller_batch_is_one_image():
+    module = module_of(recipe_of(Sgd, batch_size=9, accumulate=3), CONVNET, head=BatchNormHead())
+    fit(module, 9, 7, 6)  # batch normalisation raises at a single image
+    assert module.global_step == 3

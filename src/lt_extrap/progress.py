@@ -18,6 +18,7 @@ from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.preprocessing import Preprocessing
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import parameter_groups
+from lt_extrap.processes import mean
 from lt_extrap.stopwatch import PARTS, Stopwatch
 
 _SHOTS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
@@ -53,7 +54,13 @@ def time_line(time: Mapping[str, float], device: str) -> str:
 
 
 def start_panel(
-    config: TrainConfig, target: TargetSet, training: TrainingSet, model: Classifier, steps: int, folder: str
+    config: TrainConfig,
+    target: TargetSet,
+    training: TrainingSet,
+    model: Classifier,
+    steps: int,
+    folder: str,
+    devices: int = 1,
 ) -> Panel:
     """What is about to be trained on what, and how."""
     shots = target.classes.shots
@@ -76,7 +83,7 @@ def start_panel(
         "model": f"{_node(config.backbone)}; head {_node(config.head)}; {trained:,} parameters trained",
         "start": model.backbone.start,
         "input": _input(model.backbone.preprocessing, recipe.image_size),
-        "optimizer": f"{type(recipe).__name__}, {_batch(recipe)}, lr {recipe.lr:g} "
+        "optimizer": f"{type(recipe).__name__}, {_batch(recipe, devices)}, lr {recipe.lr:g} "
         f"(blr {recipe.blr:g} x batch / 256), "
         + (f"x {recipe.gamma:g} at {recipe.milestones} of the budget, " if recipe.milestones else "cosine to 0, ")
         + (f"momentum {recipe.momentum:g}, " if isinstance(recipe, Sgd) else f"betas {recipe.betas}, ")
@@ -121,8 +128,11 @@ def _input(preprocessing: Preprocessing, size: int) -> str:
     return f"{size} pixels{native}, {preprocessing.interpolation}, mean {mean}, std {std}"
 
 
-def _batch(recipe: Recipe) -> str:
-    parts = f" = {recipe.accumulate} x {recipe.part}" if recipe.accumulate > 1 else ""
+def _batch(recipe: Recipe, devices: int) -> str:
+    """The batch, in how many parts, and how many images of a part are on each device."""
+    factors = [f"{devices} devices"] if devices > 1 else []
+    factors += [str(recipe.accumulate)] if recipe.accumulate > 1 else []
+    parts = " = " + " x ".join([*factors, str(recipe.part // devices)]) if factors else ""
     return f"batch {recipe.batch_size}{parts}"
 
 
@@ -183,7 +193,7 @@ class EpochLine(L.Callback):
         self.steps, self.accuracies = 0, ""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"loss": float(self.loss), "steps": self.steps, "accuracies": self.accuracies}
+        return {"loss": mean(float(self.loss)), "steps": self.steps, "accuracies": self.accuracies}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.loss, self.steps, self.accuracies = (state_dict[key] for key in ("loss", "steps", "accuracies"))
@@ -213,7 +223,7 @@ class EpochLine(L.Callback):
         left = seconds / max(1, done - self.first) * (total - done)
         pl_module.print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  step {done}/{total}  "
-            f"loss {float(self.loss) / max(1, self.steps):.3f}  {self.accuracies}  "
+            f"loss {mean(float(self.loss)) / max(1, self.steps):.3f}  {self.accuracies}  "
             f"{_minutes(seconds)}, {self.stopwatch.lap():,.0f} images/s"
             + (f", {_minutes(left)} left" if done > self.first else "")
         )

@@ -42,7 +42,7 @@ _FREE = re.compile(
     r"(do|images_per_second|logger\b.*|checkpoint_minutes|compile|data\.(workers|prefetch|resident)"
     r"|backbone\.gradient_checkpointing"
     r"|target\.(root|images|archive|download|package|official\b.*)|(auxiliary|target\.(neighbors|random))\.images"
-    r"|trainer\.(accelerator|devices|num_nodes|log_every_n_steps|profiler|detect_anomaly))"
+    r"|trainer\.(accelerator|devices|num_nodes|strategy|log_every_n_steps|profiler|detect_anomaly))"
 )
 # Files of weights: a run is named by their names, and known by their content.
 _WEIGHTS = {"backbone.weights", "features_from"}

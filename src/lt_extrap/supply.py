@@ -87,7 +87,7 @@ def supply_of(config: TrainConfig, target: TargetSet, training: TrainingSet, tra
         and 3 * math.prod(sizes[0]) * sum(map(len, lists)) <= room(device)
     )
     return Supply(
-        workers=config.data.workers,
+        workers=config.data.workers_of(trainer.num_devices),
         cores=max(0, _cores() // trainer.num_devices - own),
         resident=config.data.resident,
         fits=fits,

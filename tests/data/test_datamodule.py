@@ -1,11 +1,14 @@
 """The loaders of a run."""
 
+import os
+
 import lightning as L
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from lt_extrap.config import Loading
 from lt_extrap.data import datamodule
 from lt_extrap.data.color_jitter import ColorJitter
 from lt_extrap.data.datamodule import ImageDataModule
@@ -117,3 +120,11 @@ def test_prefetched_batches(small, prefetch, ahead):
     data = data_of(small("component=baseline", "data.workers=1", f"data.prefetch={prefetch}"))
     assert [loader.prefetch_factor for loader in loaders(data)] == [ahead] * 3
     assert all(loader.persistent_workers for loader in loaders(data))
+
+
+def test_workers_are_a_core_each_but_one_shared_by_the_processes_of_a_machine(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    assert [Loading().workers_of(processes) for processes in (1, 2, 8, 9)] == [7, 3, 1, 1]
+    assert Loading(workers=3).workers_of(2) == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(128)), raising=False)
+    assert [Loading().workers_of(processes) for processes in (1, 8)] == [16, 15]

@@ -5,14 +5,16 @@ from typing import Literal
 
 from lt_extrap.config.checks import check, one_of
 
+_MOST_WORKERS = 16  # of a device, by themselves: each takes memory, and seconds at the start
+
 
 @dataclass
 class Loading:
     """How images reach the device.
 
     Attributes:
-        workers: loader processes; 0 = in the training process. They change no result. Resident images are decoded by
-            them at the start, and need none afterwards.
+        workers: loader processes of each device; 0 = in the training process; null = a core each, but one, at most 16.
+            They change no result. Resident images are decoded by them at the start, and need none afterwards.
         prefetch: batches that each worker prepares ahead; null = torch's own number, 2.
         resident: decode all images once and keep them on the device as bytes, cropped and resized there to the same
             pixels. The images of a list have one size then, and all of them take at most half of the GPU's free
@@ -22,21 +24,27 @@ class Loading:
             counted. Validation and test images are never skipped, and shots are those of the whole list.
     """
 
-    workers: int = 2
+    workers: int | None = None
     prefetch: int | None = None
     resident: bool = False
     on_unreadable: str = "error"
 
     def __post_init__(self) -> None:
-        check(self.workers >= 0, "data.workers", "at least 0", self.workers)
+        check(self.workers is None or self.workers >= 0, "data.workers", "at least 0, or null", self.workers)
         check(self.prefetch is None or self.prefetch >= 1, "data.prefetch", "at least 1, or null", self.prefetch)
         check(
-            self.prefetch is None or (self.workers > 0 and not self.resident),
+            self.prefetch is None or (self.workers != 0 and not self.resident),
             "data.prefetch",
             "null where no worker could prepare a batch: with data.workers=0 and with data.resident=true",
             self.prefetch,
         )
         one_of("data.on_unreadable", self.on_unreadable, ("error", "skip"))
+
+    def workers_of(self, processes: int) -> int:
+        """Loader processes of each of so many training processes of this machine."""
+        from lightning.fabric.utilities.data import suggested_max_num_workers  # the schema is read by every command
+
+        return min(suggested_max_num_workers(processes), _MOST_WORKERS) if self.workers is None else self.workers
 
     @property
     def missing(self) -> Literal["refuse", "skip"]:

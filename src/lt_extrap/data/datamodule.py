@@ -124,6 +124,8 @@ class ImageDataModule(L.LightningDataModule):
         if not self.loading.resident or self._resident.keys() >= set(wanted):
             return
         left = room(self._device)
+        if self.trainer and self._device.type == "cpu":
+            left //= self.trainer.num_devices  # each process of the machine has its own copy
         for split in wanted:
             images = ResidentImages(
                 self._index(split),
@@ -131,14 +133,16 @@ class ImageDataModule(L.LightningDataModule):
                 self._transform(split),
                 self.seed,
                 device=self._device,
-                workers=self.loading.workers,
+                workers=self._workers,
                 room=left,
             )
             self._resident[split], left = images, left - images.pixels.nbytes
 
     def train_dataloader(self) -> ResumableLoader:
         assert self.training is not None
-        sampler = EpochSampler(self.training.draw, batch_size=self.recipe.batch_size)
+        replicas, rank = self._processes
+        batch_size = self.recipe.batch_size // replicas
+        sampler = EpochSampler(self.training.draw, batch_size=batch_size, num_replicas=replicas, rank=rank)
         return ResumableLoader(sampler=sampler, drop_last=True, **self._how("train"))
 
     def val_dataloader(self) -> "list[DataLoader[Any]]":
@@ -148,15 +152,23 @@ class ImageDataModule(L.LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: str) -> "DataLoader[Any]":
-        # Lightning attaches its trainer, which knows the processes.
-        replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        replicas, rank = self._processes
         sampler = EvaluationSampler(len(self._index(split)), num_replicas=replicas, rank=rank)
         return DataLoader(sampler=sampler, **self._how(split))
+
+    @property
+    def _processes(self) -> tuple[int, int]:
+        """How many share a batch, and which of them this is; Lightning attaches its trainer, which knows."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     @property
     def _device(self) -> torch.device:
         """The device that trains, which need not be the GPU that the machine has."""
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    @property
+    def _workers(self) -> int:
+        return self.loading.workers_of(self.trainer.num_devices if self.trainer else 1)
 
     def _index(self, split: str) -> SampleIndex:
         train = self.training.index if self.training else None
@@ -201,7 +213,8 @@ class ImageDataModule(L.LightningDataModule):
 
     def _how(self, split: str) -> dict[str, Any]:
         """Arguments of a loader: what it reads, and how."""
-        batch_size = self.recipe.batch_size if split == "train" else self.recipe.part
+        of_all = self.recipe.batch_size if split == "train" else self.recipe.part
+        batch_size = max(1, of_all // self._processes[0])
         if self.loading.resident:
             # In this process, which has the images: another would only send keys.
             images = self._resident[split]
@@ -210,7 +223,7 @@ class ImageDataModule(L.LightningDataModule):
                 "batch_size": batch_size,
                 "collate_fn": partial(collate, stack=images.render),
             }
-        workers = self.loading.workers
+        workers = self._workers
         return {
             "dataset": ImageDataset(self._index(split), self.target.place.images, self._transform(split), self.seed),
             "batch_size": batch_size,
