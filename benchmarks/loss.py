@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from timm.data.mixup import mixup_target
 from torch import Tensor
 
-from benchmarks.rows import Row, cpu_seconds, interleaved, row, show
+from benchmarks.rows import M_MMAP_THRESHOLD, Row, cpu_seconds, interleaved, keep_freed_memory, row, show
 from lt_extrap.model.losses import neighbor_silencing
 from lt_extrap.model.relation import NeighborRelation
 
@@ -33,7 +33,6 @@ TARGETS = {1100: 183, 6000: 1000, 48_000: 8000}  # of that many classes; five au
 PASSES = {1100: 100, 6000: 12, 48_000: 3}  # in one measurement
 CLASSES = 6000  # of the single label
 TOLERANCE = 0.05
-_MMAP_THRESHOLD = -3  # glibc's number of it
 
 
 def run() -> list[Row]:
@@ -102,10 +101,7 @@ def works(kind: str, batch: int, classes: int, few: int) -> tuple[Tensor, Work, 
 
 
 def _milliseconds(kind: str, classes: int, few: int) -> list[tuple[float, float]]:
-    # glibc returns freed buffers to the system and faults them in again at its own moods, which costs more
-    # than what is measured; with these limits it keeps them.
-    for parameter in (-1, -2, _MMAP_THRESHOLD):  # M_TRIM_THRESHOLD, M_TOP_PAD
-        ctypes.CDLL(None).mallopt(parameter, 2**29)
+    keep_freed_memory()
     torch.set_num_threads(1)
     logits, ours, peer = works(kind, BATCH, classes, few)
 
@@ -121,7 +117,7 @@ def _milliseconds(kind: str, classes: int, few: int) -> list[tuple[float, float]
 
 
 def _peaks(kind: str) -> list[tuple[float, float]]:
-    ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**20)  # what is freed is given back at once
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)  # what is freed is given back at once
     torch.set_num_threads(1)
     logits, ours, peer = works(kind, BATCH, CLASSES, 15)
 
