@@ -1,10 +1,8 @@
 """Batches: images read by keyed samplers, unreadable ones reported instead of raised in a worker."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -21,6 +19,7 @@ from lt_extrap.data.loader import ResumableLoader, leave_signals
 from lt_extrap.data.randaugment import RandAugment
 from lt_extrap.data.resident import ResidentImages, room
 from lt_extrap.data.sampler import EpochSampler, EvaluationSampler
+from lt_extrap.data.store import ImageStore
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.data.transforms import Augment, EvalTransform, PaddedCrop, TrainTransform, Transform
@@ -51,17 +50,17 @@ Item = tuple[Tensor, int, int] | UnreadableImage
 class ImageDataset(Dataset[Item]):
     """Images of an index, asked for by (epoch, position) so that augmentation is a function of both."""
 
-    def __init__(self, index: SampleIndex, images: Path, transform: Transform, seed: int) -> None:
-        self.index, self.images, self.transform, self.seed = index, str(images), transform, seed
+    def __init__(self, index: SampleIndex, images: ImageStore, transform: Transform, seed: int) -> None:
+        self.index, self.images, self.transform, self.seed = index, images, transform, seed
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         epoch, sample = key
-        path = os.path.join(self.images, self.index.path(sample))  # noqa: PTH118 (a list may hold absolute paths)
+        path = self.index.path(sample)
         try:
-            image = decode_rgb(path)
+            image = decode_rgb(self.images.where(path), data=self.images.read(path))
         except UnreadableImage as error:
             return error
         rng = generator(Stream.AUGMENT, self.seed, epoch, sample)
@@ -127,7 +126,7 @@ class ImageDataModule(L.LightningDataModule):
         for split in wanted:
             images = ResidentImages(
                 self._index(split),
-                self.target.place.images,
+                self._images(split),
                 self._transform(split),
                 self.seed,
                 device=self._device,
@@ -163,6 +162,9 @@ class ImageDataModule(L.LightningDataModule):
         index = {"train": train, "val": self.target.val, "test": self.target.test}[split]
         assert index is not None
         return index
+
+    def _images(self, split: str) -> ImageStore:
+        return self.training.images if split == "train" and self.training else self.target.place.images
 
     def _transform(self, split: str) -> Transform:
         recipe, interpolation = self.recipe, self.preprocessing.interpolation
@@ -212,7 +214,7 @@ class ImageDataModule(L.LightningDataModule):
             }
         workers = self.loading.workers
         return {
-            "dataset": ImageDataset(self._index(split), self.target.place.images, self._transform(split), self.seed),
+            "dataset": ImageDataset(self._index(split), self._images(split), self._transform(split), self.seed),
             "batch_size": batch_size,
             "collate_fn": collate,
             "num_workers": workers,
