@@ -120,7 +120,7 @@ def test_archive_is_unpacked_once(folder, cache):
     before = (first.place.images.path / "a0.png").stat().st_mtime_ns
     assert load_target(lists(folder, archive="images.tar")).place.images.path == first.place.images.path
     assert (first.place.images.path / "a0.png").stat().st_mtime_ns == before
-    assert {path.name for path in first.place.images.parent.iterdir() if path.name.startswith("tmp")} == set()
+    assert {path.name for path in first.place.images.path.parent.iterdir() if path.name.startswith("tmp")} == set()
 
 
 def test_archives_of_one_size_and_second_are_told_apart(folder):

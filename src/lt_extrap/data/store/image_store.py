@@ -29,6 +29,12 @@ class ImageStore(ABC):
     def __str__(self) -> str:
         return self.root
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.root == self.root
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
     def where(self, path: str) -> str:
         """Where an image is, for messages; any store of this root takes it for the path."""
         return path if self._is_whole(path) else self._prefix + path

@@ -8,10 +8,14 @@ done. A writer that was killed goes on behind the last shard that is. At the end
 import hashlib
 import io
 import json
+import os
+import signal
 import tarfile
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +23,6 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from lt_extrap.data.decode import UnreadableImage, decode_rgb, image_size
-from lt_extrap.data.loader import leave_signals
 from lt_extrap.data.store.image_store import ImageStore
 from lt_extrap.data.store.index import BLOCK, INDEX, Extent, PackIndex, encode
 from lt_extrap.data.store.packed import shard_name
@@ -147,8 +150,24 @@ class _Content(Dataset[Prepared]):
 
 def _prepared(paths: Sequence[str], images: ImageStore, longest_edge: int | None, workers: int) -> Iterator[Prepared]:
     content = _Content(paths, images, longest_edge)
-    loader = DataLoader(content, batch_size=_CHUNK, num_workers=workers, collate_fn=list, worker_init_fn=leave_signals)
+    loader = DataLoader(content, batch_size=_CHUNK, num_workers=workers, collate_fn=list, worker_init_fn=_begin)
     return chain.from_iterable(iter(loader))  # the workers are forked here, before anybody shows how far it is
+
+
+def _begin(worker: int) -> None:
+    """In a worker: leave Ctrl-C to the process that writes, and end when that has ended in whatever way.
+
+    A loader's own worker would wait for ever for somebody to take what it has read.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _write_shard(
