@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
@@ -23,6 +24,8 @@ from torch.utils.data import DataLoader
 from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
 from lt_extrap.config import AdamW, ConvNet, Head
 from lt_extrap.data.datamodule import Batch
+from lt_extrap.data.loader import ResumableLoader
+from lt_extrap.data.sampler import EpochDraw, EpochSampler
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import build_head
@@ -31,6 +34,7 @@ from lt_extrap.model.relation import NeighborRelation
 from lt_extrap.model.shots import Shot
 from lt_extrap.module import ExtrapolationModule
 from lt_extrap.progress import EpochLine
+from lt_extrap.stopwatch import Stopwatch
 
 TARGET, AUXILIARY, BATCH, STEPS, VALIDATION, ROUNDS = 60, 60, 64, 30, 5, 5
 RECIPE = AdamW(batch_size=BATCH, blr=4e-3, clip=1.0, image_size=48)
@@ -87,6 +91,11 @@ def plain(batches: list[Batch]) -> float:
     return 1000 * (time.perf_counter() - began) / STEPS
 
 
+class _Batches(list[Batch]):
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key[1])
+
+
 class _Clock(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.began = time.perf_counter()
@@ -108,13 +117,15 @@ def ours(batches: list[Batch], folder: str) -> float:
         seed=0,
         skip_unreadable=False,
     )
-    clock = _Clock()
+    clock, stopwatch = _Clock(), Stopwatch(BATCH, lambda wait, trainer: None)
+    draw = EpochDraw(np.zeros(STEPS, dtype=np.int32), cap=np.array([-1]), seed=0)
+    loader = ResumableLoader(_Batches(batches), batch_size=None, sampler=EpochSampler(draw, batch_size=1))
     trainer = L.Trainer(
         accelerator="cpu",
         max_steps=STEPS,
         max_epochs=1,
         logger=CSVLogger(folder, name=""),
-        callbacks=[clock, EpochLine(), Checkpoints(Path(folder), StopSignal(), every=600.0)],
+        callbacks=[stopwatch, clock, EpochLine(stopwatch), Checkpoints(Path(folder), StopSignal(), every=600.0)],
         plugins=[WholeFileIO()],
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -123,7 +134,7 @@ def ours(batches: list[Batch], folder: str) -> float:
         log_every_n_steps=50,
     )
     with contextlib.redirect_stdout(io.StringIO()):
-        trainer.fit(module, *(DataLoader(part, batch_size=None) for part in (batches, batches[:VALIDATION])))
+        trainer.fit(module, loader, DataLoader(batches[:VALIDATION], batch_size=None))
     return clock.milliseconds
 
 

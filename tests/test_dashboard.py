@@ -19,9 +19,9 @@ import pytest
 
 from conftest import SMALL
 from lt_extrap import dashboard, transaction_log
-from lt_extrap.checkpoints import Stopped
 from lt_extrap.errors import TrainingError
 from lt_extrap.module import ExtrapolationModule
+from lt_extrap.signals import Stopped
 from lt_extrap.train import train
 
 STEPS = "budget={unit: steps, amount: 25, warmup: 2}"  # epochs of 10 steps, the last one cut

@@ -21,7 +21,7 @@ from lt_extrap.config import BatchNormHead, CosineHead, Head, TextHead, Timm
 from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError, DataError, ExportError, RunError
 from lt_extrap.export import ExportConfig, export
-from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.backbones import build_backbone, load_pretrained
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.model.heads import build_head, empty_head
@@ -176,6 +176,26 @@ def test_files_of_before_heads_had_kinds(tmp_path):
     assert (old.head, old.interpolation) == (Head(), "bicubic")
     images = 255 * torch.rand(2, 3, 32, 32)
     assert torch.equal(old.model(images), made.model(images))
+
+
+def test_preprocessing_is_that_of_the_file_whatever_the_library_has_today(tmp_path):
+    made = classifier(tmp_path / "new.safetensors", Head())
+    metadata = made.metadata() | {"mean": "[0.1, 0.2, 0.3]", "interpolation": "bilinear"}
+    save_file(made.model.state_dict(), tmp_path / "old.safetensors", metadata)
+    old = DirectClassifier.load(tmp_path / "old.safetensors")
+    assert old.mean == pytest.approx([0.1, 0.2, 0.3])
+    assert (old.std, old.interpolation) == (made.std, "bilinear")
+
+
+def test_weights_of_a_run_want_the_preprocessing_of_that_run(tmp_path):
+    made = classifier(tmp_path / "new.safetensors", Head())
+    file = tmp_path / "w.safetensors"
+    save_file(made.model.state_dict(), file, made.metadata() | {"mean": "[0.1, 0.2, 0.3]"})
+    node = replace(made.backbone, weights=str(file))
+    with pytest.raises(ConfigError, match=r"set 'backbone\.mean=\[0\.1, 0\.2, 0\.3\]'"):
+        load_pretrained(build_backbone(node, image_size=32, seed=0), node)
+    node = replace(node, mean=[0.1, 0.2, 0.3])
+    assert load_pretrained(build_backbone(node, image_size=32, seed=0), node)
 
 
 @pytest.mark.parametrize("head", [Head(), BatchNormHead()], ids=lambda head: type(head).__name__)

@@ -8,13 +8,15 @@ from torch.utils.data import DataLoader
 
 from lt_extrap.config import AdamW, BatchNormHead, ConvNet, Head, Sgd, Timm
 from lt_extrap.data.datamodule import Batch
+from lt_extrap.data.target import load_target
+from lt_extrap.data.training_set import build_training_set
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import build_head
 from lt_extrap.model.losses import balanced_softmax, neighbor_silencing
 from lt_extrap.model.relation import NeighborRelation
 from lt_extrap.model.shots import Shot
-from lt_extrap.module import ExtrapolationModule
+from lt_extrap.module import ExtrapolationModule, build_module
 from lt_extrap.trainer import quiet
 
 SIZE = 16
@@ -102,13 +104,13 @@ def test_parts_give_the_step_of_the_whole_batch(sizes, precision):
         torch.testing.assert_close(parts.state_dict()[key], value, atol=tolerance, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:.*returned `None`")  # which Lightning says once a process
 def test_a_batch_without_an_image_steps_on_nothing():
     module = module_of(recipe_of(Sgd, accumulate=2, momentum=0.0, weight_decay=0.0))
     fit(module, 8)
     once = state(module)
     module = module_of(recipe_of(Sgd, accumulate=2, momentum=0.0, weight_decay=0.0))
-    with pytest.warns(UserWarning, match="returned `None`"):
-        fit(module, 8, 0)
+    fit(module, 8, 0)
     assert all(torch.equal(once[key], value) for key, value in module.state_dict().items())
 
 
@@ -146,6 +148,14 @@ def test_at_first_the_head_learns_alone(backbone, head, precision):
     assert int(alone.average.n_averaged) == 4  # once a step, not a part
 
 
+@pytest.mark.filterwarnings("ignore:.*returned `None`")  # which Lightning says once a process
+def test_the_backbone_learns_after_the_head_whatever_the_batch_between_them():
+    module = module_of(recipe_of(head_warmup_factor=1.0), CONVNET, warmup=2, head_warmup=2)
+    fit(module, 8, 8, 0, 8)
+    assert module.model.backbone.training
+    assert int(module.model.backbone.network.stem[1].num_batches_tracked) == 1
+
+
 def test_a_step_that_float16_cannot_hold_is_left_out():
     """It counts, for the rate and the average; the scale that was found is kept."""
     precision = Half(2.0**60)
@@ -158,6 +168,23 @@ def test_a_step_that_float16_cannot_hold_is_left_out():
     precision.scaler.update(2.0**10)
     fit(module, 8, precision=precision)
     assert not torch.equal(module.model.head.weight, before["model.head.weight"])
+
+
+@pytest.mark.parametrize(("fused", "scale"), [(False, None), (True, None), (False, 2.0**14)])
+def test_gradients_are_clipped_to_the_norm_that_is_asked_for(fused, scale):
+    """Those of all parts together, after a scaler has scaled them back. AdamW's step would not show a factor."""
+    module = module_of(recipe_of(clip=0.05, accumulate=4, fused=fused))
+    fit(module, 8, precision=scale and Half(scale))
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in module.model.parameters()])
+    assert float(norm) == pytest.approx(0.05, rel=1e-4)
+
+
+def test_training_alone_is_compiled(small):
+    config = small("component=baseline", "compile=true")
+    target = load_target(config.target)
+    module = build_module(config, target, build_training_set(config.auxiliary, target, seed=0), steps=1)
+    assert module.model._compiled_call_impl is not None  # torch has no public question for it
+    assert module.measured.forward.__func__ is Classifier.forward
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -221,7 +248,7 @@ def test_checkpointing_of_activations_saves_memory_and_changes_nothing(model):
 
 
 def test_a_fused_step_is_the_same_step():
-    """And is clipped, which Lightning refuses to do for a fused optimizer under any mixed precision."""
+    """With clipping, which Lightning refuses for a fused optimizer under any mixed precision."""
     plain, fused = (module_of(recipe_of(clip=0.1, fused=fused)) for fused in (False, True))
     for module in (plain, fused):
         trainer = fit(module, 8, 8, precision=MixedPrecision("bf16-mixed", "cpu"))

@@ -139,12 +139,11 @@ def test_rates_and_decays_are_those_that_timm_proposes(backbone):
         schedule.step()
 
 
-@pytest.mark.parametrize("layer_decay", [1.0, 0.75])
-@pytest.mark.parametrize("freeze", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    ("freeze", "layer_decay"), [(0, 1.0), (1, 1.0), (2, 1.0), (3, 1.0), (0, 0.75), (1, 0.75), (2, 0.75)]
+)
 def test_every_parameter_that_is_trained_is_held_once(freeze, layer_decay):
     model = classifier(VIT, freeze=freeze)
-    if freeze == 3 and layer_decay < 1:
-        return
     recipe = AdamW(batch_size=256, blr=1.0, image_size=32, layer_decay=layer_decay)
     held = Counter(id(p) for group in build_optimizer(recipe, model).param_groups for p in group["params"])
     assert held == Counter(id(p) for p in model.parameters() if p.requires_grad)

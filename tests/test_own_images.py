@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lt_extrap.checkpoints import Stopped
 from lt_extrap.compose import configure
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.export import ExportConfig, export
 from lt_extrap.predict import PredictConfig, predict
+from lt_extrap.signals import Stopped
 from lt_extrap.train import train
 from test_resume import stop_at
 

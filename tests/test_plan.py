@@ -66,6 +66,12 @@ def test_epochs_are_counted(small):
     assert seldom.validation_views == 50 // (planned.epoch.images // 32) // 2 * 45
 
 
+@pytest.mark.parametrize("word", ["recipe.batch_size=100000", "budget={unit: target_views, amount: 1, warmup: 0}"])
+def test_what_a_run_would_not_begin_has_no_plan(small, word):
+    with pytest.raises(ConfigError, match=word.split("=")[0]):
+        plan(small("component=baseline", word))
+
+
 def test_a_published_set_needs_no_lists():
     words = ("name=x", "target=imagenet_lt", "target.neighbors.folder=neighbors", "recipe.batch_size=512")
     planned = plan(configure(*words, "component=silencing"))
@@ -115,6 +121,34 @@ def test_weights_that_are_not_there_are_named(small, tmp_path):
     words = ("experiment=demo", "backbone=timm", "backbone.model=test_vit", "recipe.image_size=32")
     missing = plan(configure(*SMALL[1:12], *words, f"backbone.weights={tmp_path}/w.pth")).missing
     assert missing == (f"backbone.weights: {tmp_path}/w.pth",)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name", "repository", "file"),
+    [
+        (
+            "imagenet_lt_clip",
+            "ViT-B-16-quickgelu openai",
+            "timm--vit_base_patch16_clip_224.openai",
+            "open_clip_model.safetensors",
+        ),
+        (
+            "imagenet_lt_dinov2",
+            "vit_base_patch14_dinov2.lvd142m",
+            "timm--vit_base_patch14_dinov2.lvd142m",
+            "model.safetensors",
+        ),
+    ],
+)
+def test_weights_in_the_cache_are_there(tmp_path, monkeypatch, experiment, name, repository, file):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    config = configure(f"experiment={experiment}", "do=plan")
+    assert f"weights of {name}: not in the hub's cache" in plan(config).missing
+    folder = tmp_path / f"models--{repository}"
+    for path, content in ((folder / "refs/main", "0" * 40), (folder / "snapshots" / ("0" * 40) / file, "")):
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    assert f"weights of {name}: in the hub's cache" in plan(config).there
 
 
 def test_hours_are_for_the_rate_that_is_given(small):

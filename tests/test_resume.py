@@ -18,10 +18,11 @@ import torch
 from safetensors.torch import load_file
 
 from lt_extrap import checkpoints
-from lt_extrap.checkpoints import Checkpoints, Stopped, StopSignal
+from lt_extrap.checkpoints import Checkpoints
 from lt_extrap.errors import RunError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.model.metrics import LongTailMetrics
+from lt_extrap.signals import Stopped, StopSignal
 from lt_extrap.train import train
 
 # 10 steps an epoch of the baseline, 13 of silencing.
@@ -59,7 +60,7 @@ def assert_equal(a, b, at=""):
     if isinstance(a, dict):
         assert a.keys() == b.keys(), at
         for key in a:
-            if key not in ("seconds", "loops"):  # the clock; and Lightning's counters of how it got there
+            if key not in ("seconds", "time", "loops"):  # the clock; and Lightning's counters of how it got there
                 assert_equal(a[key], b[key], f"{at}.{key}")
     elif isinstance(a, list | tuple):
         assert len(a) == len(b), at

@@ -23,12 +23,12 @@ from omegaconf import open_dict
 
 from conftest import SMALL
 from lt_extrap import train
-from lt_extrap.checkpoints import Stopped
 from lt_extrap.compose import from_hydra
 from lt_extrap.config import TrainConfig
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
-from lt_extrap.sweep import Sweep, check_devices
+from lt_extrap.signals import Stopped
+from lt_extrap.sweep import Sweep, check_alone
 
 SWEEPS = {
     "components": [
@@ -249,24 +249,23 @@ def test_sweeps_of_other_runs_have_other_names():
     assert name_of("sweep=lambda_s", "loss.lambda_s=0", "seed=1,2").startswith("sweep-seed-")
 
 
-def test_a_job_has_one_device(command):
-    status, printed = command("-m", *SMALL, "trainer.accelerator=cpu", "component=baseline", "trainer.devices=2")
-    assert status == 1
-    assert listed(printed) == ["failed"]
-    assert "one device for each job of a sweep" in printed
+def test_a_sweep_is_begun_once(monkeypatch):
+    check_alone()
+    for key, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(ConfigError, match="several, started by torchrun or srun"):
+        check_alone()
 
 
-@pytest.mark.parametrize(
-    "options", [{"devices": 3}, {"devices": "2"}, {"num_nodes": 2}, {"devices": 2, "strategy": "ddp"}]
-)
-def test_more_devices_are_refused_in_every_spelling(options):
-    with pytest.raises(ConfigError, match="one device for each job"):
-        check_devices({"accelerator": "cpu", **options})
-
-
-@pytest.mark.parametrize("options", [{}, {"devices": 1}, {"devices": "1"}, {"devices": "auto"}])
-def test_one_device_in_every_spelling(options):
-    check_devices({"accelerator": "cpu", **options})
+def test_rows_of_a_table_are_whole_however_many_keys_are_swept():
+    keys = ("auxiliary.neighbors_per_class", "auxiliary.samples_per_class", "loss.lambda_s", "recipe.head_lr_factor")
+    words = [f"{key}=1,2" for key in keys]
+    sweep = Sweep()
+    with multirun("experiment=demo", "component=silencing", *words) as (_, config):
+        sweep.on_multirun_start(config)
+    rows = {sweep._row(job) for job in sweep.jobs}
+    assert len(rows) == 16
+    assert "-".join(f"{key}+2" for key in keys) in rows
 
 
 def test_a_stop_survives_its_way_between_processes():

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from lt_extrap.checkpoints import Checkpoints, Stopped
+from lt_extrap.checkpoints import Checkpoints
 from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.mixing import Mixing
@@ -20,6 +20,7 @@ from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.model.preprocessing import preprocessing_of
 from lt_extrap.module import ExtrapolationModule
+from lt_extrap.signals import Stopped
 from lt_extrap.train import train
 
 COMPONENTS = ["baseline", "random", "neighbors", "silencing", "permuted", "target_extra"]
@@ -342,7 +343,6 @@ def test_a_batch_larger_than_an_epoch_is_refused(small, tmp_path):
         ("trainer.accelerator=abacus", "abacus"),
         ("+trainer.fast_dev_run=true", "fast_dev_run to be left alone"),
         ("+trainer.limit_train_batches=3", "limit_train_batches to be left alone"),
-        ("trainer.devices=2", "one device"),
         ("+trainer.accumulate_grad_batches=2", r"recipe\.accumulate"),
         ("trainer.precision=16-mixed", r"set trainer\.precision=bf16-mixed"),
         ("trainer.precision=bf16-true", "one of 32-true, bf16-mixed, 16-mixed"),

@@ -1,83 +1,20 @@
-"""What a run keeps on disk while it trains, what it goes on from, and how it stops when it is told to."""
+"""What a run keeps on disk while it trains, and what it goes on from."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
-from lt_extrap.errors import LtExtrapError, RunError
+from lt_extrap.errors import RunError
 from lt_extrap.files import write_whole
+from lt_extrap.processes import Agreement
+from lt_extrap.signals import Stopped, StopSignal
 
 NEW, LAST, BEFORE, BEST = "new.ckpt", "last.ckpt", "before.ckpt", "best.ckpt"
-
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class Stopped(SystemExit):
-    """A run that was told to stop: ends the process, and with it a sweep, with the status of the signal."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
-        self.number = number
-
-    def __reduce__(self) -> tuple[type["Stopped"], tuple[int]]:
-        return type(self), (self.number,)  # a job of a sweep may be stopped in another process
-
-
-class StopSignal:
-    """SIGTERM and SIGINT as a request, which the training loop answers after its next step.
-
-    Attributes:
-        patient: a request waits for `answer`; otherwise, and at the second SIGINT, it stops at once.
-        received: the number of the signal, if one came.
-    """
-
-    def __init__(self) -> None:
-        self.patient, self.received = False, 0
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        again, self.received = self.received == signal.SIGINT, number
-        if again or not self.patient:
-            raise Stopped(number)
-
-    def install(self) -> None:
-        """Take the signals, in the main thread, where alone they arrive; Lightning takes SIGTERM when a fit begins."""
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                signal.signal(number, self)
-
-    def answer(self) -> None:
-        """Stop, if a signal asked for it."""
-        if self.received:
-            raise Stopped(self.received)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Listen within this block."""
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-        self.install()
-        try:
-            yield
-            self.answer()  # Python drops what a handler raises in some places, such as a lock of logging
-        except LtExtrapError:
-            raise  # such as a full disk, where the state was to be saved: that has to be told
-        except Exception as error:
-            if self.received:  # and what was interrupted may fail in ways of its own
-                raise Stopped(self.received) from error
-            raise
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in before.items():
-                    signal.signal(number, handler)
 
 
 class WholeFileIO(CheckpointIO):
@@ -108,7 +45,8 @@ class Checkpoints(L.Callback):
 
     Args:
         folder: of the checkpoints.
-        stop: answered after the step during which it came.
+        stop: answered after the step during which it came, or, of several processes, the step after that: all answer
+            at one step, whichever it came to.
         every: seconds between two checkpoints within an epoch.
 
     Attributes:
@@ -120,6 +58,7 @@ class Checkpoints(L.Callback):
         self.folder, self.stop, self.every = folder, stop, every
         self.best = -float("inf")
         self.seconds, self._began, self._saved = 0.0, time.monotonic(), time.monotonic()
+        self._agreement, self._stopping = Agreement(), 0
 
     def state_dict(self) -> dict[str, float]:
         return {"best": self.best, "seconds": self._total()}
@@ -128,22 +67,24 @@ class Checkpoints(L.Callback):
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.stop.install()
         self.stop.patient = True
         self._began = self._saved = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        late = int(time.monotonic() - self._saved >= self.every)
+        stopping, late = self._agreement.of_step(self.stop.received, late)
+        self._stopping = max(self._stopping, stopping)
         # Lightning 2.6 goes on rightly from here and from the end of a validation, and from nowhere else: from the
         # end of an epoch it skips a number, and between a step and its validation it leaves out the validation.
         epoch_ends = batch_idx + 1 == trainer.num_training_batches
         if epoch_ends and _validates(trainer):
             return
         ends = epoch_ends or trainer.global_step == trainer.max_steps
-        if ends or self.stop.received or time.monotonic() - self._saved >= self.every:
+        if ends or self._stopping or late:
             self._save_last(trainer)
-        if self.stop.received and not ends:
+        if self._stopping and not ends:
             # Lightning gives a step to the loggers after this hook, which does not return; the next start is behind it.
             trainer._logger_connector.update_train_step_metrics()
         self._answer(trainer)
@@ -156,6 +97,7 @@ class Checkpoints(L.Callback):
             self.best = accuracy
             self._save(trainer, BEST, weights_only=True)
         self._save_last(trainer)
+        self._stopping = max(self._stopping, *self._agreement.now(self.stop.received))
         self._answer(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -163,9 +105,11 @@ class Checkpoints(L.Callback):
         self.stop.patient = False
 
     def _answer(self, trainer: L.Trainer) -> None:
-        if self.stop.received and trainer.global_step < trainer.max_steps:  # else the fit ends by itself
-            print(f"stopped at step {trainer.global_step}/{trainer.max_steps}: the same command goes on", flush=True)
-            self.stop.answer()
+        if self._stopping and trainer.global_step < trainer.max_steps:  # else the fit ends by itself
+            if trainer.is_global_zero:
+                step = f"{trainer.global_step}/{trainer.max_steps}"
+                print(f"stopped at step {step}: the same command goes on", flush=True)
+            raise Stopped(self._stopping)
 
     def _total(self) -> float:
         return self.seconds + time.monotonic() - self._began
@@ -173,9 +117,10 @@ class Checkpoints(L.Callback):
     def _save_last(self, trainer: L.Trainer) -> None:
         new, last = self.folder / NEW, self.folder / LAST
         self._save(trainer, NEW, weights_only=False)
-        if last.exists():
-            last.replace(self.folder / BEFORE)
-        new.replace(last)
+        if trainer.is_global_zero:
+            if last.exists():
+                last.replace(self.folder / BEFORE)
+            new.replace(last)
         self._saved = time.monotonic()
 
     def _save(self, trainer: L.Trainer, name: str, *, weights_only: bool) -> None:
@@ -200,14 +145,20 @@ def begun(folder: Path) -> bool:
     return any((folder / name).exists() for name in (NEW, LAST, BEFORE))
 
 
-def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
+def newest(folder: Path, warn: Callable[[str], None], *, processes: int = 1) -> Path | None:
     """The state to go on from; None if there is none.
 
     The last one, or, if it cannot be read, the one before; where a kill between two renames left the last one under its
     first name, it gets its own. What cannot be read is put aside, so that it never takes the place of what can.
 
+    Args:
+        folder: of the checkpoints.
+        warn: is told what cannot be read.
+        processes: that the run has now.
+
     Raises:
-        RunError: there are some, and none can be read; or it is that of a run that had ended.
+        RunError: there are some, and none can be read; or it is that of a run that had ended, or of another number of
+            processes, which draw dropout and mixing by process.
     """
     unreadable: list[tuple[Path, str]] = []
     for path in (folder / NEW, folder / LAST, folder / BEFORE):
@@ -223,6 +174,13 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
                 f"a state to go on from in {path}",
                 "weights alone, as of a run that had ended",
                 "put its results.json back, or move the run folder away to begin anew",
+            )
+        if (before := content.get("processes", 1)) != processes:
+            raise RunError(
+                f"as many devices as at the first start of this run, {before}",
+                f"{processes}",
+                f"set trainer.devices and trainer.num_nodes to {before} in all, or give a run on {processes} its own "
+                "name=...: dropout and mixing are drawn by process",
             )
         for damaged, reason in unreadable:
             warn(f"cannot be read, so {path.name} is used: {damaged}: {reason}")

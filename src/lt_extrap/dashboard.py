@@ -17,9 +17,9 @@ from typing import Any, Literal, TypeVar
 from lightning.pytorch.loggers import Logger
 
 from lt_extrap import transaction_log
-from lt_extrap.checkpoints import Stopped
 from lt_extrap.gains import GAINS
 from lt_extrap.runs import CONFUSIONS, PER_CLASS, RUN, read_json, read_table
+from lt_extrap.signals import Stopped
 
 STEP = "trainer/global_step"
 

@@ -41,7 +41,7 @@ from lt_extrap.paths import conf_dir
 from lt_extrap.progress import result_line
 from lt_extrap.runs import Run
 from lt_extrap.train import train
-from lt_extrap.trainer import build_trainer, device_count, numbers, quiet
+from lt_extrap.trainer import build_trainer, numbers, processes_of, quiet
 
 
 @dataclass
@@ -88,7 +88,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     run = runs.load(Path(config.run))
     if config.classifier == "retrained":
         folder = run.folder / "retrained"
-        if not (folder / runs.RESULTS).is_file() and device_count(config.trainer) > 1:
+        if not (folder / runs.RESULTS).is_file() and processes_of(config.trainer).count > 1:
             raise ConfigError(
                 "one device to train the new head",
                 f"{config.trainer}",
@@ -229,6 +229,9 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
         budget=Budget(unit="epochs", amount=30.0, warmup=0.0),
         features_from=str(run.folder / runs.WEIGHTS),
         logger={},
+        # One device is enough for a head, and this machine may not have those of the run.
+        trainer={key: value for key, value in config.trainer.items() if key != "strategy"}
+        | {"devices": 1, "num_nodes": 1},
     )
 
 

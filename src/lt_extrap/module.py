@@ -30,6 +30,7 @@ from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_e
 from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import build_optimizer, lr_share, parameter_groups
+from lt_extrap.processes import from_first, gathered
 
 
 class ExtrapolationModule(L.LightningModule):
@@ -86,13 +87,19 @@ class ExtrapolationModule(L.LightningModule):
         return self.model if self.average is None else cast(Classifier, self.average.module)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """The loss of a batch, whose last part is still to be propagated back; those before it are by then."""
+        """The loss of a batch, whose last part is still to be propagated back; those before it are by then.
+
+        Of several processes each has its share of a batch, and their mean is the loss of the whole; torch averages what
+        the last parts leave in the gradients, which are sums over the parts.
+        """
         cast(Optimizer, self.optimizers(use_pl_optimizer=False)).zero_grad()
-        self._account(batch, skip=self.skip_unreadable)
-        if len(batch.label) == 0:
-            return None
-        if self.global_step <= self.head_warmup:
+        if self.global_step <= self.head_warmup:  # before any return: a batch without an image is a step too
             self.model.backbone.train(self.global_step == self.head_warmup)
+        weight = self._account_training(batch)
+        if weight is None:
+            return None
+        if len(batch.label) == 0:
+            return self._nothing()
         # Dropout and drop path are a function of (seed, step, rank), like everything else.
         torch.manual_seed(torch_seed(Stream.FORWARD, self.seed, self.global_step, self.global_rank))
         images, label, mixed = batch.images.float(), batch.label, None
@@ -111,7 +118,7 @@ class ExtrapolationModule(L.LightningModule):
                     self.trainer.strategy.backward(loss, None)
                 loss = loss.detach()
             of_part = self.loss(self.model(images[part]), label[part], mixed and (mixed[0][part], mixed[1][part]))
-            loss = loss + of_part * (len(label[part]) / len(label))
+            loss = loss + of_part * (weight * len(label[part]) / len(label))
         if not torch.isfinite(loss):
             raise TrainingError(
                 "a finite loss",
@@ -119,7 +126,7 @@ class ExtrapolationModule(L.LightningModule):
                 "lower recipe.blr, set recipe.clip=1, or look at those images (rows of the training list, "
                 "auxiliary rows after them)",
             )
-        self.log("train/loss", loss, batch_size=len(batch.label))
+        self._log_loss(loss)
         return loss
 
     def optimizer_zero_grad(self, *args: Any, **kwargs: Any) -> None:
@@ -148,6 +155,9 @@ class ExtrapolationModule(L.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch)
 
+    def on_validation_start(self) -> None:
+        from_first(self.measured.buffers())  # statistics of the shares of the first, which are those that are kept
+
     def on_validation_epoch_end(self) -> None:
         self._report("val")
 
@@ -167,13 +177,14 @@ class ExtrapolationModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["unreadable"] = list(self.unreadable)
+        checkpoint["processes"] = self.trainer.world_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.unreadable = dict.fromkeys(checkpoint["unreadable"])
 
     def _measure(self, batch: Batch) -> None:
         # Never skipped: an accuracy over fewer images would be another number under the same name.
-        self._account(batch, skip=False)
+        self._account(batch.unreadable, skip=False)
         # forward itself is never compiled: `evaluate` gives the same numbers.
         logits: Float[Tensor, "batch classes"] = self.measured.forward(batch.images)
         self.metrics.update(logits, batch.label)
@@ -183,9 +194,34 @@ class ExtrapolationModule(L.LightningModule):
         self.metrics.reset()
         self.log_dict({f"{split}/{name}": value for name, value in values.items()}, sync_dist=False)
 
-    def _account(self, batch: Batch, *, skip: bool) -> None:
+    def _log_loss(self, loss: Tensor) -> None:
+        self.log("train/loss", loss, batch_size=1, sync_dist=self.trainer.world_size > 1)
+
+    def _nothing(self) -> Tensor:
+        """The loss of a share of which no image can be read, while others go on: the gradients are zero."""
+        loss = torch.stack([0 * parameter.sum() for parameter in self.parameters() if parameter.requires_grad]).sum()
+        self._log_loss(loss)
+        return loss
+
+    def _account_training(self, batch: Batch) -> float | None:
+        """Stop at an unreadable image, or go on without it.
+
+        Returns:
+            What the loss of this process counts among those of all, 1 where all have as many images; None where
+            there is no image in any.
+        """
+        if not self.skip_unreadable:  # then all have as many, and need not hear of one another
+            self._account(batch.unreadable, skip=False)
+            return 1.0
+        shares = gathered((len(batch.label), batch.unreadable))
+        for _, unreadable in shares:
+            self._account(unreadable, skip=True)
+        images = sum(share for share, _ in shares)
+        return len(batch.label) * len(shares) / images if images else None
+
+    def _account(self, unreadable: Sequence[str], *, skip: bool) -> None:
         """Stop at an unreadable image, or name it once and go on without it."""
-        for image in batch.unreadable:
+        for image in unreadable:
             if not skip:
                 raise DataError(
                     "images that can be read",

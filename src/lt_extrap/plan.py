@@ -4,9 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
-from huggingface_hub import try_to_load_from_cache
 from rich.panel import Panel
 from rich.table import Table
 
@@ -23,6 +21,7 @@ from lt_extrap.config import (
     TargetExtra,
     Timm,
     TrainConfig,
+    check,
 )
 from lt_extrap.data.auxiliary_set import set_folder
 from lt_extrap.data.layout import laid_out
@@ -32,6 +31,7 @@ from lt_extrap.data.stored.schema import MANIFEST
 from lt_extrap.data.target import ClassTable, TargetSet, load_target, numbered, target_files
 from lt_extrap.data.training_set import build_training_set, optimizer_steps
 from lt_extrap.errors import ConfigError, DataError
+from lt_extrap.model import clip, hub
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.heads import empty_head
 
@@ -119,6 +119,8 @@ def plan(config: TrainConfig) -> Plan:
     _look_for_weights(config.backbone, there, missing)
     batch, budget = config.recipe.batch_size, config.budget
     steps = optimizer_steps(budget.unit, budget.amount, batch, shown=epoch.images, target_views=epoch.target_images)
+    check(epoch.images >= batch, "recipe.batch_size", f"at most {epoch.images:,}, the images of an epoch", batch)
+    check(steps >= 1, "budget", "at least one step", budget)
     validates_every = config.trainer.get("check_val_every_n_epoch", 1)
     return Plan(
         epoch=epoch,
@@ -297,18 +299,9 @@ def _look_for_weights(backbone: Backbone, there: list[str], missing: list[str]) 
     if backbone.weights != "hub":
         (there if Path(backbone.weights).is_file() else missing).append(f"backbone.weights: {backbone.weights}")
         return
-    if isinstance(backbone, OpenClip):
-        missing.append(
-            f"weights of {backbone.model}, {backbone.tag}: from the hub unless in its cache (not looked for)"
-        )
-        return
-    known = timm.get_pretrained_cfg(backbone.model)
-    place = known.hf_hub_id if known is not None else None
-    names = ("model.safetensors", "pytorch_model.bin")
-    cached = place is not None and any(isinstance(try_to_load_from_cache(place, name), str) for name in names)
-    (there if cached else missing).append(
-        f"weights of {backbone.model}: " + ("in the hub's cache" if cached else "not in the hub's cache")
-    )
+    cached = clip.is_cached(backbone) if isinstance(backbone, OpenClip) else hub.cached_file(backbone.model) is not None
+    name = backbone.model + (f" {backbone.tag}" if isinstance(backbone, OpenClip) else "")
+    (there if cached else missing).append(f"weights of {name}: {'' if cached else 'not '}in the hub's cache")
 
 
 def _bytes(number: int) -> str:

@@ -18,8 +18,11 @@ from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.preprocessing import Preprocessing
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import parameter_groups
+from lt_extrap.processes import mean
+from lt_extrap.stopwatch import PARTS, Stopwatch
 
 _SHOTS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
+_FASTEST = 7e-4  # lr of AdamW with which a published script fine-tunes all layers alike (docs/recipes.md)
 
 
 def percent(value: float | None) -> str:
@@ -34,8 +37,30 @@ def result_line(test: Mapping[str, float | None], weights: str, place: str, unte
     return f"test: overall {percent(test['acc'])}, {accuracies} ({weights} weights){without}; {place}"
 
 
+def time_line(time: Mapping[str, float], device: str) -> str:
+    """Where the time of a training went, its speed and its memory.
+
+    Args:
+        time: the node `time` of results.json.
+        device: that the memory is of: `cuda`, or else this process.
+    """
+    total = sum(time[part] for part in PARTS)
+    shares = ", ".join(f"{part.replace('_', ' ')} {time[part] / max(total, 1e-9):.0%}" for part in PARTS)
+    where = "of the GPU" if device == "cuda" else "in this process"
+    return (
+        f"time: {_minutes(total)}; {shares}; {time['images_per_second']:,.0f} images/s; "
+        f"peak {time['peak_memory'] / 1e9:.1f} GB {where}"
+    )
+
+
 def start_panel(
-    config: TrainConfig, target: TargetSet, training: TrainingSet, model: Classifier, steps: int, folder: str
+    config: TrainConfig,
+    target: TargetSet,
+    training: TrainingSet,
+    model: Classifier,
+    steps: int,
+    folder: str,
+    devices: int = 1,
 ) -> Panel:
     """What is about to be trained on what, and how."""
     shots = target.classes.shots
@@ -58,7 +83,7 @@ def start_panel(
         "model": f"{_node(config.backbone)}; head {_node(config.head)}; {trained:,} parameters trained",
         "start": model.backbone.start,
         "input": _input(model.backbone.preprocessing, recipe.image_size),
-        "optimizer": f"{type(recipe).__name__}, {_batch(recipe)}, lr {recipe.lr:g} "
+        "optimizer": f"{type(recipe).__name__}, {_batch(recipe, devices)}, lr {recipe.lr:g} "
         f"(blr {recipe.blr:g} x batch / 256), "
         + (f"x {recipe.gamma:g} at {recipe.milestones} of the budget, " if recipe.milestones else "cosine to 0, ")
         + (f"momentum {recipe.momentum:g}, " if isinstance(recipe, Sgd) else f"betas {recipe.betas}, ")
@@ -71,6 +96,8 @@ def start_panel(
     }
     if isinstance(recipe, AdamW) and recipe.layer_decay < 1:
         rows["layer decay"] = _layer_decay(recipe, model)
+    if caution := _caution(config, model):
+        rows["caution"] = caution
     if "exclude" in target.files or target.left_out.any():
         rows["left out"] = _left_out(target)
     table = Table.grid(padding=(0, 2))
@@ -101,8 +128,11 @@ def _input(preprocessing: Preprocessing, size: int) -> str:
     return f"{size} pixels{native}, {preprocessing.interpolation}, mean {mean}, std {std}"
 
 
-def _batch(recipe: Recipe) -> str:
-    parts = f" = {recipe.accumulate} x {recipe.part}" if recipe.accumulate > 1 else ""
+def _batch(recipe: Recipe, devices: int) -> str:
+    """The batch, in how many parts, and how many images of a part are on each device."""
+    factors = [f"{devices} devices"] if devices > 1 else []
+    factors += [str(recipe.accumulate)] if recipe.accumulate > 1 else []
+    parts = " = " + " x ".join([*factors, str(recipe.part // devices)]) if factors else ""
     return f"batch {recipe.batch_size}{parts}"
 
 
@@ -117,6 +147,19 @@ def _layer_decay(recipe: AdamW, model: Classifier) -> str:
     named = [f"{group['lr']:.3g} ({group['name'].removesuffix(', no decay')})" for group in (groups[0], groups[-1])]
     rates = len({group["lr"] for group in groups})
     return f"{recipe.layer_decay:g}: {rates} rates, {named[0]} to {named[1]}".replace("(layer 0)", "(embeddings)")
+
+
+def _caution(config: TrainConfig, model: Classifier) -> str:
+    """What is no mistake for certain, and mostly one: rates of random weights for pretrained ones."""
+    recipe, pretrained = config.recipe, getattr(config.backbone, "weights", None) is not None
+    if not pretrained or model.backbone.frozen or not isinstance(recipe, AdamW):
+        return ""
+    if recipe.layer_decay < 1 or recipe.lr <= _FASTEST:
+        return ""
+    return (
+        f"lr {recipe.lr:g} for every layer of pretrained weights, which such rates mostly destroy: recipe=finetune has "
+        f"3e-5; no published recipe is above {_FASTEST:g} without recipe.layer_decay"
+    )
 
 
 def _left_out(target: TargetSet) -> str:
@@ -134,9 +177,14 @@ def _plays_test(config: TrainConfig) -> str:
 
 
 class EpochLine(L.Callback):
-    """A line an epoch: all that a log gets, and what stays above the bar on a terminal."""
+    """A line an epoch: all that a log gets, and what stays above the bar on a terminal.
 
-    def __init__(self) -> None:
+    Args:
+        stopwatch: of this run; it knows the images a second.
+    """
+
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        self.stopwatch = stopwatch
         self._start_epoch()
         self.started, self.first = time.monotonic(), 0
 
@@ -145,7 +193,7 @@ class EpochLine(L.Callback):
         self.steps, self.accuracies = 0, ""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"loss": float(self.loss), "steps": self.steps, "accuracies": self.accuracies}
+        return {"loss": mean(float(self.loss)), "steps": self.steps, "accuracies": self.accuracies}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.loss, self.steps, self.accuracies = (state_dict[key] for key in ("loss", "steps", "accuracies"))
@@ -175,8 +223,9 @@ class EpochLine(L.Callback):
         left = seconds / max(1, done - self.first) * (total - done)
         pl_module.print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  step {done}/{total}  "
-            f"loss {float(self.loss) / max(1, self.steps):.3f}  {self.accuracies}  "
-            f"{_minutes(seconds)}" + (f", {_minutes(left)} left" if done > self.first else "")
+            f"loss {mean(float(self.loss)) / max(1, self.steps):.3f}  {self.accuracies}  "
+            f"{_minutes(seconds)}, {self.stopwatch.lap():,.0f} images/s"
+            + (f", {_minutes(left)} left" if done > self.first else "")
         )
         self._start_epoch()
 

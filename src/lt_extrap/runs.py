@@ -42,7 +42,7 @@ _FREE = re.compile(
     r"(do|images_per_second|logger\b.*|checkpoint_minutes|compile|data\.(workers|prefetch|resident)"
     r"|backbone\.gradient_checkpointing"
     r"|target\.(root|images|archive|download|package|official\b.*)|(auxiliary|target\.(neighbors|random))\.images"
-    r"|trainer\.(accelerator|devices|num_nodes|log_every_n_steps|profiler|detect_anomaly))"
+    r"|trainer\.(accelerator|devices|num_nodes|strategy|log_every_n_steps|profiler|detect_anomaly))"
 )
 # Files of weights: a run is named by their names, and known by their content.
 _WEIGHTS = {"backbone.weights", "features_from"}
@@ -53,7 +53,7 @@ _LONGEST = 80
 
 
 def run_folder(overrides: Iterable[str], seed: int) -> str:
-    """The folder name of a run: the overrides that change its result, in an order and spelling of their own.
+    """The folder name of a run: `row_name`, cut where it is long for a folder, and the seed.
 
     `component=silencing loss.lambda_s=.5` and `loss.lambda_s=5e-1 component=silencing` are one run:
     `component+silencing-loss.lambda_s+0.5-seed+0`. The name can be pasted behind `run=`.
@@ -62,6 +62,14 @@ def run_folder(overrides: Iterable[str], seed: int) -> str:
         overrides: Hydra's task overrides, `key=value`.
         seed: of the run; always in the name, and last, so that a row of a table is what stands before it.
     """
+    name = row_name(overrides)
+    if len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"{name or 'default'}-seed+{seed}"
+
+
+def row_name(overrides: Iterable[str]) -> str:
+    """The overrides that change a result, but for the seed, in an order and spelling of their own."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     last = {override.key_or_group: override.value() for override in parsed}  # of a key given twice
     last |= {key: Path(value).name for key, value in last.items() if key in _WEIGHTS and isinstance(value, str)}
@@ -71,10 +79,7 @@ def run_folder(overrides: Iterable[str], seed: int) -> str:
         if key != "seed" and not _FREE.fullmatch(key) and not _ABOVE.fullmatch(key)
     ]
     # The component is what a reader looks for first.
-    name = "-".join(sorted(parts, key=lambda part: (not part.startswith("component+"), part)))
-    if len(name) > _LONGEST:
-        name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-    return f"{name or 'default'}-seed+{seed}"
+    return "-".join(sorted(parts, key=lambda part: (not part.startswith("component+"), part)))
 
 
 @cache

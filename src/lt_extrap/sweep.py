@@ -22,13 +22,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_extrap.checkpoints import StopSignal
 from lt_extrap.cli import disk
 from lt_extrap.errors import ConfigError, LtExtrapError
+from lt_extrap.processes import started_together
 from lt_extrap.refusals import told
-from lt_extrap.runs import UNSAFE, read_json, run_folder, write_json, write_table
+from lt_extrap.runs import UNSAFE, read_json, row_name, run_folder, write_json, write_table
+from lt_extrap.signals import StopSignal
 from lt_extrap.table import markdown, read_rows, tabulate
-from lt_extrap.trainer import device_count
 
 _log = logging.getLogger(__name__)
 
@@ -48,23 +48,18 @@ def run(task: Callable[[], Any]) -> None:
         sys.exit(1)
 
 
-def check_devices(options: Mapping[str, Any]) -> None:
-    """Let a job of a multirun have one device: the processes of several would each begin the whole multirun again.
-
-    Args:
-        options: the configuration's node `trainer`.
+def check_alone() -> None:
+    """Let a sweep be begun once: processes that were started together would each run all of its jobs.
 
     Raises:
-        ConfigError: they ask for more than one device, or are not what Lightning takes.
+        ConfigError: torchrun or srun has started several.
     """
-    devices = device_count(options)
-    if devices > 1:
+    if started_together():
         raise ConfigError(
-            "one device for each job of a sweep",
-            f"{devices} (trainer: {dict(options)})",
-            "set trainer.devices=1 and trainer.num_nodes=1; to use several devices, give each a part of the sweep in a "
-            "command of its own (CUDA_VISIBLE_DEVICES=0 ... seed=0, CUDA_VISIBLE_DEVICES=1 ... seed=1), "
-            "or let Slurm give each job its own (hydra/launcher=submitit_slurm hydra.launcher.gpus_per_node=1)",
+            "a sweep by one process, whose jobs start what they need",
+            "several, started by torchrun or srun",
+            "start the sweep without them (trainer.devices=2 for jobs of two devices), or let Slurm have a job each "
+            "(hydra/launcher=submitit_slurm)",
         )
 
 
@@ -167,7 +162,7 @@ class Sweep(Callback):
     def _row(self, job: Sequence[str]) -> str:
         """The row of a job in the sweep's table: the swept values, for folder names may be cut."""
         words = [word for word in self._swept(job) if not word.startswith("seed=")] or job
-        return run_folder(words, 0).removesuffix("-seed+0")
+        return row_name(words) or "default"
 
     def _write(self, config: DictConfig, status: str, **more: str) -> None:
         job = {"overrides": list(config.hydra.overrides.task), "folder": config.hydra.runtime.output_dir}

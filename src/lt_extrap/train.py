@@ -6,6 +6,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,17 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from rich.console import Console
 
 from lt_extrap import checkpoints, cli, compose, runs, sweep
-from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
-from lt_extrap.config import TrainConfig, check
+from lt_extrap.checkpoints import Checkpoints, WholeFileIO
+from lt_extrap.config import BatchNormHead, TrainConfig, check
 from lt_extrap.dashboard import Dashboard
 from lt_extrap.data.datamodule import ImageDataModule
-from lt_extrap.data.target import load_target
+from lt_extrap.data.target import TargetSet, load_target
 from lt_extrap.data.training_set import TrainingSet, build_training_set
 from lt_extrap.errors import ConfigError, TrainingError
 from lt_extrap.gains import GAINS, baseline_of, largest_gains, write_gains
@@ -34,12 +34,36 @@ from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.module import ExtrapolationModule, build_module
 from lt_extrap.paths import conf_dir
 from lt_extrap.plan import plan, plan_panel, size
-from lt_extrap.progress import EpochLine, result_line, start_panel
-from lt_extrap.trainer import build_trainer, device_count, numbers, quiet
+from lt_extrap.processes import Processes, environment, one_voice
+from lt_extrap.progress import EpochLine, result_line, start_panel, time_line
+from lt_extrap.signals import StopSignal
+from lt_extrap.stopwatch import Stopwatch
+from lt_extrap.supply import supply_of
+from lt_extrap.trainer import build_trainer, numbers, processes_of, quiet
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run is made of, the same in each of its processes."""
+
+    config: TrainConfig
+    folder: Path
+    processes: Processes
+    stop: StopSignal
+    target: TargetSet
+    training: TrainingSet
+    steps: int
+    module: ExtrapolationModule
+    data: ImageDataModule
+    kept: Checkpoints
+    stopwatch: Stopwatch
 
 
 def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     """Train, select, test, and leave everything in the run folder; go on where an interrupted run stopped.
+
+    On several devices this is the first process, which starts the others, or one of those that torchrun or srun has
+    started: see `Processes`.
 
     Args:
         config: the run.
@@ -49,12 +73,46 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         The content of results.json; at once if the folder holds the finished run.
 
     Raises:
-        LtExtrapError: the configuration, the data or the folder is not what it should be, the loss is not finite, or
-            the disk is full.
+        LtExtrapError: the configuration, the data or the folder is not what it should be, the loss is not finite, the
+            disk is full, or another process has failed.
         Stopped: SIGTERM or SIGINT came; the state is saved.
     """
-    console, stop = Console(), StopSignal()
+    console, stop, processes = Console(), StopSignal(), processes_of(config.trainer)
+    with stop.listening(), processes:
+        checkpoint = processes.wait()
+        run = _build(config, folder, processes, stop)
+        if not processes.first:
+            return _fit(run, checkpoint, logger=False)
+        # The folder is touched only now: what was refused until here leaves no trace in it.
+        with runs.locked(folder):
+            begun = checkpoints.begun(run.kept.folder)
+            claim = runs.claim(folder, config, runs.files_of(config, run.target), begun=begun)
+            if claim.results is not None:
+                if (run.kept.folder / checkpoints.BEFORE).exists():  # a kill came between results and `strip`
+                    checkpoints.strip(run.kept.folder)
+                print(f"finished before: {folder}")
+                return claim.results
+            checkpoint = checkpoints.newest(run.kept.folder, print, processes=processes.count)
+            _tell(run, claim, console)
+            runs.keep_lists(folder, run.target)
+            processes.begin(
+                {"config": compose.to_dict(config), "kinds": compose.kinds(config), "folder": str(folder)}, checkpoint
+            )
+            with _logger(config, folder) as logger:
+                results = _fit(run, checkpoint, logger=logger)
+                _leave(run, results)
+                if isinstance(logger, Dashboard):
+                    logger.log_results(results)
+    line = result_line(results["test"], results["selected"], str(folder), run.target.untested)
+    console.print(line, highlight=False, soft_wrap=True)
+    return results
+
+
+def _build(config: TrainConfig, folder: Path, processes: Processes, stop: StopSignal) -> _Run:
+    """Make the parts of a run; no file is written."""
+    _check_shares(config, processes.count)
     target = load_target(config.target, missing=config.data.missing)
+    _check_evaluation(target, processes.count)
     training = build_training_set(config.auxiliary, target, seed=config.seed, missing=config.data.missing)
     steps = _steps(config, training)
     module = build_module(config, target, training, steps=steps)
@@ -66,84 +124,145 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         loading=config.data,
         seed=config.seed,
     )
-    if (devices := device_count(config.trainer)) > 1:
-        raise ConfigError("one device", f"{devices}", "set trainer.devices=1 and trainer.num_nodes=1")
     kept = Checkpoints(folder / runs.CHECKPOINTS, stop, every=60 * config.checkpoint_minutes)
-    # The folder is touched only now: what was refused until here leaves no trace in it.
-    with stop.listening(), runs.locked(folder):
-        claim = runs.claim(folder, config, runs.files_of(config, target), begun=checkpoints.begun(kept.folder))
-        if claim.results is not None:
-            if (kept.folder / checkpoints.BEFORE).exists():  # a kill came between results and the line that does this
-                checkpoints.strip(kept.folder)
-            print(f"finished before: {folder}")
-            return claim.results
-        checkpoint = checkpoints.newest(kept.folder, print)
-        console.print(start_panel(config, target, training, module.model, steps, str(folder)))
-        for note in (*target.place.notes, *target.place.counts):
-            print(note)
-        runs.keep_lists(folder, target)
-        for note in claim.notes:
-            print(f"not as at the last start: {note}")
-        with quiet(), _logger(config, folder) as logger:  # a logger warns of a run that goes on
-            trainer = build_trainer(
-                config.trainer,
-                {
-                    "max_steps": steps,
-                    "max_epochs": math.ceil(steps / (len(training.draw) // config.recipe.batch_size)),  # begun
-                    "logger": logger,
-                    "callbacks": [EpochLine(), kept, *([RichProgressBar()] if console.is_terminal else [])],
-                    # Lightning would answer Slurm's signals with a checkpoint of its own, and load it into later tests.
-                    "plugins": [WholeFileIO(), LightningEnvironment()],
-                    "default_root_dir": folder,
-                    "limit_val_batches": None if target.val is not None else 0,
-                    "enable_progress_bar": console.is_terminal,
-                },
+    stopwatch = Stopwatch(
+        config.recipe.batch_size, lambda wait, trainer: supply_of(config, target, training, trainer).remedy(wait)
+    )
+    return _Run(config, folder, processes, stop, target, training, steps, module, data, kept, stopwatch)
+
+
+def _tell(run: _Run, claim: runs.Claim, console: Console) -> None:
+    """Say what is about to be trained."""
+    console.print(
+        start_panel(
+            run.config, run.target, run.training, run.module.model, run.steps, str(run.folder), run.processes.count
+        )
+    )
+    for note in (*run.target.place.notes, *run.target.place.counts):
+        print(note)
+    for note in claim.notes:
+        print(f"not as at the last start: {note}")
+
+
+def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[str, Any]:
+    """Train and measure, in each process of a run.
+
+    Args:
+        run: its parts.
+        checkpoint: to go on from.
+        logger: of the first process.
+
+    Returns:
+        The content of results.json.
+    """
+    config, training, target, module = run.config, run.training, run.target, run.module
+    bar = run.processes.first and Console().is_terminal
+    with quiet():  # a logger warns of a run that goes on
+        trainer = build_trainer(
+            config.trainer,
+            {
+                "max_steps": run.steps,
+                "max_epochs": math.ceil(run.steps / (len(training.draw) // config.recipe.batch_size)),  # begun
+                "logger": logger,
+                "callbacks": [
+                    run.stopwatch,  # the first
+                    EpochLine(run.stopwatch),
+                    run.kept,
+                    *([RichProgressBar()] if bar else []),
+                ],
+                "plugins": [WholeFileIO(), environment()],
+                "strategy": run.processes.strategy,
+                "default_root_dir": run.folder,
+                "limit_val_batches": None if target.val is not None else 0,
+                "enable_progress_bar": bar,
+            },
+        )
+        try:
+            trainer.fit(module, run.data, ckpt_path=checkpoint, weights_only=True)
+        finally:
+            trainer.fit_loop.teardown()  # of an end during a validation Lightning leaves the training's workers
+        run.stop.answer()
+        if trainer.global_step != run.steps:
+            raise TrainingError(
+                f"{run.steps} steps", f"an end after {trainer.global_step}", "run again, without trainer.<key>"
             )
-            try:
-                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-            finally:
-                trainer.fit_loop.teardown()  # of an end during a validation Lightning leaves the training's workers
-            stop.answer()
-            if trainer.global_step != steps:
-                raise TrainingError(
-                    f"{steps} steps", f"an end after {trainer.global_step}", "run again, without trainer.<key>"
-                )
-            results = _measure(trainer, module, data, kept) | {
-                "seed": config.seed,
-                "steps": steps,
-                "views": steps * config.recipe.batch_size,
-                "target_views": round(  # expected
-                    steps * config.recipe.batch_size * training.target_views / len(training.draw)
-                ),
-                "target_classes": len(target.classes),
-                "not_evaluated": target.untested,
-                "auxiliary_classes": len(training.auxiliary_names),
-                "pairs": training.pairs,
-                "right_pairs": training.right_pairs,
-                "seconds": round(kept.seconds, 1),
-                "left_out": {str(label): int(target.left_out[label]) for label in target.left_out.nonzero()[0]},
-                "unreadable": list(module.unreadable),
-            }
-            direct = DirectClassifier(
-                model=module.measured.direct(len(target.classes)),
-                backbone=config.backbone,
-                head=config.head,
-                classes=target.classes.names,
-                image_size=config.recipe.image_size,
-                crop_fraction=config.recipe.crop_fraction,
-            )
-            direct.save(folder / runs.WEIGHTS)
-            runs.write_per_class(folder / runs.PER_CLASS, target.classes, module.per_class)
-            runs.write_confusions(folder / runs.CONFUSIONS, module.confusions)
-            if (baseline := baseline_of(folder, config.seed)) is not None:
-                write_gains(folder / GAINS, largest_gains(folder, baseline))
-            runs.write_json(folder / runs.RESULTS, results)
-            checkpoints.strip(kept.folder)
-            if isinstance(logger, Dashboard):
-                logger.log_results(results)
-    line = result_line(results["test"], results["selected"], str(folder), target.untested)
-    console.print(line, highlight=False, soft_wrap=True)
-    return results
+        device = trainer.strategy.root_device
+        time = run.stopwatch.results(device)
+        if run.processes.first:
+            Console().print(time_line(time, device.type), highlight=False, soft_wrap=True)
+            if (warning := run.stopwatch.warning(trainer)) is not None:
+                print(warning)
+        views = run.steps * config.recipe.batch_size
+        return _measure(trainer, module, run.data, run.kept) | {
+            "seed": config.seed,
+            "steps": run.steps,
+            "views": views,
+            "target_views": round(views * training.target_views / len(training.draw)),  # expected
+            "target_classes": len(target.classes),
+            "not_evaluated": target.untested,
+            "auxiliary_classes": len(training.auxiliary_names),
+            "pairs": training.pairs,
+            "right_pairs": training.right_pairs,
+            "seconds": round(run.kept.seconds, 1),
+            "time": time,
+            "left_out": {str(label): int(target.left_out[label]) for label in target.left_out.nonzero()[0]},
+            "unreadable": list(module.unreadable),
+        }
+
+
+def _leave(run: _Run, results: dict[str, Any]) -> None:
+    """Write what a run leaves in its folder, results.json last of what makes it ended."""
+    config, folder, target, module = run.config, run.folder, run.target, run.module
+    direct = DirectClassifier(
+        model=module.measured.direct(len(target.classes)),
+        backbone=config.backbone,
+        head=config.head,
+        classes=target.classes.names,
+        image_size=config.recipe.image_size,
+        crop_fraction=config.recipe.crop_fraction,
+    )
+    direct.save(folder / runs.WEIGHTS)
+    runs.write_per_class(folder / runs.PER_CLASS, target.classes, module.per_class)
+    runs.write_confusions(folder / runs.CONFUSIONS, module.confusions)
+    if (baseline := baseline_of(folder, config.seed)) is not None:
+        write_gains(folder / GAINS, largest_gains(folder, baseline))
+    runs.write_json(folder / runs.RESULTS, results)
+    checkpoints.strip(run.kept.folder)
+
+
+def _check_shares(config: TrainConfig, processes: int) -> None:
+    """Let every device have as many images of each part of a batch.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    recipe = config.recipe
+    parts = processes * recipe.accumulate
+    check(
+        recipe.batch_size % parts == 0,
+        "recipe.batch_size",
+        f"a multiple of {parts}, {processes} devices x recipe.accumulate={recipe.accumulate}: it is over all devices",
+        recipe.batch_size,
+    )
+    check(
+        recipe.batch_size > parts or processes == 1 or not isinstance(config.head, BatchNormHead),
+        "recipe.batch_size",
+        f"more than {parts} with head=batchnorm, which wants two images at once",
+        recipe.batch_size,
+    )
+
+
+def _check_evaluation(target: TargetSet, processes: int) -> None:
+    """Let every device have an image to measure.
+
+    Raises:
+        ConfigError: there are fewer than devices.
+    """
+    fewest = min(len(index) for index in (target.val, target.test) if index is not None)
+    if fewest < processes:
+        raise ConfigError(
+            "an image of each evaluation list for every device", f"{fewest}, {processes} devices", "use fewer devices"
+        )
 
 
 def _steps(config: TrainConfig, training: TrainingSet) -> int:
@@ -206,14 +325,15 @@ def task(composed: DictConfig) -> float:
         Console().print(plan_panel(planned, size(config, planned.epoch), config))
         return math.nan
     if HydraConfig.get().mode is RunMode.MULTIRUN:
-        sweep.check_devices(config.trainer)
+        sweep.check_alone()
     results = train(config, Path(HydraConfig.get().runtime.output_dir))
     return float(results["test"]["acc"])
 
 
 def main() -> None:
     """The command."""
-    cli.run(partial(sweep.run, task))
+    with one_voice():
+        cli.run(partial(sweep.run, task))
 
 
 if __name__ == "__main__":

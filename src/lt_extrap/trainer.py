@@ -11,6 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lt_extrap.config import check
 from lt_extrap.errors import ConfigError
+from lt_extrap.processes import Processes, environment
 
 # What the commands decide themselves, so that it means the same in every configuration; and what decides it.
 OWN_TRAINER_KEYS = {
@@ -50,12 +51,13 @@ def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Train
     """
     precision = options.get("precision", "32-true")
     check(precision in PRECISIONS, "trainer.precision", "one of " + ", ".join(PRECISIONS), precision)
+    strategy = options.get("strategy", "auto")
+    check(strategy in ("auto", "ddp"), "trainer.strategy", "auto, or ddp, which it is for several devices", strategy)
     for key in OWN_TRAINER_KEYS.keys() & options.keys():
         raise ConfigError(f"trainer.{key} to be left alone", repr(options[key]), f"use {OWN_TRAINER_KEYS[key]}")
     try:
         trainer = L.Trainer(
-            **own,
-            **options,
+            **{**options, **own},
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             enable_checkpointing=False,  # checkpoints.py does it
@@ -65,6 +67,10 @@ def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Train
         raise ConfigError(
             "arguments that lightning.Trainer takes", f"{dict(options)}: {error}", "correct trainer.<key>"
         ) from error
+    # Signals are ours (signals.py). Lightning sends a message from within its handler, which the other processes may be
+    # too busy to take, and one a step, for which the host waits.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
     if trainer.precision != precision:
         raise ConfigError(
             f"a device that computes in trainer.precision={precision}",
@@ -74,14 +80,16 @@ def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Train
     return trainer
 
 
-def device_count(options: Mapping[str, Any]) -> int:
-    """How many devices these options of `trainer` ask for on this machine, over all nodes, as Lightning reads them.
+def processes_of(options: Mapping[str, Any]) -> Processes:
+    """The processes that these options of `trainer` ask for on this machine, one a device, as Lightning reads them.
 
     Raises:
-        ConfigError: as `build_trainer`.
+        ConfigError: as `build_trainer`, or others have been started.
     """
     with quiet():
-        return build_trainer(options, {"logger": False, "enable_progress_bar": False}).world_size
+        trainer = build_trainer(options, {"logger": False, "enable_progress_bar": False, "plugins": environment()})
+    device = trainer.strategy.root_device.type
+    return Processes(devices=trainer.num_devices, nodes=trainer.num_nodes, device=device)
 
 
 @contextmanager
@@ -96,6 +104,7 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run that goes on
         warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # LongTailMetrics has summed over all processes
         warnings.filterwarnings("ignore", ".*in eval mode at the start.*")  # a frozen backbone
+        warnings.filterwarnings("ignore", ".*broadcast_buffers. is deprecated.*")  # its successor is of torch 2.14
         warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU.*")  # refused
         warnings.filterwarnings("ignore", ".*Detected call of .lr_scheduler.*")  # float16 may begin so
         warnings.filterwarnings("ignore", ".*treespec.*", FutureWarning)  # Lightning 2.6 on torch 2.14

@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision.datasets import CIFAR100
 
 from lt_extrap import checkpoints
-from lt_extrap.checkpoints import Checkpoints, Stopped
+from lt_extrap.checkpoints import Checkpoints
 from lt_extrap.compose import configure
 from lt_extrap.config import AdamW, CifarTarget
 from lt_extrap.data import cifar
@@ -30,6 +30,7 @@ from lt_extrap.export import ExportConfig, export
 from lt_extrap.model.shots import Shot, shot_of
 from lt_extrap.predict import PredictConfig, predict
 from lt_extrap.runs import load
+from lt_extrap.signals import Stopped
 from lt_extrap.train import train
 
 TRAIN, TEST = 6, 2

@@ -47,6 +47,13 @@ def test_resident_batches_are_those_of_the_loader(small):
             assert a.unreadable == b.unreadable == []
 
 
+@pytest.mark.parametrize("crop", [(), ("recipe.padding=2", "recipe.crop_scale=null", "recipe.crop_ratio=null")])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_every_loader_resizes_as_the_backbone_wants_it(small, interpolation, crop):
+    data = data_of(small("component=baseline", f"backbone.interpolation={interpolation}", *crop))
+    assert [loader.dataset.transform.interpolation for loader in loaders(data)] == [interpolation] * 3
+
+
 RAND, JITTER = "recipe.randaugment=[9,0.5]", "recipe.color_jitter=0.4"
 PADDED = ("recipe.padding=2", "recipe.crop_scale=null", "recipe.crop_ratio=null")
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lt_extrap.data.decode import UnreadableImage, decode_rgb, image_size
+from lt_extrap.data.decode import EncodedImage, UnreadableImage, decode_rgb, image_size
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 CORNERS = Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[9] * 3] * 3], np.uint8))
@@ -291,3 +291,109 @@ def test_damaged_files_give_an_image_or_the_one_error(tmp_path_factory, file_for
             assert image.width * image.height <= 10_000
             assert len(image.tobytes()) == 3 * image.width * image.height
     assert not leaked
+
+
+def photo(width, height):
+    """Smooth, as a photograph is, so that a JPEG of it has few errors of its own."""
+    coarse = np.random.default_rng(3).integers(256, size=(7, 9, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def written(image, format="JPEG", **options):
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def oriented(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_crop_is_what_pillow_decodes_of_it(orientation, subsampling):
+    data = written(noise(37, 22), quality=70, subsampling=subsampling, exif=oriented(orientation))
+    whole, image = np.asarray(decode_rgb("x", data=data)), EncodedImage("x", data)
+    assert (image.height, image.width) == whole.shape[:2]
+    box = (3, 5, 20, 18)
+    assert np.array_equal(image.crop(box), whole[5:18, 3:20])
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA"])
+def test_a_crop_of_another_kind_of_image(mode):
+    picture = photo(30, 20).convert(mode)
+    data = written(picture, "JPEG" if mode in ("L", "CMYK") else "PNG")
+    whole = np.asarray(decode_rgb("x", data=data))
+    for shrink in (1, 2):
+        assert np.array_equal(EncodedImage("x", data).crop((2, 4, 22, 12), shrink=shrink), whole[4:12, 2:22])
+
+
+def test_the_first_of_several_pictures_counts():
+    data = written(noise(16, 16), "MPO", save_all=True, append_images=[photo(16, 16)])
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    assert np.array_equal(EncodedImage("x", data).crop((0, 0, 16, 16)), np.asarray(decode_rgb("x", data=data)))
+
+
+@pytest.mark.parametrize("shrink", [2, 4, 8])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+def test_a_shrunk_crop_shows_the_same_place(orientation, shrink):
+    data = written(photo(160, 96), quality=95, exif=oriented(orientation))
+    box = (16, 24, 80, 64)
+    whole = decode_rgb("x", data=data).crop(box).reduce(shrink)
+    crop = EncodedImage("x", data).crop(box, shrink=shrink)
+    assert crop.shape[:2] == (40 // shrink, 64 // shrink)
+    assert np.abs(crop.astype(int) - np.asarray(whole)).mean() < 2
+
+
+def test_what_would_begin_within_a_pixel_is_not_shrunk():
+    odd = (15, 24, 80, 64)
+    assert EncodedImage("x", written(photo(160, 96))).crop(odd, shrink=2).shape == (40, 65, 3)
+    turned = written(photo(161, 96), exif=oriented(3))
+    assert EncodedImage("x", turned).crop((16, 24, 80, 64), shrink=2).shape == (40, 64, 3)
+    straight = written(photo(161, 97))  # the last pixel is of one column
+    assert EncodedImage("x", straight).crop((16, 24, 80, 64), shrink=2).shape == (20, 32, 3)
+
+
+def test_a_cut_jpeg_is_found_by_its_crop():
+    data = written(noise(64, 64), quality=95)
+    image = EncodedImage("cut.jpg", data[: len(data) // 2])
+    with pytest.raises(UnreadableImage, match=r"cut\.jpg: .*truncated"):
+        image.crop((0, 0, 8, 8))
+
+
+def test_what_only_pillow_takes_is_its(monkeypatch):
+    data = written(photo(32, 32))
+    odd = data.replace(b"\xff\xdb", b"\xff\xdb", 1)[:-2] + b"junk" + data[-2:]  # stray bytes before the end
+    assert np.array_equal(EncodedImage("x", odd).crop((0, 0, 32, 32), shrink=2), np.asarray(decode_rgb("x", data=odd)))
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
+    st.floats(0.5, 1),
+    st.booleans(),
+)
+def test_a_damaged_jpeg_is_the_same_to_both(changes, kept, progressive):
+    data = bytearray(written(noise(40, 24), progressive=progressive, exif=oriented(6)))
+    for place, value in changes:
+        data[int(place * len(data))] = value
+    data = bytes(data[: int(kept * len(data))])
+
+    def whole():
+        return np.asarray(decode_rgb("x", data=data, max_pixels=10_000))
+
+    def crop():
+        image = EncodedImage("x", data, max_pixels=10_000)
+        return image.crop((0, 0, image.width, image.height))
+
+    assert np.array_equal(outcome(whole), outcome(crop))
+
+
+def outcome(read):
+    """The pixels, or the reason why there are none."""
+    try:
+        return read()
+    except UnreadableImage as error:
+        return error.reason

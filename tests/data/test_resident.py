@@ -36,6 +36,7 @@ def resized(images, views, transform):
         torch.tensor([view.shift for view in views]),
         size=transform.size,
         interpolation=transform.interpolation,
+        resampler=transform.resampler,
     )
 
 
@@ -50,16 +51,27 @@ def spans(draw, length, whole):
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.data(), st.integers(1, 90), st.integers(1, 90), st.integers(1, 70), st.sampled_from(["bicubic", "bilinear"]))
-def test_the_bytes_are_those_of_pillow(data, width, height, size, interpolation):
+@given(
+    st.data(),
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.integers(1, 70),
+    st.sampled_from(["bicubic", "bilinear"]),
+    st.booleans(),
+)
+def test_the_bytes_are_those_of_the_loader(data, width, height, size, interpolation, crops_first):
     views = []
     for _ in range(3):
-        whole = data.draw(st.booleans())
+        whole = crops_first or data.draw(st.booleans())
         (left, right), (upper, lower) = data.draw(spans(width, whole)), data.draw(spans(height, whole))
-        shift = data.draw(st.one_of(st.just((0, 0)), st.tuples(*[st.integers(1 - size, size - 1)] * 2)))
-        views.append(View((left, upper, right, lower), data.draw(st.booleans()), shift))
+        moves = st.just((0, 0)) if crops_first else st.tuples(*[st.integers(1 - size, size - 1)] * 2)
+        views.append(View((left, upper, right, lower), data.draw(st.booleans()), data.draw(moves)))
     images = [noise(width, height, seed) for seed in range(3)]
-    transform = TrainTransform(size=size, interpolation=interpolation)
+    transform = (
+        TrainTransform(size=size, interpolation=interpolation)
+        if crops_first
+        else PaddedCrop(size=size, padding=0, interpolation=interpolation)
+    )
     expected = torch.stack([transform.apply(image, view) for image, view in zip(images, views, strict=True)])
     assert torch.equal(resized(images, views, transform), expected)
 
@@ -133,6 +145,13 @@ def test_what_takes_too_much_memory_is_refused_in_bytes(listed):
     with pytest.raises(ConfigError, match=re.escape("3 images of 10 x 20 pixels: 1,800 bytes")) as error:
         kept(index, folder, room=1799)
     assert "at most 1,799 bytes" in error.value.wanted
+
+
+def test_what_the_loader_would_decode_smaller_is_refused(listed):
+    assert kept(*listed([noise(31, 40)])).pixels.shape == (1, 3, 40, 31)
+    with pytest.raises(ConfigError, match="less than 32 pixels for recipe.image_size=8") as error:
+        kept(*listed([noise(32, 40)]))
+    assert "images of 32 pixels" in error.value.found
 
 
 def test_the_room_of_a_device():

@@ -118,9 +118,26 @@ def test_options_that_make_no_features(options, said):
 
 def test_gradient_checkpointing_needs_a_model_that_has_it():
     assert build_backbone(node(MAE, gradient_checkpointing=True), image_size=32, seed=0).network.grad_checkpointing
-    without = Timm(model="dla46_c", gradient_checkpointing=True)
-    with pytest.raises(ConfigError, match="set backbone.gradient_checkpointing=false"):
+    without = Timm(model="coat_tiny", gradient_checkpointing=True)
+    with pytest.raises(ConfigError, match="coat_tiny, which cannot"):
         build_backbone(without, image_size=32, seed=0)
+
+
+def test_statistics_that_checkpointing_would_move_twice_are_refused():
+    """torch computes the forward pass again in training mode, and a batch normalisation counts it again."""
+    with pytest.raises(ConfigError, match="batch normalisation would count each batch twice"):
+        build_backbone(Timm(model="test_resnet", gradient_checkpointing=True), image_size=32, seed=0)
+
+
+def test_no_stochastic_depth_means_none():
+    """Swin has a rate of its own, 0.1, where none is given."""
+    images = 255 * torch.rand(2, 3, 32, 32)
+    options = {"embed_dim": 8, "depths": [2, 2], "num_heads": [1, 2], "window_size": 2}
+    body = build_backbone(Timm(model="swin_tiny_patch4_window7_224", options=options), image_size=32, seed=0)
+    assert torch.equal(body(images), body(images))
+    dropping = Timm(model="swin_tiny_patch4_window7_224", options=options, drop_path=0.5)
+    body = build_backbone(dropping, image_size=32, seed=0)
+    assert not torch.equal(body(images), body(images))
 
 
 def test_files_as_their_authors_publish_them(tmp_path):
@@ -242,7 +259,11 @@ def test_jax_files_of_other_models_are_refused(tmp_path, model, options, said):
 
 def test_a_broken_jax_file(tmp_path):
     (tmp_path / "w.npz").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="npz archive"):
+    with pytest.raises(DataError, match="npz archive") as error:
+        loaded(node(AUGREG, tmp_path / "w.npz"), 32)
+    assert "allow_pickle" not in str(error.value)
+    (tmp_path / "w.npz").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d")
+    with pytest.raises(DataError, match="git lfs pull"):
         loaded(node(AUGREG, tmp_path / "w.npz"), 32)
 
 
@@ -261,7 +282,9 @@ def test_the_cache_of_the_hub_is_enough(hub_cache):
     (repository / "refs" / "main").write_text(commit)
     snapshot = repository / "snapshots" / commit
     snapshot.mkdir(parents=True)
+    assert hub.cached_file(DINOV2) is None
     save_file(weights, snapshot / "model.safetensors")
+    assert hub.cached_file(DINOV2) == snapshot / "model.safetensors"
     built, said = loaded(node(DINOV2, "hub"), 518)
     assert equal(built.network, weights)
     assert said == f"timm's {DINOV2}, {len(weights)} tensors"

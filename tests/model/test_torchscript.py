@@ -8,6 +8,7 @@ from torch import nn
 
 from lt_extrap.errors import DataError
 from lt_extrap.model.torchscript import is_torchscript, read_torchscript
+from lt_extrap.model.weights import read_weights
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def test_its_tensors_are_those_of_the_state_dict(scripted):
     assert all(
         weights[key].dtype == value.dtype and torch.equal(weights[key], value) for key, value in expected.items()
     )
+    assert read_weights(path)[0].keys() == expected.keys()
 
 
 def test_a_state_dict_is_no_archive(tmp_path):

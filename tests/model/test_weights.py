@@ -73,7 +73,7 @@ class Evil:
     ("write", "said"),
     [
         (lambda path: None, "FileNotFoundError"),
-        (lambda path: path.write_bytes(b"no weights"), "."),
+        (lambda path: path.write_bytes(b"no weights"), "begins with b'no weights'"),
         (lambda path: path.write_bytes(b"hello"), "KeyError"),
         (lambda path: path.write_bytes(b"("), "EOFError"),
         (lambda path: path.write_bytes(b"R"), "IndexError"),
@@ -81,7 +81,10 @@ class Evil:
         (lambda path: torch.save({"epoch": 3}, path), "no tensor under the keys epoch"),
         (lambda path: torch.save([torch.ones(1)], path), "list where a state dict"),
         (lambda path: torch.save({"model.a": torch.ones(1), "a": torch.ones(1)}, path), "keys that differ in nothing"),
-        (lambda path: torch.save({"a": torch.ones(1), "b": Evil()}, path), "Unsupported global"),
+        (lambda path: torch.save({"a": torch.ones(1), "b": Evil()}, path), "an object of print"),
+        (lambda path: torch.save(nn.Linear(2, 2), path), "an object of torch.nn.modules.linear.Linear, which is not"),
+        (lambda path: path.write_text("<!DOCTYPE html>"), "begins with b'<!DOCTYPE html>'"),
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d"), "git lfs pull"),
         (lambda path: path.write_bytes(pickle.dumps(Evil(), protocol=2)), "."),
     ],
 )
@@ -104,6 +107,8 @@ def test_weights_go_in_whole_or_not_at_all():
     spoilt = {**whole, "0.bias": torch.tensor([0.0, float("nan")])}
     with pytest.raises(ConfigError, match=r"1 with values that are not finite: 0\.bias"):
         put(spoilt, network, "w.pth")
+    with pytest.raises(ConfigError, match=r"1 of whole numbers, such as quantised ones: 0\.bias"):
+        put({**whole, "0.bias": torch.ones(2, dtype=torch.int8)}, network, "w.pth")
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     # what the pretraining needed is left out, and told; so is what the converter took away
     said = put({**whole, "decoder_norm.bias": torch.ones(1)}, network, "w.pth", file=["mask_token", "0.bias"])

@@ -83,10 +83,12 @@ class Timm(Backbone):
         model: name in timm; its tag, behind the dot, names weights.
         weights: `hub` = those that timm names for the model, from the cache of the hub or else the hub; a file = .pth,
             .pt, .bin, .ckpt or .safetensors, such as those of a run of ours, or .npz; null = random ones. Mean,
-            deviation, size and interpolation are those of `model` in every case.
+            deviation, size and interpolation are those of `model` in every case; the model.safetensors of a run says
+            its own mean and deviation, and is refused with others.
         pooling: `token` = the class token; `mean` = the mean of the patch tokens, without class and register tokens;
             both behind the last norm. null = as the model does it; another way than that is what the others are for.
-        drop_path: largest probability of stochastic depth, 0..1; it grows linearly with depth.
+        drop_path: largest probability of stochastic depth, 0..1; it grows linearly with depth. 0 = none, of models too
+            that have some where timm is told nothing.
         gradient_checkpointing: compute activations again in the backward pass: less memory, the same numbers.
         options: further arguments of timm.create_model.
     """

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lt_extrap.config import Loading, Recipe
 from lt_extrap.data.color_jitter import ColorJitter
-from lt_extrap.data.decode import UnreadableImage, decode_rgb
+from lt_extrap.data.decode import EncodedImage, UnreadableImage
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import ResumableLoader, leave_signals
 from lt_extrap.data.randaugment import RandAugment
@@ -59,12 +59,12 @@ class ImageDataset(Dataset[Item]):
     def __getitem__(self, key: tuple[int, int]) -> Item:
         epoch, sample = key
         path = self.index.path(sample)
+        rng = generator(Stream.AUGMENT, self.seed, epoch, sample)
         try:
-            image = decode_rgb(self.images.where(path), data=self.images.read(path))
+            image = self.transform(EncodedImage(self.images.where(path), self.images.read(path)), rng)
         except UnreadableImage as error:
             return error
-        rng = generator(Stream.AUGMENT, self.seed, epoch, sample)
-        return self.transform(image, rng), int(self.index.labels[sample]), sample
+        return image, int(self.index.labels[sample]), sample
 
 
 def collate(items: Sequence[Any], stack: Callable[[list[Any]], Tensor] = torch.stack) -> Batch:
@@ -123,6 +123,8 @@ class ImageDataModule(L.LightningDataModule):
         if not self.loading.resident or self._resident.keys() >= set(wanted):
             return
         left = room(self._device)
+        if self.trainer and self._device.type == "cpu":
+            left //= self.trainer.num_devices  # each process of the machine has its own copy
         for split in wanted:
             images = ResidentImages(
                 self._index(split),
@@ -137,7 +139,9 @@ class ImageDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         assert self.training is not None
-        sampler = EpochSampler(self.training.draw, batch_size=self.recipe.batch_size)
+        replicas, rank = self._processes
+        batch_size = self.recipe.batch_size // replicas
+        sampler = EpochSampler(self.training.draw, batch_size=batch_size, num_replicas=replicas, rank=rank)
         return ResumableLoader(sampler=sampler, drop_last=True, **self._how("train"))
 
     def val_dataloader(self) -> "list[DataLoader[Any]]":
@@ -147,10 +151,14 @@ class ImageDataModule(L.LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: str) -> "DataLoader[Any]":
-        # Lightning attaches its trainer, which knows the processes.
-        replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        replicas, rank = self._processes
         sampler = EvaluationSampler(len(self._index(split)), num_replicas=replicas, rank=rank)
         return DataLoader(sampler=sampler, **self._how(split))
+
+    @property
+    def _processes(self) -> tuple[int, int]:
+        """How many share a batch, and which of them this is; Lightning attaches its trainer, which knows."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     @property
     def _device(self) -> torch.device:
@@ -203,7 +211,8 @@ class ImageDataModule(L.LightningDataModule):
 
     def _how(self, split: str) -> dict[str, Any]:
         """Arguments of a loader: what it reads, and how."""
-        batch_size = self.recipe.batch_size if split == "train" else self.recipe.part
+        of_all = self.recipe.batch_size if split == "train" else self.recipe.part
+        batch_size = max(1, of_all // self._processes[0])
         if self.loading.resident:
             # In this process, which has the images: another would only send keys.
             images = self._resident[split]

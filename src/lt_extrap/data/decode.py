@@ -4,13 +4,19 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
+from jaxtyping import UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 # JPEG first: it is what nearly every file is. No format that runs a program or nests another file.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
+MAX_PIXELS = 100_000_000  # of an image that is decoded
+_Pixels = UInt8[np.ndarray, "rows columns 3"]
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -20,6 +26,19 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# The same of arrays; any other number is no orientation.
+_UPRIGHT_PIXELS: dict[int, Callable[[_Pixels], _Pixels]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+}
+_TURNED = (5, 6, 7, 8)  # width and height change places
+_JPEG = ("JPEG", "MPO")  # several JPEGs in one file, of which the first counts
 
 
 class UnreadableImage(Exception):
@@ -34,7 +53,7 @@ class UnreadableImage(Exception):
 
 
 def decode_rgb(
-    path: str | Path, *, data: bytes | None = None, draft: int | None = None, max_pixels: int = 100_000_000
+    path: str | Path, *, data: bytes | None = None, draft: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
     """Decode the first frame of a JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF or PPM file.
 
@@ -52,18 +71,106 @@ def decode_rgb(
     Raises:
         UnreadableImage: with the path and a reason.
     """
+    data = read_bytes(path) if data is None else data
+    return EncodedImage(path, data, max_pixels=max_pixels).rgb(draft=draft)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        UnreadableImage: with the path and a reason.
+    """
+    with _reasons(path):
+        _refuse_pipe(path)
+        with open(path, "rb") as file:  # noqa: PTH123 (of every image)
+            return file.read()
+
+
+class EncodedImage:
+    """An image whose file has been read; the pixels of a JPEG are decoded when they are asked for.
+
+    Args:
+        path: the file, for messages.
+        data: its content.
+        max_pixels: limit of width x height.
+
+    Attributes:
+        width, height: of the upright image, pixels.
+
+    Raises:
+        UnreadableImage: with the path and a reason.
+    """
+
+    def __init__(self, path: str | Path, data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
+        self.path, self._data = path, data
+        self._decoded: Image.Image | None = None
+        with _reasons(path):
+            self._image = image = Image.open(io.BytesIO(data), formats=FORMATS)
+            if image.width * image.height > max_pixels:
+                raise UnreadableImage(path, f"{image.width} x {image.height} pixels, limit {max_pixels}")
+            if image.format in _JPEG:
+                self._orientation = orientation_of(image)
+                self._stored = image.size
+                turned = self._orientation in _TURNED
+                self.width, self.height = reversed(image.size) if turned else image.size
+            else:  # which of the two edges is the width, some formats know only then
+                self._decoded = self._decode()
+                self.width, self.height = self._decoded.size
+
+    def rgb(self, *, draft: int | None = None) -> Image.Image:
+        """The whole image; `draft` as in `decode_rgb`. To be asked for once."""
+        if self._decoded is not None:
+            return self._decoded
+        with _reasons(self.path):
+            if draft:
+                self._image.draft(None, (draft, draft))
+            return self._decode()
+
+    def _decode(self) -> Image.Image:
+        with self._image as image:
+            image.load()
+            return _upright(_rgb(image), orientation=orientation_of(image))
+
+    def crop(self, box: tuple[int, int, int, int], *, shrink: int = 1) -> _Pixels:
+        """The pixels of a box, which may not be written to. To be asked for once.
+
+        Args:
+            box: left, upper, right, lower in pixels of the upright image.
+            shrink: 1, 2, 4 or 8: a file that can be decoded at that part of its size is, where the box is whole
+                pixels of that size.
+
+        Raises:
+            UnreadableImage: with the path and a reason.
+        """
+        if self._decoded is None and self._image.mode == "RGB":
+            edges = (*box, *self._stored) if self._orientation != 1 else box  # or a turned image begins within a pixel
+            shrink = 1 if any(edge % shrink for edge in edges) else shrink
+            try:
+                pixels = self._jpeg(shrink)
+            except ValueError:  # it is damaged: one library, Pillow, says which files can be read
+                pixels, shrink = np.asarray(self.rgb()), 1
+        else:
+            pixels, shrink = np.asarray(self.rgb()), 1
+        left, upper, right, lower = (edge // shrink for edge in box)
+        return pixels[upper:lower, left:right]
+
+    def _jpeg(self, shrink: int) -> _Pixels:
+        """The pixels that Pillow decodes, in less time."""
+        width, height = (-(-edge // shrink) for edge in self._stored)
+        pixels: _Pixels = simplejpeg.decode_jpeg(
+            self._data, "RGB", min_width=width, min_height=height, min_factor=shrink
+        )
+        return _UPRIGHT_PIXELS.get(self._orientation, _UPRIGHT_PIXELS[1])(pixels)
+
+
+@contextmanager
+def _reasons(path: str | Path) -> Iterator[None]:
+    """Whatever a decoder raises, as an UnreadableImage; none of what it warns of."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata
-            if data is None:
-                _refuse_pipe(path)
-            with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise UnreadableImage(path, f"{image.width} x {image.height} pixels, limit {max_pixels}")
-                if draft:
-                    image.draft(None, (draft, draft))
-                image.load()
-                return _upright(_rgb(image), orientation=orientation_of(image))
+            yield
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
@@ -83,17 +190,11 @@ def image_size(path: str | Path, *, data: bytes | None = None) -> tuple[int, int
     Raises:
         UnreadableImage: with the path and a reason.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if data is None:
-                _refuse_pipe(path)
-            with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
-                return image.size
-    except UnreadableImage:
-        raise
-    except Exception as error:  # as above
-        raise UnreadableImage(path, getattr(error, "strerror", None) or type(error).__name__) from error
+    with _reasons(path):
+        if data is None:
+            _refuse_pipe(path)
+        with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
+            return image.size
 
 
 def _refuse_pipe(path: str | Path) -> None:

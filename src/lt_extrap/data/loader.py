@@ -1,7 +1,7 @@
 """A DataLoader that goes on in the middle of an epoch."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -15,9 +15,13 @@ class ResumableLoader(DataLoader[Any]):
 
     Batches that workers have prefetched do not count, so any number of workers goes on at the same batch. Lightning
     keeps the state in its checkpoints, because of the names of the two methods.
+
+    Attributes:
+        on_ask: called when a batch is asked for, before it is waited for.
     """
 
     sampler: EpochSampler
+    on_ask: Callable[[], None] = staticmethod(lambda: None)
     _delivered = 0
     _start = 0
 
@@ -34,8 +38,10 @@ class ResumableLoader(DataLoader[Any]):
         # first batch is asked for.
         start, self._start = self._start, 0
         self.sampler.skip(start * self.sampler.batch_size)
+        self.on_ask()
         for self._delivered, batch in enumerate(super().__iter__(), start + 1):
             yield batch
+            self.on_ask()
 
 
 def leave_signals(worker: int) -> None:

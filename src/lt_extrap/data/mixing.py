@@ -17,7 +17,8 @@ class Mixing:
     """Mix each image with a partner of its batch: Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019).
 
     One kind, one lam ~ Beta(alpha, alpha) and one box a batch; the partners are a random permutation, so a
-    batch of any size works. Everything is drawn from (seed, step, rank).
+    batch of any size works. Everything is drawn from (seed, step, rank): of several processes each mixes its share of a
+    batch as if it were one, with a kind and a lam of its own, as published recipes for several GPUs do.
 
     An alpha of 0 turns its kind off, and both at 0 leave the batch as it is. A small alpha does not: with
     alpha = 0.001 lam is close to 0 or to 1 with equal chance, so half of the batches trade their images.

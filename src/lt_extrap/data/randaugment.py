@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 from PIL import Image, ImageEnhance, ImageOps
 
 from lt_extrap.config import check
+from lt_extrap.data.slide import slide
 from lt_extrap.model.preprocessing import Interpolation
 
 # What an operation does to values, by its strength: -1..1, where the sign is a direction and 0 changes least.
 _Recolor = Callable[[Image.Image, float], Image.Image]
-# Where it moves pixels: the matrix from output to source, by strength and by width and height of the image.
-_Move = Callable[[float, int, int], tuple[float, ...]]
+# Where it moves them: at which pixel each row begins, by strength, number and length of the rows.
+_Slide = Callable[[float, int, int], Float64[np.ndarray, " rows"]]
 
 
 def _enhance(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> _Recolor:
@@ -42,13 +44,12 @@ RECOLOR: dict[str, _Recolor] = {
     "brightness": _enhance(ImageEnhance.Brightness),
     "sharpness": _enhance(ImageEnhance.Sharpness),
 }
-MOVE: dict[str, _Move] = {
-    "shear_x": lambda strength, width, height: (1, 0.3 * strength, 0, 0, 1, 0),
-    "shear_y": lambda strength, width, height: (1, 0, 0, 0.3 * strength, 1, 0),
-    "translate_x": lambda strength, width, height: (1, 0, 0.45 * strength * width, 0, 1, 0),
-    "translate_y": lambda strength, width, height: (1, 0, 0, 0, 1, 0.45 * strength * height),
+SLIDE: dict[str, _Slide] = {
+    "shear": lambda strength, rows, columns: 0.3 * strength * (np.arange(rows) + 0.5),
+    "translate": lambda strength, rows, columns: np.full(rows, 0.45 * strength * columns),
 }
-OPERATIONS = (*RECOLOR, *MOVE, "rotate")
+MOVES = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
+OPERATIONS = (*RECOLOR, *MOVES)
 
 
 class Operation(NamedTuple):
@@ -101,9 +102,12 @@ class RandAugment:
         name, strength = operation
         if name in RECOLOR:
             return RECOLOR[name](image, strength)
-        resample = Image.Resampling[self.interpolation.upper()]
         uncovered = tuple(round(255 * value) for value in self.mean)
         if name == "rotate":
+            resample = Image.Resampling[self.interpolation.upper()]
             return image.rotate(30 * strength, resample, fillcolor=uncovered)
-        matrix = MOVE[name](strength, *image.size)
-        return image.transform(image.size, Image.Transform.AFFINE, matrix, resample, fillcolor=uncovered)
+        kind, _, axis = name.partition("_")
+        pixels = np.asarray(image) if axis == "x" else np.asarray(image).swapaxes(0, 1)
+        shift = SLIDE[kind](strength, *pixels.shape[:2])
+        moved = slide(pixels, shift, uncovered=uncovered, interpolation=self.interpolation)
+        return Image.fromarray(moved if axis == "x" else np.ascontiguousarray(moved.swapaxes(0, 1)))

@@ -1,4 +1,4 @@
-"""Images that stay on the device as bytes, cropped and resized there, a batch at once, to Pillow's pixels."""
+"""Images that stay on the device as bytes, cropped and resized there, a batch at once, to the loader's pixels."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import leave_signals
 from lt_extrap.data.store import ImageStore
-from lt_extrap.data.transforms import Transform, View
+from lt_extrap.data.transforms import Resampler, Transform, View
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.keys import Stream, generator
 from lt_extrap.model.preprocessing import Interpolation
@@ -23,7 +23,7 @@ from lt_extrap.model.preprocessing import Interpolation
 _CHUNK = 256  # images decoded between two copies to the device
 _PATIENCE = 10.0  # seconds without a word
 _SLICE = 32  # images resized at once: what they take for a while, 20 times their bytes, stays in a processor's cache
-_PARTS = 1 << 22  # of one, in which Pillow counts its weights
+_PILLOW_BITS, _TORCH_BITS = 22, 15  # of a weight; torch's are signed numbers of 16 bits
 
 
 def room(device: torch.device) -> int:
@@ -59,7 +59,7 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
         unreadable: by position.
 
     Raises:
-        ConfigError: they take more than `room`.
+        ConfigError: they take more than `room`, or are four times as large as what is shown of them.
         DataError: they are not all of one size, or none of them can be read.
     """
 
@@ -79,6 +79,13 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
         self.index, self.transform, self.seed = index, transform, seed
         self.unreadable: dict[int, UnreadableImage] = {}
         self.pixels = self._decode(_Files(index, images), device, workers, room)
+        edge = min(self.pixels.shape[2:])
+        if transform.resampler == "torch" and edge >= 4 * transform.size:
+            raise ConfigError(
+                f"resident images of less than {4 * transform.size} pixels for recipe.image_size={transform.size}",
+                f"images of {edge} pixels, of which the loader decodes some at a part of their size",
+                "keep smaller copies of the images, or set data.resident=false",
+            )
 
     def __len__(self) -> int:
         return len(self.index)
@@ -101,8 +108,10 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
         flip = torch.tensor([view.flip for _, view in shown], device=device)
         shift = torch.tensor([view.shift for _, view in shown], device=device)
         slices = zip(*(torch.split(tensor, _SLICE) for tensor in (images, boxes, flip, shift)), strict=True)
-        size, interpolation = self.transform.size, self.transform.interpolation
-        return torch.cat([resize(*part, size=size, interpolation=interpolation) for part in slices])
+        how = self.transform
+        return torch.cat(
+            [resize(*part, size=how.size, interpolation=how.interpolation, resampler=how.resampler) for part in slices]
+        )
 
     def _decode(
         self, files: "_Files", device: torch.device, workers: int, room: int
@@ -182,27 +191,28 @@ def resize(
     *,
     size: int,
     interpolation: Interpolation,
+    resampler: Resampler,
 ) -> UInt8[Tensor, "batch 3 {size} {size}"]:
-    """Resize a box of each image to a square, and mirror some: the bytes that the transforms give, of Pillow.
+    """Resize a box of each image to a square, and mirror some: the bytes that the transforms give, of Pillow or torch.
 
-    Pillow's resampling is separable and linear: rows first, then columns, with weights of 22 bits, each pass rounded
+    Their resampling is separable and linear: rows first, then columns, with weights of so many bits, each pass rounded
     to bytes. Here a pass is a product of matrices of whole numbers, in 64-bit floats that hold their sums exactly: in
     any order of summation, and so on any device.
 
     Args:
         images: the sources.
-        boxes: left, upper, right, lower in source pixels, within the image.
+        boxes: left, upper, right, lower in source pixels, within the image; whole numbers for torch, which crops first.
         flip: which are mirrored, left to right.
         shift: output pixels to the right and down, after all else; what it uncovers is black.
         size: edge of the square, pixels.
         interpolation: the filter.
+        resampler: whose bytes.
     """
     batch, _, height, width = images.shape
     columns, lines = (torch.arange(size, device=images.device) - shift[:, :, None]).unbind(1)
-    across = _weights(
-        boxes[:, 0], boxes[:, 2], width, torch.where(flip[:, None], size - 1 - columns, columns), interpolation
-    )
-    down = _weights(boxes[:, 1], boxes[:, 3], height, lines, interpolation)
+    columns = torch.where(flip[:, None], size - 1 - columns, columns)
+    across = _weights(boxes[:, 0], boxes[:, 2], width, columns, interpolation, resampler)
+    down = _weights(boxes[:, 1], boxes[:, 3], height, lines, interpolation, resampler)
     # Rows of one image stand under each other, its three channels side by side: no product needs a copy.
     rows = images.transpose(1, 2).to(torch.float64, memory_format=torch.contiguous_format)
     rows = _bytes(rows.view(batch, height * 3, width) @ across.transpose(1, 2))
@@ -216,25 +226,41 @@ def _weights(
     length: int,
     places: Int64[Tensor, "batch size"],
     interpolation: Interpolation,
+    resampler: Resampler,
 ) -> Float64[Tensor, "batch size {length}"]:
-    """Weight of each of `length` source pixels in the output pixels at some places, in whole parts of 2**22.
+    """Weight of each of `length` source pixels in the output pixels at some places, in whole parts of a power of two.
 
-    The filter reaches beyond the box as far as the image does, as in Pillow. A place outside of the output has none.
+    Pillow's filter reaches beyond the box as far as the image does, and torch's as far as the box. A place outside of
+    the output has no weights.
     """
     size = places.shape[1]
     scale = ((end - begin).double() / size)[:, None, None]
     wide = scale.clamp(min=1.0)  # an antialiased filter is as wide as an output pixel
-    center = begin.double()[:, None, None] + (places[:, :, None] + 0.5) * scale
+    first, last = (begin, end) if resampler == "torch" else (torch.zeros_like(begin), torch.full_like(end, length))
+    # From the beginning of the box on: far from 0, a sum would be rounded otherwise.
+    origin = begin.double() if resampler == "torch" else torch.zeros_like(begin).double()
+    center = (begin.double() - origin)[:, None, None] + (places[:, :, None] + 0.5) * scale
     support = 2 if interpolation == "bicubic" else 1
     taps = torch.arange(2 * math.ceil(support * max(1.0, length / size)) + 1, device=begin.device)
     source = (center - support * wide + 0.5).floor() + taps
     weight = _filter((source - center + 0.5) * (1.0 / wide), interpolation)
-    weight.masked_fill_((source < 0) | (source >= length), 0.0)
-    weight = weight / weight.sum(dim=2, keepdim=True) * _PARTS
-    weight = (weight + torch.where(weight < 0, -0.5, 0.5)).trunc_() / _PARTS
+    source += origin[:, None, None]
+    weight.masked_fill_((source < first[:, None, None]) | (source >= last[:, None, None]), 0.0)
+    weight = weight / weight.sum(dim=2, keepdim=True)
+    parts = 2.0**_PILLOW_BITS if resampler == "pillow" else _torch_parts(weight)
+    weight *= parts
+    weight = (weight + torch.where(weight < 0, -0.5, 0.5)).trunc_() / parts
     weight.masked_fill_(((places < 0) | (places >= size))[:, :, None], 0.0)
     matrix = torch.zeros(*places.shape, length, dtype=torch.float64, device=begin.device)
     return matrix.scatter_add_(2, source.clamp_(0, length - 1).long(), weight)
+
+
+def _torch_parts(weight: Float64[Tensor, "batch size taps"]) -> Float64[Tensor, "batch 1 1"]:
+    """In how many parts torch counts the weights of an image: of at most 22 bits, such that the largest has 15."""
+    parts = 2.0 ** torch.arange(1, _PILLOW_BITS + 1, dtype=torch.float64, device=weight.device)
+    largest = weight.amax(dim=(1, 2))[:, None]
+    bits = ((largest * parts + 0.5).floor() < 2**_TORCH_BITS).sum(dim=1)
+    return torch.ldexp(torch.ones_like(largest), bits[:, None])[:, :, None]
 
 
 def _filter(x: Float64[Tensor, "batch size taps"], interpolation: Interpolation) -> Float64[Tensor, "batch size taps"]:

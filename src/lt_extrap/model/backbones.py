@@ -1,7 +1,12 @@
 """Backbones: images -> features, with the preprocessing that belongs to them."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import torch
 from jaxtyping import Float
+from safetensors import safe_open
 from timm.layers.patch_embed import PatchEmbed
 from timm.models._manipulate import group_with_matcher  # public is its form that knows no head
 from torch import Tensor, nn
@@ -123,8 +128,15 @@ def build_backbone(backbone: Backbone, *, image_size: int, seed: int) -> Normali
     """A backbone with random weights that are a function of the seed alone; `load_pretrained` gives it others.
 
     Raises:
-        ConfigError: there is no such model, or it refuses its options.
+        ConfigError: there is no such model, it refuses its options, or it cannot compute activations again.
     """
+    built = _built(backbone, image_size=image_size, seed=seed)
+    if isinstance(backbone, Timm | OpenClip) and backbone.gradient_checkpointing:
+        _compute_again(built.network, backbone.model)
+    return built
+
+
+def _built(backbone: Backbone, *, image_size: int, seed: int) -> NormalisedBackbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(Stream.BACKBONE, seed))
         if isinstance(backbone, Timm):
@@ -143,6 +155,19 @@ def build_backbone(backbone: Backbone, *, image_size: int, seed: int) -> Normali
         return NormalisedBackbone(network, network.num_features, preprocessing_of(backbone))
 
 
+def _compute_again(network: nn.Module, name: str) -> None:
+    """Let a network compute its activations again in the backward pass."""
+    wanted, remedy = "that can compute activations again, for backbone.gradient_checkpointing", "set it to false"
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in network.modules()):
+        raise ConfigError(
+            f"a model {wanted}", f"{name}, whose batch normalisation would count each batch twice", remedy
+        )
+    try:
+        network.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AttributeError, AssertionError) as error:
+        raise ConfigError(f"a model {wanted}", f"{name}, which cannot", remedy) from error
+
+
 def load_pretrained(built: NormalisedBackbone, backbone: Backbone) -> str | None:
     """Give a backbone the weights that its node names.
 
@@ -150,12 +175,37 @@ def load_pretrained(built: NormalisedBackbone, backbone: Backbone) -> str | None
         Which, in words; None where it starts from random ones.
 
     Raises:
-        ConfigError: they are of another model, or there is neither a network nor a cached copy.
+        ConfigError: they are of another model or, in a file of our runs, of other preprocessing; or there is neither a
+            network nor a cached copy.
         DataError: the file cannot be read.
     """
     if not isinstance(backbone, Timm | OpenClip) or backbone.weights is None:
         return None
     if isinstance(backbone, OpenClip):
         assert isinstance(built.network, ImageTower)
-        return load_image_tower(built.network, backbone)
-    return load_timm(built.network, backbone)
+        loaded = load_image_tower(built.network, backbone)
+    else:
+        loaded = load_timm(built.network, backbone)
+    if backbone.weights.endswith(".safetensors"):
+        _check_own(Path(backbone.weights), built.preprocessing, backbone)
+    return loaded
+
+
+def _check_own(file: Path, preprocessing: Preprocessing, backbone: Backbone) -> None:
+    """Compare with what a file of one of our runs says of its preprocessing, but for what the node overrides."""
+    with safe_open(file, "pt") as header:
+        written = header.metadata() or {}
+    if not written.get("format", "").startswith("lt_extrap"):
+        return
+    of_file = {key: [float(f"{value:.6g}") for value in json.loads(written[key])] for key in ("mean", "std")}
+    differs = {
+        key: values
+        for key, values in of_file.items()
+        if getattr(backbone, key) is None and not np.allclose(values, getattr(preprocessing, key), rtol=0, atol=1e-5)
+    }
+    if differs:
+        raise ConfigError(
+            f"the preprocessing that {file} was trained with: {differs}",
+            ", ".join(f"{key} {list(getattr(preprocessing, key))}" for key in differs),
+            "set " + " ".join(f"'backbone.{key}={values}'" for key, values in differs.items()),
+        )

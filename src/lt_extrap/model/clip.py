@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from jaxtyping import Float
 from timm.models import group_parameters
 from torch import Tensor, nn
@@ -18,7 +19,6 @@ from torch.nn import functional as F
 from lt_extrap.config import OpenClip
 from lt_extrap.errors import ConfigError
 from lt_extrap.model.preprocessing import preprocessing_of
-from lt_extrap.model.torchscript import is_torchscript, read_torchscript
 from lt_extrap.model.weights import put, read_weights
 
 # A tower that comes with the one that is wanted, as small as it can be: open_clip builds them by twos.
@@ -78,10 +78,8 @@ class ImageTower(nn.Module):
         Raises:
             AssertionError, AttributeError: the tower cannot.
         """
-        # Not open_clip's own wrapper of timm, which would only log a refusal, nor its residual network's empty method.
+        # Not open_clip's own wrapper of timm, which would only log a refusal.
         inner: Any = self.visual.trunk if hasattr(self.visual, "trunk") else self.visual
-        if hasattr(inner, "attnpool"):
-            raise AttributeError("a residual network of open_clip has none")
         inner.set_grad_checkpointing(enable)
 
 
@@ -89,7 +87,7 @@ def build_image_tower(backbone: OpenClip, image_size: int) -> tuple[ImageTower, 
     """The image tower of a model, in float32, with random weights; and the width of its embeddings.
 
     Raises:
-        ConfigError: it cannot be of this size, or compute activations again.
+        ConfigError: it cannot be of this size.
     """
     import open_clip
 
@@ -112,17 +110,7 @@ def build_image_tower(backbone: OpenClip, image_size: int) -> tuple[ImageTower, 
             f"{image_size} pixels: {type(error).__name__}: {error}",
             "correct recipe.image_size",
         ) from error
-    if backbone.gradient_checkpointing:
-        try:
-            tower.set_grad_checkpointing(True)
-        except (AttributeError, AssertionError) as error:
-            raise ConfigError(
-                "a model that can compute activations again, for backbone.gradient_checkpointing",
-                f"{backbone.model}, which cannot",
-                "set backbone.gradient_checkpointing=false",
-            ) from error
-    tower.train()
-    return tower, width
+    return tower.train(), width
 
 
 def load_image_tower(tower: ImageTower, backbone: OpenClip) -> str:
@@ -237,15 +225,13 @@ def _weights(backbone: OpenClip) -> tuple[dict[str, Tensor], str]:
         known = open_clip.get_pretrained_cfg(backbone.model, backbone.tag)
         _check_activation(backbone, quick=known.get("quick_gelu", False), of=f"the tag {backbone.tag}")
     if backbone.weights == "hub":
-        path, source = _from_hub(backbone), f"open_clip's {backbone.model} {backbone.tag}"
+        path = _from_hub(backbone)
     else:
-        path, source = Path(backbone.weights), backbone.weights
+        path = Path(backbone.weights)
         _check_beside(backbone, path.with_name("open_clip_config.json"))
-    if path.is_file() and is_torchscript(path):
-        weights = read_torchscript(path)
-    else:
-        weights, inside = read_weights(path)
-        source = inside if backbone.weights != "hub" else source
+    weights, source = read_weights(path)
+    if backbone.weights == "hub":
+        source = f"open_clip's {backbone.model} {backbone.tag}"
     if all(key in weights for key in _OPENAI):
         _check_activation(backbone, quick=True, of=f"OpenAI's weights in {source}")
     floats = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
@@ -280,6 +266,19 @@ def _check_beside(backbone: OpenClip, file: Path) -> None:
                 f"{found}, which belongs to {backbone.model}" + (f" {backbone.tag}" if backbone.tag else ""),
                 f"set 'backbone.{key}={wanted}', or another backbone.tag",
             )
+
+
+def is_cached(backbone: OpenClip) -> bool:
+    """Whether the weights of a tag are on this machine, where open_clip looks for them before it asks a network."""
+    import open_clip
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    known = open_clip.get_pretrained_cfg(backbone.model, backbone.tag)
+    repository, _, name = known["hf_hub"].rpartition("/")
+    if not repository:
+        return Path("~/.cache/clip", known["url"].rpartition("/")[2]).expanduser().is_file()
+    names = (name, str(Path(name).with_suffix(".safetensors"))) if name else (HF_WEIGHTS_NAME, HF_SAFE_WEIGHTS_NAME)
+    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
 
 
 def _from_hub(backbone: OpenClip) -> Path:

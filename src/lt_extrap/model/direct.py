@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -86,10 +87,7 @@ class DirectClassifier:
                 weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"format {metadata.get('format')!r}")
-            backbone = _built(metadata["backbone"], "backbone")
-            # Once, all images were resized in the same way, whatever their model.
-            if "interpolation" not in metadata and preprocessing_of(backbone).interpolation != "bicubic":
-                backbone = replace(backbone, interpolation="bicubic")
+            backbone = _as_written(_built(metadata["backbone"], "backbone"), metadata)
             head = _built(metadata["head"], "head") if "head" in metadata else Head()  # the only kind, once
             classes = tuple(json.loads(metadata["classes"]))
             image_size, crop_fraction = int(metadata["image_size"]), float(metadata["crop_fraction"])
@@ -108,6 +106,20 @@ class DirectClassifier:
         """Move the weights."""
         self.model.to(device)
         return self
+
+
+def _as_written(backbone: Backbone, metadata: dict[str, str]) -> Backbone:
+    """The backbone with the preprocessing of the file, should this version of its library have another one for it."""
+    own = preprocessing_of(backbone)
+    changed = {
+        key: values
+        for key in ("mean", "std")
+        if not np.allclose(values := json.loads(metadata[key]), getattr(own, key), rtol=0, atol=1e-6)
+    }
+    # Once, all images were resized in the same way, whatever their model.
+    if (interpolation := metadata.get("interpolation", "bicubic")) != own.interpolation:
+        changed["interpolation"] = interpolation
+    return replace(backbone, **changed) if changed else backbone
 
 
 def _described(node: Any) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import timm
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError
+from timm.models import PretrainedCfg
 
 from lt_extrap.errors import ConfigError
 
@@ -28,7 +29,7 @@ def hub_file(model: str) -> Path:
         )
     place = known.hf_hub_id
     try:
-        return _download(place, (known.hf_hub_filename,) if known.hf_hub_filename else _NAMES)
+        return cached_file(model) or _download(place, _names(known))
     except GatedRepoError as error:
         raise ConfigError(
             f"the weights of {model}, from {place}",
@@ -45,13 +46,26 @@ def hub_file(model: str) -> Path:
         ) from error
 
 
-def _download(place: str, names: tuple[str, ...]) -> Path:
-    """The first of these files that the cache has, or else the hub."""
-    repository, _, revision = place.partition("@")
-    for name in names:
+def cached_file(model: str) -> Path | None:
+    """The file of those weights in the cache of the hub; None where it is not there, or timm names none."""
+    known = timm.get_pretrained_cfg(model)
+    if known is None or known.hf_hub_id is None:
+        return None
+    repository, _, revision = known.hf_hub_id.partition("@")
+    for name in _names(known):
         # Without a question to the network, which may be slow to fail: weights under a name do not change.
         if isinstance(cached := try_to_load_from_cache(repository, name, revision=revision or None), str):
             return Path(cached)
+    return None
+
+
+def _names(known: PretrainedCfg) -> tuple[str, ...]:
+    return (known.hf_hub_filename,) if known.hf_hub_filename else _NAMES
+
+
+def _download(place: str, names: tuple[str, ...]) -> Path:
+    """The first of these files that the hub has."""
+    repository, _, revision = place.partition("@")
     for name in names:
         with suppress(RemoteEntryNotFoundError):
             # Asked once: hf_hub_download asks six times, for 23 seconds, before it says that there is no network.

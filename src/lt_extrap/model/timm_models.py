@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+from timm.layers.drop import DropPath
 from timm.models import model_entrypoint
 from torch import Tensor, nn
 
 from lt_extrap.config import Timm
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model.hub import hub_file
-from lt_extrap.model.weights import put, read_weights
+from lt_extrap.model.weights import put, read_weights, refuse_pointer
 
 # What timm's builders, forward passes and converters raise where they do not expect what they get.
 _REFUSALS = (TypeError, AssertionError, ValueError, RuntimeError, KeyError, IndexError, AttributeError)
@@ -57,15 +58,11 @@ def build_timm(backbone: Timm, image_size: int) -> tuple[nn.Module, int]:
             f"{backbone.model}, which has none",
             "set backbone.drop_path=0",
         )
-    if backbone.gradient_checkpointing:
-        try:
-            network.set_grad_checkpointing(True)  # type: ignore[operator]
-        except (AttributeError, AssertionError) as error:
-            raise ConfigError(
-                "a model that can compute activations again, for backbone.gradient_checkpointing",
-                f"{backbone.model}, which cannot",
-                "set backbone.gradient_checkpointing=false",
-            ) from error
+    if backbone.drop_path == 0:
+        # Swin and some others have a rate of their own where none is given.
+        for part in network.modules():
+            if isinstance(part, DropPath):
+                part.drop_prob = 0.0
     return network.train(), features.shape[1]
 
 
@@ -171,11 +168,16 @@ def _read_jax(path: Path, network: nn.Module, backbone: Timm) -> tuple[Mapping[s
     """The state dict that timm's reader of JAX files makes of one, once it is sure that it used all of it."""
     if not hasattr(network, "load_pretrained"):
         raise ConfigError("a model that timm reads .npz for", backbone.model, "give a .pth or .safetensors file")
+    refuse_pointer(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             sizes = {key: arrays[key].size for key in arrays}
     except (OSError, EOFError, ValueError, AttributeError, TypeError) as error:
-        raise DataError(f"a .npz archive in backbone.weights={path}", str(error), "give another file") from error
+        raise DataError(
+            f"a .npz archive in backbone.weights={path}",
+            str(error) if isinstance(error, OSError) else f"{type(error).__name__}, so a damaged or another file",
+            "give another file",
+        ) from error
     # The reader passes over parameters that the file has nothing for, and arrays that the model has no place for.
     filled = deepcopy(network)
     for parameter in filled.parameters():

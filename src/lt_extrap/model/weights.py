@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lt_extrap.errors import ConfigError, DataError, some
+from lt_extrap.model.torchscript import is_torchscript, read_torchscript
 
 # What training loops put around a state dict. The average over steps, or DINO's teacher, which is one, comes before the
 # last weights: it is what their authors measure and publish.
@@ -36,7 +37,7 @@ _PRETRAINING = (
 def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     """The tensors of a .pth, .pt, .bin, .ckpt or .safetensors file by key, without what training wrapped around them.
 
-    Nothing in the file is run: it is read with weights_only.
+    Nothing in the file is run: it is read with weights_only, a TorchScript archive by a reader of our own.
 
     Returns:
         The weights, and where in the file they were, in words.
@@ -44,6 +45,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     Raises:
         DataError: no such file, or one that holds no state dict.
     """
+    refuse_pointer(path)
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
         source = str(path)
@@ -61,12 +63,22 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
         if len(weights) < len(_ours(tensors)):
             raise ValueError("keys that differ in nothing but module., backbone. or model. before them")
     except (OSError, SafetensorError, *_NO_PICKLE) as error:
-        raise DataError(
-            f"a state dict in backbone.weights={path}",
-            f"{type(error).__name__}: {_reason(error)}",
-            "give a .pth, .pt, .bin, .ckpt or .safetensors file of tensors, or .npz where timm reads it for that model",
-        ) from error
+        raise DataError(f"a state dict in backbone.weights={path}", *_told(error, path)) from error
     return weights, source
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse the few lines that a clone without git-LFS has in place of a large file.
+
+    Raises:
+        DataError: it is such a file.
+    """
+    if _begin(path).startswith(b"version https://git-lfs"):
+        raise DataError(
+            f"weights in backbone.weights={path}",
+            "a pointer of git-LFS, which names the file and does not hold it",
+            "run `git lfs pull` in the repository that it is from, or download the file itself",
+        )
 
 
 def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file: Iterable[str] = ()) -> str:
@@ -82,7 +94,8 @@ def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file:
         What was loaded and what was left out, in words.
 
     Raises:
-        ConfigError: a key is missing, unknown or of another shape, or its values are not finite. Nothing has been
+        ConfigError: a key is missing, unknown or of another shape, or its values are whole numbers or
+            not finite. Nothing has been
             loaded then.
     """
     wanted = network.state_dict()
@@ -97,19 +110,26 @@ def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file:
             for key, value in kept.items()
             if key in wanted and value.shape != wanted[key].shape
         ],
+        "of whole numbers, such as quantised ones": [
+            key
+            for key, value in kept.items()
+            if key in wanted and wanted[key].is_floating_point() and not value.is_floating_point()
+        ],
         "with values that are not finite": [key for key, value in kept.items() if not value.isfinite().all()],
     }
     if any(wrong.values()):
         raise ConfigError(
             f"weights of the backbone in {source}",
             "; ".join(f"{len(keys)} {what}: {some(keys)}" for what, keys in wrong.items() if keys),
-            "correct backbone.model or backbone.options, or give other weights",
+            "correct backbone.model (of timm's models backbone.options too), or give other weights",
         )
     network.load_state_dict(kept)
     return f"{source}, {len(kept)} tensors" + (f"; left out {some(left)}" if left else "")
 
 
 def _unpickled(path: Path) -> Any:
+    if is_torchscript(path):
+        return read_torchscript(path)
     # MAE and its descendants keep their arguments beside the weights; a Namespace holds values and runs nothing.
     with torch.serialization.safe_globals([argparse.Namespace]):
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -126,7 +146,25 @@ def _bare(key: str) -> str:
     return _PREFIX.sub("", key, count=1) if _PREFIX.match(key) else key
 
 
-def _reason(error: Exception) -> str:
-    """The line of an error that says what is wrong; torch's of weights_only has it in the middle."""
-    lines = str(error).splitlines() or [""]
-    return next((line.strip() for line in lines if "Unsupported" in line), lines[0])
+def _told(error: Exception, path: Path) -> tuple[str, str]:
+    """What was found in a file instead of tensors, and what to do."""
+    if match := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+        return (
+            f"an object of {match[1]}, which is not loaded: a pickle of more than tensors and numbers can run code",
+            "where you trust the file, read it by torch.load(file, weights_only=False) and save its state dict again",
+        )
+    first = (str(error).splitlines() or [""])[0]
+    return (
+        # Of bytes that are no pickle torch says how they could be loaded all the same.
+        f"a file that torch cannot read, which begins with {_begin(path)!r}"
+        if isinstance(error, pickle.UnpicklingError)
+        else f"{type(error).__name__}: {first}",
+        "give a .pth, .pt, .bin, .ckpt or .safetensors file of tensors, or .npz where timm reads it for that model",
+    )
+
+
+def _begin(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(24)

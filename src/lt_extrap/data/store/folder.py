@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from lt_extrap.data.decode import UnreadableImage
+from lt_extrap.data.decode import read_bytes
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.store.image_store import ImageStore, Stamp
 
@@ -25,7 +25,7 @@ class Folder(ImageStore):
         self.path = path
 
     def read(self, path: str) -> bytes:
-        return read_file(self.where(path))
+        return read_bytes(self.where(path))
 
     def stamp(self, path: str) -> Stamp | None:
         return stamp_of(self.where(path))
@@ -49,28 +49,6 @@ class Folder(ImageStore):
 
     def instead(self, path: str) -> str:
         return f"nothing is at {self.where(path)}"
-
-
-def read_file(path: str) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        UnreadableImage: it is not there, is no file, or cannot be read.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # or a pipe would wait for a writer, for ever
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-                raise UnreadableImage(path, "not a file (a pipe or a device)")
-            with open(descriptor, "rb", buffering=0, closefd=False) as file:
-                return file.readall()
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise UnreadableImage(path, error.strerror or str(error)) from error
-    except ValueError as error:  # no path at all, such as one with a null byte
-        raise UnreadableImage(path, str(error)) from error
 
 
 def stamp_of(path: str) -> Stamp | None:

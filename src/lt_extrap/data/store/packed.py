@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from lt_extrap.data.decode import UnreadableImage
+from lt_extrap.data.decode import UnreadableImage, read_bytes
 from lt_extrap.data.lists import SampleIndex
-from lt_extrap.data.store.folder import Folder, read_file, stamp_of
+from lt_extrap.data.store.folder import Folder, stamp_of
 from lt_extrap.data.store.image_store import ImageStore, Stamp
 from lt_extrap.data.store.index import INDEX, PackIndex, encode
 from lt_extrap.data.store.remote import RemoteFiles, RemoteFolder, is_url
@@ -100,7 +100,7 @@ class Packed(ImageStore):
 
     def read(self, path: str) -> bytes:
         if (inside := self._inside(path)) is None:
-            return read_file(path)
+            return read_bytes(path)
         extent = self.index.find(inside)
         if extent is None:
             reason = self.index.reasons.get(inside)

@@ -12,9 +12,9 @@ import fsspec
 import numpy as np
 from jaxtyping import Int64
 
-from lt_extrap.data.decode import UnreadableImage
+from lt_extrap.data.decode import UnreadableImage, read_bytes
 from lt_extrap.data.lists import SampleIndex
-from lt_extrap.data.store.folder import read_file, stamp_of
+from lt_extrap.data.store.folder import stamp_of
 from lt_extrap.data.store.image_store import ImageStore, Stamp
 from lt_extrap.errors import ConfigError
 
@@ -126,7 +126,7 @@ class RemoteFolder(ImageStore):
 
     def read(self, path: str) -> bytes:
         if (inside := self._inside(path)) is None:
-            return read_file(path)
+            return read_bytes(path)
         try:
             return self._files.read(inside)
         except OSError as error:
