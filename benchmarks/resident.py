@@ -23,6 +23,7 @@ from lt_extrap.data.datamodule import ImageDataset, collate
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.resident import ResidentImages, room
 from lt_extrap.data.sampler import EpochDraw, EpochSampler
+from lt_extrap.data.store import Folder
 from lt_extrap.data.transforms import TrainTransform
 
 IMAGES, CLASSES, PIXELS, SIZE, BATCH, ROUNDS, GOAL = 1024, 8, 64, 48, 128, 5, 0.65
@@ -51,7 +52,7 @@ def _loaders(folder: Path) -> "tuple[DataLoader[Any], DataLoader[Any]]":
     (folder / "list.txt").write_text("".join(f"{i}.jpg {i % CLASSES}\n" for i in range(IMAGES)))
     index, transform = read_list(folder / "list.txt"), TrainTransform(size=SIZE)
     cpu = torch.device("cpu")
-    images = ResidentImages(index, folder, transform, 0, device=cpu, workers=0, room=room(cpu))
+    images = ResidentImages(index, Folder(folder), transform, 0, device=cpu, workers=0, room=room(cpu))
     draw = EpochDraw(index.labels, cap=np.full(CLASSES, -1), seed=0)
 
     def loader(dataset: Any, collate_fn: Any) -> "DataLoader[Any]":
@@ -60,7 +61,7 @@ def _loaders(folder: Path) -> "tuple[DataLoader[Any], DataLoader[Any]]":
 
     return (
         loader(images, partial(collate, stack=images.render)),
-        loader(ImageDataset(index, folder, transform, 0), collate),
+        loader(ImageDataset(index, Folder(folder), transform, 0), collate),
     )
 
 

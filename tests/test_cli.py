@@ -36,7 +36,7 @@ def test_an_unreadable_image_in_a_worker_ends_in_one_message(tmp_path, monkeypat
 
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
     target = load_target(small("component=baseline").target)
-    file = target.place.images / target.train.path(3)
+    file = target.place.images.path / target.train.path(3)
     file.write_bytes(file.read_bytes()[:60])
     result = run("lt_extrap.train", *SMALL, "component=baseline", "data.workers=2", cwd=tmp_path)
     assert result.returncode == 1

@@ -62,7 +62,7 @@ def test_predictions_are_those_of_the_target_columns_that_were_trained(convnet_r
     state = torch.load(convnet_run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
     transform = EvalTransform(size=config.recipe.image_size, crop_fraction=config.recipe.crop_fraction)
-    files = [target.place.images / target.test.path(i) for i in range(len(target.test))]
+    files = [target.place.images.path / target.test.path(i) for i in range(len(target.test))]
     with torch.no_grad():
         logits = model(torch.stack([transform(decode_rgb(file)) for file in files]))
     assert logits.shape == (45, 18)

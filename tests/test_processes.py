@@ -153,7 +153,7 @@ def test_a_job_of_slurm_is_requeued(two, tmp_path):
 
 def spoil(target, *rows: int) -> str:
     for row in rows:
-        (target.place.images / target.train.path(row)).write_bytes(b"")
+        (target.place.images.path / target.train.path(row)).write_bytes(b"")
     return target.train.path(rows[0])
 
 

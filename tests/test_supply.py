@@ -76,7 +76,7 @@ def test_what_pillow_does_to_each_image_cannot_be_resident(of, augmentation):
 def test_nor_can_images_of_several_sizes(of, monkeypatch):
     """Or those whose size is not known, since no header can be read."""
     sizes = iter([(30, 20), (24, 40)] * 99)
-    monkeypatch.setattr(supply, "image_size", lambda path: next(sizes))
+    monkeypatch.setattr(supply, "image_size", lambda path, data: next(sizes))
     found = of()
     assert (found.fits, found.edge) == (False, 35)
 

@@ -255,7 +255,7 @@ def corrupt(small, tmp_path, monkeypatch):
     """The small world in a cache of its own, one training image cut short."""
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
     target = load_target(small("component=baseline").target)
-    file = target.place.images / target.train.path(3)
+    file = target.place.images.path / target.train.path(3)
     file.write_bytes(file.read_bytes()[:60])
     return target.train.path(3)
 
@@ -283,8 +283,8 @@ def test_missing_images_leave_the_prior_and_are_told_by_class(small, tmp_path, m
     target = load_target(small("component=baseline").target)
     auxiliary = read_list(target.place.root / "lists/aux_neighbor_train.txt")
     for index in (target.train, auxiliary):
-        (target.place.images / index.path(3)).unlink()
-    (target.place.images / target.train.path(4)).unlink()
+        (target.place.images.path / index.path(3)).unlink()
+    (target.place.images.path / target.train.path(4)).unlink()
     skip = "data.on_unreadable=skip"
     with pytest.raises(DataError, match="2 are not there"):
         train(small("component=neighbors"), tmp_path / "run")
@@ -306,7 +306,7 @@ def test_missing_images_leave_the_prior_and_are_told_by_class(small, tmp_path, m
 def test_an_unreadable_test_image_is_never_skipped(small, tmp_path, monkeypatch, resident):
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
     target = load_target(small("component=baseline").target)
-    (target.place.images / target.test.path(3)).write_bytes(b"")
+    (target.place.images.path / target.test.path(3)).write_bytes(b"")
     config = small("component=baseline", "data.on_unreadable=skip", f"data.resident={resident}")
     with pytest.raises(DataError) as error:
         train(config, tmp_path / "run")

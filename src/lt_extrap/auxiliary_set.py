@@ -26,12 +26,13 @@ from lt_extrap.config import AuxiliaryFiles, Target, check
 from lt_extrap.data.auxiliary_set import AuxiliarySet, disagreements, read_auxiliary_set, target_classes
 from lt_extrap.data.decode import UnreadableImage, image_size
 from lt_extrap.data.released import class_images, match, read_relation
+from lt_extrap.data.store import Folder, ImageStore, open_store
 from lt_extrap.data.stored.reader import Finding, read_header
 from lt_extrap.data.stored.schema import CLASSES, PAIRS, ClassRecord, Header, ImageRecord, PairRecord, is_wnid
 from lt_extrap.data.stored.verifier import verify
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import ClassTable, load_classes, load_target
-from lt_extrap.errors import DataError, some
+from lt_extrap.errors import ConfigError, DataError, some
 from lt_extrap.paths import conf_dir
 
 T = TypeVar("T")
@@ -89,7 +90,7 @@ def check_set(config: AuxiliarySetConfig) -> None:
         found[finding.file] += 1
         print(finding)
 
-    images = Path(config.images).expanduser() if config.images else None
+    images = _files(open_store(Path(config.images).expanduser())) if config.images else None
     watch = partial(_watched, total=read_header(folder).images)
     stored = verify(folder, report, images=images, hashes=config.hashes, watch=watch)
     if config.target is not None:
@@ -128,7 +129,7 @@ def convert(config: AuxiliarySetConfig) -> Header:
                 for aux, (name, id_) in enumerate(zip(found.names, found.ids, strict=True))
             ],
             pairs=list(_pairs(found, target.classes)),
-            root=target.place.images,
+            root=_files(target.place.images),
             images=((found.index.path(i), int(found.index.labels[i])) for i in order),
             source=None,
         )
@@ -193,6 +194,15 @@ def _write(config: AuxiliarySetConfig, content: _Content) -> Header:
     print(f"{config.folder}: {header.classes:,} classes, {header.pairs:,} pairs, {header.images:,} images")
     print(f"train on it by: {' '.join(words)}")
     return header
+
+
+def _files(images: ImageStore) -> Path:
+    """The folder of images that must be files."""
+    if not isinstance(images, Folder):
+        raise ConfigError(
+            "a folder of files", f"{images}, which is packed or remote", "give the folder that was packed"
+        )
+    return images.path
 
 
 @contextmanager

@@ -30,8 +30,9 @@ from lt_extrap.config import AuxiliaryClasses, Target, TargetExtra, check
 from lt_extrap.data.auxiliary import add_classes, add_target_images
 from lt_extrap.data.facts import FORMAT, FactStore, survey
 from lt_extrap.data.inventory import Inventory, read_inventory
+from lt_extrap.data.store import RemoteFolder
 from lt_extrap.data.target import load_target, read_paths
-from lt_extrap.errors import DataError
+from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.files import write_whole
 from lt_extrap.findings import Case, Finding, Findings, Severity, find
 from lt_extrap.page import class_rows, page
@@ -73,11 +74,17 @@ def check_data(config: CheckConfig) -> Findings:
         DataError: there is no such data set, or the store of facts cannot be used.
     """
     inventory = read_inventory(config.target, config.auxiliary)
-    files = [os.path.join(inventory.place.images, path) for path in inventory.paths]  # noqa: PTH118
+    if isinstance(inventory.place.images, RemoteFolder):
+        raise ConfigError(
+            "images on this machine, or packed ones, of which the check reads every one",
+            f"{inventory.place.images}, a request an image",
+            "pack them first (python -m lt_extrap.pack), and give target.images=<the packed folder, or its URL>",
+        )
+    files = [inventory.images.where(path) for path in inventory.paths]
     workers = (os.cpu_count() or 1) if config.workers is None else config.workers
     with FactStore(cache_dir() / f"facts-{FORMAT}.sqlite") as store:
         with _Bar() as bar:
-            missing = survey(files, store, workers=workers, report=bar.show)
+            missing = survey(files, inventory.images, store, workers=workers, report=bar.show)
         findings = find(inventory, files, missing, store, tiny=config.tiny, allow_empty=config.target.allow_empty)
     if not _REFUSALS & {finding.kind for finding in findings.of(Severity.ERROR)} and (refusal := _refusal(config)):
         findings = Findings((refusal, *findings.findings), findings.folders, findings.exclude)

@@ -121,8 +121,8 @@ def export(config: ExportConfig) -> Export:
 def _images(config: ExportConfig, direct: DirectClassifier) -> tuple[Float[Tensor, "batch 3 height width"], str]:
     """Real images to compare on, as the classifier takes them, and where they come from."""
     if config.images is not None:
-        paths = find_images(Path(config.images), Path(config.root) if config.root is not None else None)
-        files, source = [paths.file(i) for i in _spread(len(paths))], config.images
+        found = find_images(config.images, config.root)
+        images, paths, source = found.images, [found[i] for i in _spread(len(found))], config.images
     else:
         if Path(config.run).is_file():
             raise ConfigError(
@@ -134,13 +134,14 @@ def _images(config: ExportConfig, direct: DirectClassifier) -> tuple[Float[Tenso
             raise DataError(
                 f"the test images of {config.run}, to compare the export on", error.found, "set images=<folder>"
             ) from error
-        files = [str(target.place.images / target.test.path(i)) for i in _spread(len(target.test))]
+        images, paths = target.place.images, [target.test.path(i) for i in _spread(len(target.test))]
         source = f"the test list of {config.run}"
     transform = EvalTransform(
         size=direct.image_size, crop_fraction=direct.crop_fraction, interpolation=direct.interpolation
     )
     try:
-        return torch.stack([transform(decode_rgb(file)) for file in files]).float(), source
+        decoded = (decode_rgb(images.where(path), data=images.read(path)) for path in paths)
+        return torch.stack([transform(image) for image in decoded]).float(), source
     except UnreadableImage as error:
         raise DataError("images that can be read, to compare the export on", str(error), "set images=") from error
 

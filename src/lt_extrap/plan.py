@@ -24,7 +24,7 @@ from lt_extrap.config import (
     check,
 )
 from lt_extrap.data.auxiliary_set import set_folder
-from lt_extrap.data.layout import laid_out, missing_rows
+from lt_extrap.data.layout import laid_out
 from lt_extrap.data.pairs import asked
 from lt_extrap.data.place import Place, find_place
 from lt_extrap.data.stored.schema import MANIFEST
@@ -233,23 +233,26 @@ def _files(config: TrainConfig, place: Place) -> dict[str, Path]:
 
 def _counted(config: TrainConfig, target: TargetSet, place: Place, there: list[str], missing: list[str]) -> Epoch:
     """What an epoch shows by the lists, and how many of their images are there."""
-    training = build_training_set(config.auxiliary, target, seed=config.seed, missing="keep")
+    images = None
     if config.target.archive is not None:
         archive = place.root / config.target.archive
         (there if archive.is_file() else missing).append(f"target.archive: {archive}")
     else:
         try:
             images = find_place(config.target).images
-            lists = {"training": training.index, "validation": target.val, "test": target.test}
-            for name, index in ((name, index) for name, index in lists.items() if index is not None):
-                index = laid_out(index, images) if name != "training" else index
-                gone = missing_rows(index, images)
-                if len(gone):
-                    missing.append(f"{len(gone):,} of {len(index):,} {name} images, such as {index.path(gone[0])}")
-                else:
-                    there.append(f"{len(index):,} {name} images")
+            target = replace(target, place=target.place._replace(images=images))
         except DataError as error:
             missing.append(f"target.images: {error.found}")
+    training = build_training_set(config.auxiliary, target, seed=config.seed, missing="keep")
+    if images is not None:
+        lists = {"training": training.index, "validation": target.val, "test": target.test}
+        for name, index in ((name, index) for name, index in lists.items() if index is not None):
+            index = laid_out(index, images) if name != "training" else index
+            gone = (training.images if name == "training" else images).missing(index)
+            if len(gone):
+                missing.append(f"{len(gone):,} of {len(index):,} {name} images, such as {index.path(gone[0])}")
+            else:
+                there.append(f"{len(index):,} {name} images")
     return Epoch(
         target_classes=len(target.classes),
         auxiliary_classes=len(training.auxiliary_names),

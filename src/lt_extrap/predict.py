@@ -42,8 +42,10 @@ class PredictConfig:
 
     Attributes:
         run: folder of a finished run, or a model.safetensors.
-        images: a folder, searched with all below it; a text list, `path` or `path label` a line; or one image.
-        root: where the relative paths of a list start; null = the folder of the list.
+        images: a folder, searched with all below it; a packed folder, also by its URL; a text list, `path` or
+            `path label` a line; or one image.
+        root: where the relative paths of a list start, a folder, a packed folder or a URL; null = the folder of the
+            list.
         output: `<output>.csv` and `<output>.jsonl` are written, and replaced if they are there.
         top: how many classes an image is given, the likeliest first; never more than there are.
         batch_size: images at once. It changes no row, but for the last digits of probabilities.
@@ -120,7 +122,7 @@ def predict(config: PredictConfig) -> Summary:
         ConfigError: there is no such device.
     """
     direct = DirectClassifier.load(runs.weights_file(Path(config.run))).to(_device(config.device))
-    paths = find_images(Path(config.images), Path(config.root) if config.root is not None else None)
+    paths = find_images(config.images, config.root)
     images = ImageFiles(
         paths,
         EvalTransform(size=direct.image_size, crop_fraction=direct.crop_fraction, interpolation=direct.interpolation),

@@ -76,7 +76,7 @@ def supply_of(config: TrainConfig, target: TargetSet, training: TrainingSet, tra
         trainer: knows the devices.
     """
     recipe, device = config.recipe, trainer.strategy.root_device
-    sizes = list(_sizes(target, training))
+    sizes = list(_sizes(training))
     own = torch.get_num_threads() if device.type == "cpu" else 1
     lists = (training.index, target.test, *([target.val] if target.val is not None else []))
     fits = (
@@ -101,11 +101,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _sizes(target: TargetSet, training: TrainingSet) -> Iterator[tuple[int, int]]:
+def _sizes(training: TrainingSet) -> Iterator[tuple[int, int]]:
     """Widths and heights of some training images, from all parts of the list."""
-    index = training.index
+    index, images = training.index, training.images
     for position in np.linspace(0, len(index) - 1, min(_LOOKED_AT, len(index)), dtype=int):
         try:
-            yield image_size(os.path.join(target.place.images, index.path(position)))  # noqa: PTH118 (as in ImageDataset)
+            path = index.path(position)
+            yield image_size(images.where(path), data=images.read(path))
         except UnreadableImage:
             continue

@@ -114,9 +114,9 @@ def test_the_pixels_are_those_of_the_source(make, source):
         assert batch["fine_labels"][number] == label
         assert path == f"train/class{label:02d}/{number:05d}.png"
         if number % 20 == 0:
-            pixels = np.asarray(Image.open(target.place.images / path))
+            pixels = np.asarray(Image.open(target.place.images.path / path))
             assert np.array_equal(pixels, batch["data"][number].reshape(3, 32, 32).transpose(1, 2, 0))
-    assert len(list(target.place.images.glob("*/*/*.png"))) == 100 * (TRAIN + TEST)
+    assert len(list(target.place.images.path.glob("*/*/*.png"))) == 100 * (TRAIN + TEST)
 
 
 def test_the_long_tail_of_the_field_has_all_classes_and_all_test_images(make):
@@ -365,6 +365,6 @@ def test_a_run_is_evaluated_retrained_exported_and_predicts(source, tmp_path):
     )
     for kind in ("safetensors", "torchscript", "onnx"):
         assert export(ExportConfig(run=str(run), format=kind, output=str(tmp_path / kind))).difference < 1e-4
-    images = load_target(config.target).place.images / "test" / "class00"
+    images = load_target(config.target).place.images.path / "test" / "class00"
     assert predict(PredictConfig(run=str(run), images=str(images), output=str(tmp_path / "p"), workers=0))
     assert len((tmp_path / "p.jsonl").read_text().splitlines()) == TEST

@@ -53,7 +53,7 @@ def test_classes_splits_and_shots(mine):
     assert len(splits(loaded)) == len(loaded.train) + len(loaded.val) + len(loaded.test) == sum(CLASSES.values())
     for index in (loaded.train, loaded.val, loaded.test):
         assert [loaded.classes.names[label] for label in index.labels] == [p.split("/")[0] for p in paths(index)]
-    assert loaded.place.images == mine
+    assert loaded.place.images.path == mine
     assert loaded.place.notes == ("split here, with target.split_seed=0: val, test",)
     assert loaded.place.counts == (
         "images: train 38, val 5, test 9",
@@ -247,7 +247,7 @@ def test_images_and_table_may_lie_apart(mine, tmp_path):
     (tmp_path / "tables" / "t.csv").write_text("\n".join(["path,label", *rows]))
     loaded = load_target(target(tmp_path / "tables", table="t.csv", images=str(mine)))
     assert loaded.classes.names == ("cat", "dog")
-    assert loaded.place.images == mine
+    assert loaded.place.images.path == mine
     assert loaded.place.root == tmp_path / "tables"
     assert load_target(target(tmp_path, images="mine")).classes.names == load_target(target(mine)).classes.names
 

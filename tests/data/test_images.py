@@ -27,7 +27,7 @@ def test_a_folder_is_searched_with_all_below_it_and_sorted(tmp_path):
     for name in ("notes.txt", "a/list.csv", "png", "x.png.bak"):
         (tmp_path / name).write_text("no image")
     assert names(tmp_path) == ["B.jpeg", "a-b.WebP", "a/b/c.tiff", "a/z.JPG", "b.png"]
-    assert find_images(tmp_path).file(2) == str(tmp_path / "a/b/c.tiff")
+    assert find_images(tmp_path).images.where("a/b/c.tiff") == str(tmp_path / "a/b/c.tiff")
 
 
 def test_a_folder_in_the_path_may_be_hidden_or_look_like_an_image(tmp_path):
@@ -48,7 +48,7 @@ def test_names_that_are_not_utf8_survive(tmp_path):
     put(tmp_path / os.fsdecode(b"caf\xe9.png"))
     paths = find_images(tmp_path)
     assert os.fsencode(paths[0]) == b"caf\xe9.png"
-    assert Path(paths.file(0)).is_file()
+    assert Path(paths.images.where(paths[0])).is_file()
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_a_list_in_its_order_with_or_without_labels(tmp_path, text, paths):
 def test_a_list_starts_at_its_folder_or_at_a_root(tmp_path):
     (tmp_path / "list.txt").write_text("x.png\n/abs/y.png\n")
     paths = find_images(tmp_path / "list.txt")
-    assert [paths.file(0), paths.file(1)] == [str(tmp_path / "x.png"), "/abs/y.png"]
-    assert find_images(tmp_path / "list.txt", Path("/data")).file(0) == "/data/x.png"
+    assert [paths.images.where(paths[i]) for i in range(2)] == [str(tmp_path / "x.png"), "/abs/y.png"]
+    assert find_images(tmp_path / "list.txt", Path("/data")).images.where("x.png") == "/data/x.png"
 
 
 def test_one_image_stands_for_itself(tmp_path):
     put(tmp_path / "x.PNG")
     assert names(tmp_path / "x.PNG") == ["x.PNG"]
-    assert find_images(tmp_path / "x.PNG").file(0) == str(tmp_path / "x.PNG")
+    assert find_images(tmp_path / "x.PNG").images.root == str(tmp_path)
 
 
 def test_what_is_not_there_or_empty_is_said(tmp_path):

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lt_extrap.data.layout import check_images, find_images, missing_rows, why_missing
+from lt_extrap.data.layout import check_images, find_images, why_missing
 from lt_extrap.data.lists import SampleIndex
+from lt_extrap.data.store import Folder
 from lt_extrap.errors import DataError
 
 LISTED = [f"val/{synset}/ILSVRC2012_val_0000000{i}.JPEG" for i, synset in enumerate(["n1", "n1", "n2", "n3"])]
@@ -37,7 +38,7 @@ def test_missing_is_what_cannot_be_opened(tmp_path, rows, absolute):
         (tmp_path / "link").symlink_to("a/x")
         (tmp_path / "dead").symlink_to("a/y")
     paths = [str(tmp_path / row) if absolute else row for row in rows]
-    missing = missing_rows(index_of(paths), Path("/nowhere") if absolute else tmp_path)
+    missing = Folder(Path("/nowhere") if absolute else tmp_path).missing(index_of(paths))
     assert missing.dtype == np.int64
     assert missing.tolist() == [i for i, row in enumerate(rows) if not (tmp_path / row).is_file()]
 
@@ -46,13 +47,13 @@ def test_missing_is_what_cannot_be_opened(tmp_path, rows, absolute):
 def test_a_folder_that_may_be_entered_but_not_listed(tmp_path):
     touch(tmp_path, "a/x")
     (tmp_path / "a").chmod(0o111)
-    assert missing_rows(index_of(["a/x", "a/y"]), tmp_path).tolist() == [1]
+    assert Folder(tmp_path).missing(index_of(["a/x", "a/y"])).tolist() == [1]
     (tmp_path / "a").chmod(0o755)
 
 
 @pytest.mark.parametrize("there", [LISTED, FLAT])
 def test_validation_images_are_found_by_class_or_flat(tmp_path, capsys, there):
-    index = find_images(index_of(LISTED), touch(tmp_path, *there), FILE)
+    index = find_images(index_of(LISTED), Folder(touch(tmp_path, *there)), FILE)
     assert list(index.paths()) == there
     assert index.labels.tolist() == [0, 1, 2, 3]
     said = capsys.readouterr().out.splitlines()
@@ -68,19 +69,19 @@ def test_validation_images_are_found_by_class_or_flat(tmp_path, capsys, there):
 )
 def test_layouts_are_never_mixed(tmp_path, there, missing):
     with pytest.raises(DataError, match=f"{missing} are not there: val/"):
-        find_images(index_of(LISTED), touch(tmp_path, *there), FILE)
+        find_images(index_of(LISTED), Folder(touch(tmp_path, *there)), FILE)
 
 
 def test_flat_names_must_tell_images_apart(tmp_path):
     touch(tmp_path, "val/1.jpg")
     with pytest.raises(DataError, match=r"2 are not there.*without the class folder"):
-        find_images(index_of(["val/a/1.jpg", "val/b/1.jpg"]), tmp_path, FILE)
+        find_images(index_of(["val/a/1.jpg", "val/b/1.jpg"]), Folder(tmp_path), FILE)
 
 
 def test_the_refusal_shows_root_count_paths_and_package(tmp_path):
     paths = [f"val/n{i}/{i}.JPEG" for i in range(7)]
     with pytest.raises(DataError) as error:
-        check_images(index_of(paths), touch(tmp_path, paths[0]), FILE, "ILSVRC2012 (img_val.tar)")
+        check_images(index_of(paths), Folder(touch(tmp_path, paths[0])), FILE, "ILSVRC2012 (img_val.tar)")
     assert error.value.wanted == f"the 7 images of {FILE} below {tmp_path}"
     assert error.value.found.startswith("6 are not there: " + ", ".join(paths[1:6]) + " and 1 more; ")
     assert error.value.found.endswith("; the list is made for ILSVRC2012 (img_val.tar)")
@@ -112,7 +113,7 @@ def test_the_likely_cause(tmp_path, there, listed, found, cause):
     (tmp_path / "data").mkdir()
     if there:
         touch(tmp_path, there)
-    said = why_missing(index_of([listed]), tmp_path / "data")
+    said = why_missing(index_of([listed]), Folder(tmp_path / "data"))
     before, _, after = said.partition(str(tmp_path / found))
     assert before == "there is "
     assert cause.format(root=tmp_path) in after
@@ -121,14 +122,14 @@ def test_the_likely_cause(tmp_path, there, listed, found, cause):
 def test_a_link_to_nowhere_and_a_pipe_are_said_to_be_such(tmp_path):
     (tmp_path / "link.jpg").symlink_to(tmp_path / "moved.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    said = why_missing(index_of(["link.jpg"]), tmp_path)
+    said = why_missing(index_of(["link.jpg"]), Folder(tmp_path))
     assert said == f"there is {tmp_path}/link.jpg (a link to {tmp_path}/moved.jpg, which is no file)"
-    assert why_missing(index_of(["pipe.jpg"]), tmp_path).endswith("pipe.jpg (a folder, a pipe or a device)")
+    assert why_missing(index_of(["pipe.jpg"]), Folder(tmp_path)).endswith("pipe.jpg (a folder, a pipe or a device)")
 
 
 def test_the_cause_is_that_of_the_first_image_with_one(tmp_path):
     touch(tmp_path, "val/n1/there.jpg", "val/n1/2.jpg")
-    said = why_missing(index_of(["val/n1/there.jpg", "val/n1/1.JPEG", "val/n1/2.JPEG"]), tmp_path)
+    said = why_missing(index_of(["val/n1/there.jpg", "val/n1/1.JPEG", "val/n1/2.JPEG"]), Folder(tmp_path))
     assert said == f"there is {tmp_path}/val/n1/2.jpg (another case or suffix)"
 
 
@@ -136,11 +137,11 @@ def test_the_cause_is_that_of_the_first_image_with_one(tmp_path):
 @pytest.mark.parametrize("mode", [0o300, 0o000])
 def test_a_closed_folder_is_the_cause(tmp_path, mode):
     (tmp_path / "a").mkdir(mode=mode)
-    said = why_missing(index_of(["a/1.jpg"]), tmp_path)
+    said = why_missing(index_of(["a/1.jpg"]), Folder(tmp_path))
     (tmp_path / "a").chmod(0o755)
     assert said == f"{tmp_path}/a{'' if mode else '/1.jpg'}: Permission denied"
 
 
 def test_a_path_too_long_for_the_disk_is_missing(tmp_path):
     with pytest.raises(DataError, match="1 are not there"):
-        check_images(index_of(["a" * 300 + "/b.jpg"]), touch(tmp_path, "c.jpg"), FILE)
+        check_images(index_of(["a" * 300 + "/b.jpg"]), Folder(touch(tmp_path, "c.jpg")), FILE)

@@ -10,6 +10,7 @@ from PIL import Image
 from lt_extrap.data import resident
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.resident import ResidentImages, resize, room
+from lt_extrap.data.store import Folder
 from lt_extrap.data.transforms import EvalTransform, PaddedCrop, TrainTransform, View
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.keys import Stream, generator
@@ -100,7 +101,7 @@ def listed(tmp_path):
 
 def kept(index, folder, *, transform=None, workers=0, room=10**9):
     transform = transform or TrainTransform(size=8)
-    return ResidentImages(index, folder, transform, 5, device=CPU, workers=workers, room=room)
+    return ResidentImages(index, Folder(folder), transform, 5, device=CPU, workers=workers, room=room)
 
 
 @pytest.mark.parametrize(

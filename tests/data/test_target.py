@@ -57,7 +57,7 @@ def test_images_in_another_folder_than_the_lists(folder, tmp_path_factory):
     for file in folder.glob("*.png"):
         file.rename(images / file.name)
     target = load_target(lists(folder, images=str(images)))
-    assert (target.place.lists, target.place.images) == (folder, images)
+    assert (target.place.lists, target.place.images.path) == (folder, images)
     with pytest.raises(DataError, match=r"correct target\.images"):
         load_target(lists(folder, images="nowhere"))
 
@@ -116,11 +116,11 @@ def test_archive_is_unpacked_once(folder, cache):
             tar.add(file, file.name)
             file.unlink()
     first = load_target(lists(folder, archive="images.tar"))
-    assert first.place.images.is_relative_to(cache)
-    before = (first.place.images / "a0.png").stat().st_mtime_ns
-    assert load_target(lists(folder, archive="images.tar")).place.images == first.place.images
-    assert (first.place.images / "a0.png").stat().st_mtime_ns == before
-    assert {path.name for path in first.place.images.parent.iterdir() if path.name.startswith("tmp")} == set()
+    assert first.place.images.path.is_relative_to(cache)
+    before = (first.place.images.path / "a0.png").stat().st_mtime_ns
+    assert load_target(lists(folder, archive="images.tar")).place.images.path == first.place.images.path
+    assert (first.place.images.path / "a0.png").stat().st_mtime_ns == before
+    assert {path.name for path in first.place.images.path.parent.iterdir() if path.name.startswith("tmp")} == set()
 
 
 def test_archives_of_one_size_and_second_are_told_apart(folder):

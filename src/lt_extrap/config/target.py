@@ -14,7 +14,8 @@ class AuxiliaryFiles:
 
     Attributes:
         folder: of a set as curation writes it, instead of train, names and pairs (docs/data.md, Auxiliary sets).
-        images: where the paths of the folder's manifest start; null = the folder itself, which no link may leave.
+        images: where the paths of the folder's manifest start, a place as `target.images`; null = the folder itself,
+            which no link may leave.
         train: list of images, `path auxiliary-id` a line, ids 0..K-1; null = there is no such set.
         names: class names: a text file, a name a line, or `file.json:key`.
         pairs: which auxiliary class is a neighbor of which target: JSON with `edges` (unranked pairs) or
@@ -55,7 +56,8 @@ class Target:
     Attributes:
         root: folder of the lists and images; null = `$LT_EXTRAP_DATA/<folder>`.
         folder: the data set's folder below `$LT_EXTRAP_DATA`.
-        images: folder where the relative paths of the lists start; null = the root.
+        images: folder where the relative paths of the lists start, a packed folder, or a URL of either such as
+            s3://bucket/folder; null = the root.
         archive: a tar of the images, unpacked once to the cache; null where images lie in a folder.
         train, val, test: list files, `path label` a line, or `.json` annotations. `val` null = nothing is selected,
             the last weights count.

@@ -10,6 +10,7 @@ from lt_extrap.data.auxiliary_set import read_auxiliary_set, read_labels
 from lt_extrap.data.layout import Missing
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.pairs import Pairs, asked, exchanged, nearest, shortage
+from lt_extrap.data.store import ImageStore
 from lt_extrap.data.target import ClassTable, TargetSet, check_labels, usable
 from lt_extrap.errors import DataError
 
@@ -20,6 +21,7 @@ class Addition:
 
     Attributes:
         index: the images; a label is a group of the addition, 0..groups-1.
+        images: what has them.
         column: the classifier column of each group: an auxiliary column, or a target's for further target images.
         key: the identity of each group in random keys; it stays when other groups leave the run.
         cap: most images of each group that an epoch shows.
@@ -31,6 +33,7 @@ class Addition:
     """
 
     index: SampleIndex
+    images: ImageStore
     column: Int64[np.ndarray, " groups"]
     key: Int64[np.ndarray, " groups"]
     cap: Int64[np.ndarray, " groups"]
@@ -81,6 +84,7 @@ def add_classes(auxiliary: AuxiliaryClasses, target: TargetSet, seed: int, *, mi
     rows = np.flatnonzero(group[found.index.labels] >= 0)
     return Addition(
         index=found.index.select(rows).with_labels(group[found.index.labels[rows]].astype(np.int32)),
+        images=found.images,
         column=first + np.arange(len(ids)),
         key=first + ids.astype(np.int64),
         cap=np.full(len(ids), auxiliary.samples_per_class, dtype=np.int64),
@@ -124,6 +128,7 @@ def add_target_images(extra: TargetExtra, target: TargetSet, *, missing: Missing
         )
     return Addition(
         index=index.select(rows).with_labels(group.astype(np.int32)),
+        images=target.place.images,
         column=ids.astype(np.int64),
         key=2 * len(target.classes) + ids.astype(np.int64),
         cap=spread(budget, np.bincount(group)),

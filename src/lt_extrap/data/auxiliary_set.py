@@ -14,6 +14,7 @@ from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.pairs import Pairs, check_ids, read_pairs
 from lt_extrap.data.place import Place
 from lt_extrap.data.spelling import plain
+from lt_extrap.data.store import Folder, ImageStore, is_url, open_store
 from lt_extrap.data.stored.reader import StoredSet, leading_out, read_set
 from lt_extrap.data.stored.schema import MANIFEST, PAIRS, PairRecord, is_wnid
 from lt_extrap.data.target import ClassTable, TargetSet, check_labels, numbered, read_names, unnamed, usable
@@ -25,15 +26,15 @@ class AuxiliarySet:
     """Auxiliary classes with their images, and the pairs that were proposed.
 
     Attributes:
-        index: images that are there; paths are absolute or start where those of the target do. Labels are 0..K-1.
-        images: the folder they are in.
+        index: images that are there; paths are whole or start where those of the target do. Labels are 0..K-1.
+        images: what has them.
         names, ids: of the K classes; an id is a WordNet id, or says nothing.
         pairs: None where the classes are nobody's neighbors.
         file: the list or manifest, for messages.
     """
 
     index: SampleIndex
-    images: Path
+    images: ImageStore
     names: tuple[str, ...]
     ids: tuple[str, ...]
     pairs: Pairs | None
@@ -72,8 +73,8 @@ def read_labels(files: AuxiliaryFiles, place: Place) -> Int32[np.ndarray, " imag
     return read_list(place.root / files.train).labels
 
 
-def read_folder(files: AuxiliaryFiles, place: Place) -> tuple[StoredSet, Path]:
-    """Read the folder of a set, and find where the paths of its images start.
+def read_folder(files: AuxiliaryFiles, place: Place) -> tuple[StoredSet, ImageStore]:
+    """Read the folder of a set, and find what has its images.
 
     Raises:
         DataError: it is no set, or a link leads out of it.
@@ -81,8 +82,10 @@ def read_folder(files: AuxiliaryFiles, place: Place) -> tuple[StoredSet, Path]:
     assert files.folder is not None
     folder = set_folder(files.folder, place)
     stored = read_set(folder)
+    if files.images and is_url(files.images):
+        return stored, open_store(files.images)
     if files.images:  # a folder of the user's own: links in it are theirs
-        return stored, (place.root / Path(files.images).expanduser()).resolve()
+        return stored, open_store((place.root / Path(files.images).expanduser()).resolve())
     images = folder.resolve()
     if outside := list(leading_out(stored.index, images)):
         raise DataError(
@@ -90,7 +93,7 @@ def read_folder(files: AuxiliaryFiles, place: Place) -> tuple[StoredSet, Path]:
             f"{len(outside)} that links lead out of it: {some([stored.index.path(i) for i in outside])}",
             "do not use it; a set has no reason to read other files",
         )
-    return stored, images
+    return stored, Folder(images)
 
 
 def set_folder(folder: str, place: Place) -> Path:
@@ -140,7 +143,7 @@ def _from_folder(files: AuxiliaryFiles, target: TargetSet) -> AuxiliarySet:
     folder = set_folder(files.folder, target.place)
     stored, images = read_folder(files, target.place)
     return AuxiliarySet(
-        index=stored.index.below(images),
+        index=stored.index.below(images.root),
         images=images,
         names=tuple(made.name for made in stored.classes),
         ids=tuple(made.wnid or str(made.aux) for made in stored.classes),

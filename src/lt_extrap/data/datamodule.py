@@ -1,10 +1,8 @@
 """Batches: images read by keyed samplers, unreadable ones reported instead of raised in a worker."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -15,12 +13,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from lt_extrap.config import Loading, Recipe
 from lt_extrap.data.color_jitter import ColorJitter
-from lt_extrap.data.decode import EncodedImage, UnreadableImage, read_bytes
+from lt_extrap.data.decode import EncodedImage, UnreadableImage
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import ResumableLoader, leave_signals
 from lt_extrap.data.randaugment import RandAugment
 from lt_extrap.data.resident import ResidentImages, room
 from lt_extrap.data.sampler import EpochSampler, EvaluationSampler
+from lt_extrap.data.store import ImageStore
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.data.transforms import Augment, EvalTransform, PaddedCrop, TrainTransform, Transform
@@ -51,18 +50,18 @@ Item = tuple[Tensor, int, int] | UnreadableImage
 class ImageDataset(Dataset[Item]):
     """Images of an index, asked for by (epoch, position) so that augmentation is a function of both."""
 
-    def __init__(self, index: SampleIndex, images: Path, transform: Transform, seed: int) -> None:
-        self.index, self.images, self.transform, self.seed = index, str(images), transform, seed
+    def __init__(self, index: SampleIndex, images: ImageStore, transform: Transform, seed: int) -> None:
+        self.index, self.images, self.transform, self.seed = index, images, transform, seed
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         epoch, sample = key
-        path = os.path.join(self.images, self.index.path(sample))  # noqa: PTH118 (a list may hold absolute paths)
+        path = self.index.path(sample)
         rng = generator(Stream.AUGMENT, self.seed, epoch, sample)
         try:
-            image = self.transform(EncodedImage(path, read_bytes(path)), rng)
+            image = self.transform(EncodedImage(self.images.where(path), self.images.read(path)), rng)
         except UnreadableImage as error:
             return error
         return image, int(self.index.labels[sample]), sample
@@ -129,7 +128,7 @@ class ImageDataModule(L.LightningDataModule):
         for split in wanted:
             images = ResidentImages(
                 self._index(split),
-                self.target.place.images,
+                self._images(split),
                 self._transform(split),
                 self.seed,
                 device=self._device,
@@ -175,6 +174,9 @@ class ImageDataModule(L.LightningDataModule):
         index = {"train": train, "val": self.target.val, "test": self.target.test}[split]
         assert index is not None
         return index
+
+    def _images(self, split: str) -> ImageStore:
+        return self.training.images if split == "train" and self.training else self.target.place.images
 
     def _transform(self, split: str) -> Transform:
         recipe, interpolation = self.recipe, self.preprocessing.interpolation
@@ -225,7 +227,7 @@ class ImageDataModule(L.LightningDataModule):
             }
         workers = self._workers
         return {
-            "dataset": ImageDataset(self._index(split), self.target.place.images, self._transform(split), self.seed),
+            "dataset": ImageDataset(self._index(split), self._images(split), self._transform(split), self.seed),
             "batch_size": batch_size,
             "collate_fn": collate,
             "num_workers": workers,

@@ -180,15 +180,20 @@ def _reasons(path: str | Path) -> Iterator[None]:
         raise UnreadableImage(path, reason) from error
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def image_size(path: str | Path, *, data: bytes | None = None) -> tuple[int, int]:
     """Width and height as the file's header has them; no pixel is decoded.
+
+    Args:
+        path: the file.
+        data: its content, where it has been read already.
 
     Raises:
         UnreadableImage: with the path and a reason.
     """
     with _reasons(path):
-        _refuse_pipe(path)
-        with Image.open(path, formats=FORMATS) as image:
+        if data is None:
+            _refuse_pipe(path)
+        with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
             return image.size
 
 

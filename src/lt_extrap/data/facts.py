@@ -9,7 +9,6 @@ import io
 import os
 import signal
 import sqlite3
-import stat
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -25,6 +24,7 @@ from PIL import Image
 
 from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb, orientation_of
 from lt_extrap.data.duplicates import SIDE
+from lt_extrap.data.store import ImageStore, Stamp
 from lt_extrap.errors import DataError
 
 FORMAT = 1  # of the store: raise it when facts are found in another way
@@ -79,7 +79,9 @@ _COLUMNS = ("path", "size", "mtime_ns", "sha256", "reason", *Picture._fields)
 
 
 class FactStore:
-    """Facts by absolute path, size and time of a file. Everything that was put in survives a kill.
+    """Facts by place and stamp of an image: of a file its size and time, of a packed one its size and checksum.
+
+    Everything that was put in survives a kill.
 
     Raises:
         DataError: the file cannot be written, or is no such store.
@@ -100,20 +102,20 @@ class FactStore:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def knows(self, path: str, status: os.stat_result) -> bool:
+    def knows(self, path: str, stamp: Stamp) -> bool:
         """Whether this very file has been looked at. What could not be read is looked at again."""
         wanted = "SELECT 1 FROM images WHERE path = ? AND size = ? AND mtime_ns = ? AND sha256 IS NOT NULL"
-        return self._first(wanted, path, status.st_size, status.st_mtime_ns) is not None
+        return self._first(wanted, path, *stamp) is not None
 
-    def put(self, found: Sequence[tuple[str, os.stat_result, Facts]]) -> None:
+    def put(self, found: Sequence[tuple[str, Stamp, Facts]]) -> None:
         """Keep some facts, all or none.
 
         Raises:
             DataError: they cannot be written, as when the disk is full.
         """
         rows = [
-            (path, status.st_size, status.st_mtime_ns, *facts[:2], *(facts.picture or [None] * len(Picture._fields)))
-            for path, status, facts in found
+            (path, *stamp, *facts[:2], *(facts.picture or [None] * len(Picture._fields)))
+            for path, stamp, facts in found
         ]
         with self._told(), self._connection:
             self._connection.executemany(f"REPLACE INTO images VALUES ({', '.join('?' * len(_COLUMNS))})", rows)
@@ -142,11 +144,19 @@ class FactStore:
             ) from error
 
 
-def survey(files: Sequence[str], store: FactStore, *, workers: int, report: Callable[[int, int], object]) -> list[int]:
+def survey(
+    files: Sequence[str],
+    images: ImageStore,
+    store: FactStore,
+    *,
+    workers: int,
+    report: Callable[[int, int], object],
+) -> list[int]:
     """Look at every file that is new or has changed, and keep what is found.
 
     Args:
-        files: absolute paths.
+        files: where the images are.
+        images: what has them.
         store: is given the facts, chunk by chunk.
         workers: processes; 0 = this one.
         report: is told how many files of how many are done, again and again.
@@ -154,19 +164,15 @@ def survey(files: Sequence[str], store: FactStore, *, workers: int, report: Call
     Returns:
         Positions of the files that are not there.
     """
-    missing, new = [], dict[str, os.stat_result]()
+    missing, new = [], dict[str, Stamp]()
     for position, file in enumerate(files):
-        try:
-            status = os.stat(file)  # noqa: PTH116
-        except (OSError, ValueError):
+        stamp = images.stamp(file)
+        if stamp is None:
             missing.append(position)
-            continue
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
-            missing.append(position)
-        elif not store.knows(file, status):
-            new[file] = status
+        elif not store.knows(file, stamp):
+            new[file] = stamp
     done = len(files) - len(missing) - len(new)
-    with closing(_look_at_all(list(new), workers)) as found:
+    with closing(_look_at_all(list(new), images, workers)) as found:
         for chunk in found:
             store.put([(file, new[file], facts) for file, facts in chunk])
             done += len(chunk)
@@ -174,12 +180,14 @@ def survey(files: Sequence[str], store: FactStore, *, workers: int, report: Call
     return missing
 
 
-def look(path: str) -> Facts:
-    """Read a file once, hash it and decode it."""
+def look(path: str, images: ImageStore) -> Facts:
+    """Read an image once, hash it and decode it."""
     try:
-        data = Path(path).read_bytes()
-    except (OSError, MemoryError) as error:
-        return Facts(None, getattr(error, "strerror", None) or type(error).__name__, None)
+        data = images.read(path)
+    except UnreadableImage as error:
+        return Facts(None, error.reason, None)
+    except MemoryError as error:
+        return Facts(None, type(error).__name__, None)
     digest = hashlib.sha256(data).digest()
     try:
         picture = decode_rgb(path, data=data, draft=2 * SIDE)
@@ -220,18 +228,21 @@ def _animated(image: Image.Image) -> bool:
 _Found = list[tuple[str, Facts]]
 
 
-def _look_at_all(paths: Sequence[str], workers: int) -> Generator[_Found, None, None]:
+def _look_at_all(paths: Sequence[str], images: ImageStore, workers: int) -> Generator[_Found, None, None]:
     chunks = iter([paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)])
     if workers == 0:
-        yield from map(_look_at, chunks)
+        for chunk in chunks:
+            yield _look_at(chunk, images)
         return
-    while suspects := (yield from _look_together(chunks, workers)):
+    while suspects := (yield from _look_together(chunks, images, workers)):
         for path in suspects:
-            if (yield from _look_together(iter([[path]]), 1)):
+            if (yield from _look_together(iter([[path]]), images, 1)):
                 yield [(path, Facts(None, DIED, None))]
 
 
-def _look_together(chunks: Iterator[Sequence[str]], workers: int) -> Generator[_Found, None, list[str]]:
+def _look_together(
+    chunks: Iterator[Sequence[str]], images: ImageStore, workers: int
+) -> Generator[_Found, None, list[str]]:
     """Look at chunks side by side.
 
     Returns:
@@ -244,7 +255,7 @@ def _look_together(chunks: Iterator[Sequence[str]], workers: int) -> Generator[_
         while True:
             while len(running) < 2 * workers and (chunk := next(chunks, None)) is not None:
                 begun.append(chunk)
-                running[pool.submit(_look_at, chunk)] = chunk
+                running[pool.submit(_look_at, chunk, images)] = chunk
             if not running:
                 return []
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -257,8 +268,8 @@ def _look_together(chunks: Iterator[Sequence[str]], workers: int) -> Generator[_
         pool.shutdown(cancel_futures=True)
 
 
-def _look_at(paths: Sequence[str]) -> _Found:
-    return [(path, look(path)) for path in paths]
+def _look_at(paths: Sequence[str], images: ImageStore) -> _Found:
+    return [(path, look(path, images)) for path in paths]
 
 
 def _begin() -> None:

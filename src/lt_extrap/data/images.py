@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb
+from lt_extrap.data.store import Folder, ImageStore, Packed, open_store
 from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError, DataError
 
@@ -27,20 +28,20 @@ class ImagePaths:
     """Paths of images, in two arrays, so that forked workers share them for good (see SampleIndex).
 
     Attributes:
-        root: where relative paths start.
+        images: what has them.
         offsets: path i is `text[offsets[i]:offsets[i + 1]]`.
         text: all paths, as the file system spells them, one after the other.
     """
 
-    root: Path
+    images: ImageStore
     offsets: Int64[np.ndarray, " boundaries"]
     text: UInt8[np.ndarray, " bytes"]
 
     @staticmethod
-    def pack(root: Path, paths: Sequence[bytes]) -> "ImagePaths":
+    def pack(images: ImageStore, paths: Sequence[bytes]) -> "ImagePaths":
         """Put paths together."""
         offsets = np.append(0, np.cumsum([len(path) for path in paths], dtype=np.int64))
-        return ImagePaths(root, offsets, np.frombuffer(b"".join(paths), np.uint8))
+        return ImagePaths(images, offsets, np.frombuffer(b"".join(paths), np.uint8))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -49,39 +50,38 @@ class ImagePaths:
         """A path as it was found or listed; bytes that are not UTF-8 as surrogates, as everywhere in Python."""
         return os.fsdecode(self.text[self.offsets[position] : self.offsets[position + 1]].tobytes())
 
-    def file(self, position: int) -> str:
-        """Where that image lies."""
-        return os.path.join(self.root, self[position])  # noqa: PTH118 (a list may hold absolute paths)
 
-
-def find_images(source: Path, root: Path | None = None) -> ImagePaths:
-    """The images of a folder, of a text list, or a single one.
+def find_images(source: str | Path, root: str | Path | None = None) -> ImagePaths:
+    """The images of a folder, of a packed folder, of a text list, or a single one.
 
     Of a folder: all files with the extension of an image in it and below, sorted by the bytes of their paths from
     that folder. Links are followed. Hidden files and folders (`.name`, `__MACOSX`) are left out.
+
+    Of a packed folder: all, sorted in the same way.
 
     Of a list: its paths, a line each, in its order. If every line ends in a blank and an integer, it is a
     `path label` list (docs/data.md), and the labels are not read.
 
     Args:
-        source: the folder, the list, or an image.
-        root: where the relative paths of a list start; None = the folder of the list.
+        source: the folder, the list, or an image; of a packed folder also its URL.
+        root: where the relative paths of a list start, a folder, a packed one or a URL; None = the folder of the list.
 
     Raises:
-        ConfigError: a root for what is no list.
+        ConfigError: a root for what is no list, or a URL of what is not packed or cannot be opened.
         DataError: there is no such folder or file, it cannot be read, or it has no images.
     """
-    is_list = source.is_file() and not is_image(os.fsencode(source.name))
+    file = Path(source)
+    is_list = file.is_file() and not is_image(os.fsencode(file.name))
     if root is not None and not is_list:
         raise ConfigError("root to be null where images is no list", repr(str(root)), "leave root alone")
     try:
         if is_list:
-            start, paths = root or source.parent, _listed(source)
-        elif source.is_file():
-            start, paths = source.parent, [os.fsencode(source.name)]
+            images, paths = open_store(root if root is not None else file.parent), _listed(file)
+        elif file.is_file():
+            images, paths = Folder(file.parent), [os.fsencode(file.name)]
         else:
-            start, folder = source, os.path.join(os.fsencode(source), b"")  # noqa: PTH118 (bytes)
-            paths = sorted(path.removeprefix(folder) for path in below(folder) if is_image(path))
+            images = open_store(source)
+            paths = _all(images)
     except OSError as error:
         raise DataError(
             "a folder or a list of images that can be read",
@@ -94,7 +94,7 @@ def find_images(source: Path, root: Path | None = None) -> ImagePaths:
             "no line" if is_list else f"no file that ends in {', '.join(s.decode() for s in suffixes())}",
             "correct images=<folder, list or image>",
         )
-    return ImagePaths.pack(start, paths)
+    return ImagePaths.pack(images, paths)
 
 
 class ImageBatch(NamedTuple):
@@ -120,7 +120,8 @@ class ImageFiles(Dataset[Tensor | str]):
 
     def __getitem__(self, position: int) -> Tensor | str:
         try:
-            return self.transform(decode_rgb(self.paths.file(position)))
+            path, images = self.paths[position], self.paths.images
+            return self.transform(decode_rgb(images.where(path), data=images.read(path)))
         except UnreadableImage as error:
             return error.reason
 
@@ -130,6 +131,20 @@ def collate_images(items: Sequence[Tensor | str]) -> ImageBatch:
     read = [item for item in items if isinstance(item, Tensor)]
     images = torch.stack(read) if read else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
     return ImageBatch(images, [None if isinstance(item, Tensor) else item for item in items])
+
+
+def _all(images: ImageStore) -> list[bytes]:
+    """Paths of all images of a store, sorted by their bytes."""
+    if isinstance(images, Packed):
+        return images.index.paths()
+    if not isinstance(images, Folder):
+        raise ConfigError(
+            "a folder, a packed folder or a list of images",
+            f"{images}, which is not packed",
+            f"give a list as images, and root={images}",
+        )
+    folder = os.path.join(os.fsencode(images.path), b"")  # noqa: PTH118 (bytes)
+    return sorted(path.removeprefix(folder) for path in below(folder) if is_image(path))
 
 
 def _listed(file: Path) -> list[bytes]:

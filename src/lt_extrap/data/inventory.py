@@ -12,6 +12,7 @@ from lt_extrap.data.auxiliary_set import read_folder, set_folder
 from lt_extrap.data.layout import laid_out
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.place import Place, find_place
+from lt_extrap.data.store import Beside, ImageStore
 from lt_extrap.data.target import by_label, numbered, read_names, read_paths
 from lt_extrap.errors import DataError
 
@@ -25,6 +26,7 @@ class Inventory:
 
     Attributes:
         place: where the files are.
+        images: what has the images of all rows.
         splits: names of the lists: train, val, test, auxiliary or extra; what a split number stands for.
         files: the list of each split, and `names`.
         ids, names: of the target classes.
@@ -38,6 +40,7 @@ class Inventory:
     """
 
     place: Place
+    images: ImageStore
     splits: tuple[str, ...]
     files: dict[str, Path]
     ids: tuple[str, ...]
@@ -98,6 +101,7 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
         DataError: there is no such place, or `target.exclude` cannot be read.
     """
     place = find_place(target)
+    images = place.images
     files = {split: place.lists / file for split in ("train", "val", "test") if (file := getattr(target, split))}
     if not isinstance(auxiliary, NoAuxiliary) and auxiliary.train is not None:
         files["extra" if isinstance(auxiliary, TargetExtra) else "auxiliary"] = place.root / auxiliary.train
@@ -120,8 +124,10 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
     auxiliary_names: tuple[str, ...] = ()
     if isinstance(auxiliary, AuxiliaryClasses) and auxiliary.folder:
         try:
-            stored, images = read_folder(auxiliary, place)
-            lists["auxiliary"], files["auxiliary"] = stored.index.below(images), set_folder(auxiliary.folder, place)
+            stored, of_set = read_folder(auxiliary, place)
+            lists["auxiliary"] = stored.index.below(of_set.root)
+            files["auxiliary"] = set_folder(auxiliary.folder, place)
+            images = Beside.of(images, of_set)
             auxiliary_names = tuple(made.name for made in stored.classes)
         except DataError as error:
             refused.append(("auxiliary", error))
@@ -148,6 +154,7 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
     empty = SampleIndex(np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.uint8))
     return Inventory(
         place=place,
+        images=images,
         splits=tuple(lists),
         files=files,
         ids=ids,

@@ -2,16 +2,13 @@
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from jaxtyping import Int64
-
 from lt_extrap.data.lists import SampleIndex
+from lt_extrap.data.store import Folder, ImageStore
 from lt_extrap.errors import DataError, some
 
 Missing = Literal["refuse", "skip", "keep"]  # of training images that are not there; `keep` does not look
@@ -20,7 +17,7 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 _CLASS_FOLDER = re.compile(r"[^/]+/(?=[^/]*$)")  # the last folder of a path
 
 
-def check_images(index: SampleIndex, images: Path, file: Path, package: str | None = None) -> None:
+def check_images(index: SampleIndex, images: ImageStore, file: Path, package: str | None = None) -> None:
     """Refuse a list some of whose images are not there, before hours of training end in one of them.
 
     Args:
@@ -29,7 +26,7 @@ def check_images(index: SampleIndex, images: Path, file: Path, package: str | No
         file: the list's file, for the message.
         package: the archives that it was made for, for the message.
     """
-    missing = missing_rows(index, images)
+    missing = images.missing(index)
     if len(missing):
         raise DataError(
             f"the {len(index)} images of {file} below {images}",
@@ -39,7 +36,7 @@ def check_images(index: SampleIndex, images: Path, file: Path, package: str | No
         )
 
 
-def find_images(index: SampleIndex, images: Path, file: Path, package: str | None = None) -> SampleIndex:
+def find_images(index: SampleIndex, images: ImageStore, file: Path, package: str | None = None) -> SampleIndex:
     """The samples of a list under the paths where their images are; arguments as of `check_images`.
 
     Where they lie without their class folders (see `laid_out`), a line says it.
@@ -50,42 +47,24 @@ def find_images(index: SampleIndex, images: Path, file: Path, package: str | Non
     found = laid_out(index, images)
     check_images(found, images, file, package)
     if found is not index:
-        print(f"{file.name}: the images lie without class folders, such as {images / found.path(0)}")
+        print(f"{file.name}: the images lie without class folders, such as {images.where(found.path(0))}")
     return found
 
 
-def laid_out(index: SampleIndex, images: Path) -> SampleIndex:
+def laid_out(index: SampleIndex, images: ImageStore) -> SampleIndex:
     """The samples of a list under the paths of the layout that is there.
 
     A published package has its validation images in one folder (ILSVRC2012: val/ILSVRC2012_val_00000001.JPEG), while
     lists want them by class (val/n01440764/...). If no image is where the list says, and some are there with the class
     folder left out, the whole list is read so. The layouts are never mixed.
     """
-    if len(missing_rows(index, images)) < len(index):
+    if len(images.missing(index)) < len(index):
         return index
     flat = SampleIndex.of([_CLASS_FOLDER.sub("", path) for path in index.paths()], index.labels)
-    return flat if not len(flat.duplicates()) and len(missing_rows(flat, images)) < len(flat) else index
+    return flat if not len(flat.duplicates()) and len(images.missing(flat)) < len(flat) else index
 
 
-def missing_rows(index: SampleIndex, images: Path) -> Int64[np.ndarray, " missing"]:
-    """Positions of the images that are not there.
-
-    Every folder is listed once: one question a folder, where a question a file takes minutes on a network's disk.
-    """
-    folders: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for row, path in enumerate(index.paths()):
-        folder, slash, name = path.rpartition("/")
-        folders[folder + slash].append((name, row))
-    rows = []
-    for folder, wanted in folders.items():
-        place = os.path.join(images, folder)  # noqa: PTH118 (the path of a list may be absolute)
-        there = _files(place, {name for name, _ in wanted})
-        # A folder may be closed to listing, or its disk know other spellings: whoever opens has the last word.
-        rows += [row for name, row in wanted if name not in there and not os.path.isfile(place + "/" + name)]  # noqa: PTH113
-    return np.array(sorted(rows), np.int64)
-
-
-def why_missing(index: SampleIndex, images: Path, package: str | None = None) -> str:
+def why_missing(index: SampleIndex, images: ImageStore, package: str | None = None) -> str:
     """What is there instead of images that are not: the likely cause, in words.
 
     Args:
@@ -93,14 +72,19 @@ def why_missing(index: SampleIndex, images: Path, package: str | None = None) ->
         images: where their relative paths start.
         package: the archives that the list was made for.
     """
+    missing = list(islice((path for path in index.paths() if images.stamp(path) is None), 5))
+    said = _in_folder(missing, images.path) if isinstance(images, Folder) else images.instead(missing[0])
+    return said + (f"; the list is made for {package}" if package else "")
+
+
+def _in_folder(missing: Sequence[str], images: Path) -> str:
+    """What is in a folder instead of some files."""
     try:
-        missing = list(islice((path for path in index.paths() if not _is_file(images / path)), 5))
         instead = (found for path in missing for found in _elsewhere(path, images))
         said = _instead(images / missing[0]) or next((f"there is {there} ({cause})" for there, cause in instead), None)
-        said = said or _nearest(missing[0], images)
+        return said or _nearest(missing[0], images)
     except OSError as error:  # a folder that one may not look into is cause enough
-        said = f"{error.filename}: {error.strerror}"
-    return said + (f"; the list is made for {package}" if package else "")
+        return f"{error.filename}: {error.strerror}"
 
 
 def _instead(place: Path) -> str | None:
@@ -154,12 +138,3 @@ def _is_folder(path: Path) -> bool:
 
 def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if _is_folder(folder) else []
-
-
-def _files(folder: str, wanted: set[str]) -> set[str]:
-    """Which of these files are in a folder."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.name in wanted and entry.is_file()}
-    except OSError:
-        return set()

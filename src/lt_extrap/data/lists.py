@@ -70,8 +70,8 @@ class SampleIndex:
             text[begin:end] = self.text[np.arange(begin, end) + shift]
         return SampleIndex(labels=self.labels[positions], offsets=offsets, text=text)
 
-    def below(self, root: Path) -> "SampleIndex":
-        """The same samples by absolute paths: each relative one behind that of a folder."""
+    def below(self, root: str) -> "SampleIndex":
+        """The same samples by whole paths: each relative one behind that of a folder, or behind a URL."""
         prefix = np.frombuffer(os.fsencode(os.path.join(root, "")), np.uint8)  # noqa: PTH118 (ends in a slash)
         lengths = np.column_stack([np.full(len(self), len(prefix)), np.diff(self.offsets)])
         is_path = np.repeat(np.tile([False, True], len(self)), lengths.ravel())

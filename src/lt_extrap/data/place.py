@@ -8,6 +8,7 @@ from lt_extrap.data.archive import unpack
 from lt_extrap.data.cifar import image_folder, write_images, write_lists
 from lt_extrap.data.embedded import World, write_world
 from lt_extrap.data.folder import write_split
+from lt_extrap.data.store import Folder, ImageStore, is_url, open_store
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.paths import cache_dir, data_root
 
@@ -18,14 +19,14 @@ class Place(NamedTuple):
     Attributes:
         root: where its auxiliary files are.
         lists: where its lists and class names are.
-        images: where the relative paths of the lists start.
+        images: what has the images of the lists.
         notes: what was noticed while the lists were made, a line each.
         counts: images by split and class of lists that were made, a line each.
     """
 
     root: Path
     lists: Path
-    images: Path
+    images: ImageStore
     notes: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
 
@@ -34,11 +35,12 @@ def find_place(target: Target) -> Place:
     """Where the files of a target are; what this machine makes of them is made if it is not there.
 
     Raises:
-        DataError: a folder or archive is missing.
+        ConfigError: a URL of images that cannot be opened.
+        DataError: a folder or archive is missing, a packed folder is not whole, or a store does not answer.
     """
     if isinstance(target, EmbeddedTarget):
         world = _embedded(target.world)
-        return Place(world, world, world)
+        return Place(world, world, Folder(world))
     if isinstance(target, CifarTarget):
         return _cifar(target)
     root = _root(target)
@@ -50,14 +52,29 @@ def find_place(target: Target) -> Place:
             if target.root
             else "set LT_EXTRAP_DATA to the folder that holds it, or give target.root=<its path>; see docs/data.md",
         )
+    place = Place(root, root, _images(target, root))
+    if not isinstance(target, FolderTarget):
+        return place
+    if not isinstance(place.images, Folder):
+        raise DataError(
+            "a folder of files, of which target=folder makes its lists",
+            f"{place.images}, which is packed or remote",
+            "train on the lists that lt_extrap.pack leaves beside the shards (it says how), or on those of a run "
+            "folder: target=lists",
+        )
+    lists, notes, counts = write_split(target, place.root, place.images.path, cache_dir() / "folders")
+    return place._replace(lists=lists, notes=notes, counts=counts)
+
+
+def _images(target: Target, root: Path) -> ImageStore:
+    if target.archive:
+        return Folder(unpack(root / target.archive))
+    if target.images and is_url(target.images):
+        return open_store(target.images)
     images = root / Path(target.images).expanduser() if target.images else root
     if not images.is_dir():
         raise DataError("the folder of the target's images", f"no folder {images}", "correct target.images")
-    place = Place(root, root, unpack(root / target.archive) if target.archive else images.resolve())
-    if not isinstance(target, FolderTarget):
-        return place
-    lists, notes, counts = write_split(target, place.root, place.images, cache_dir() / "folders")
-    return place._replace(lists=lists, notes=notes, counts=counts)
+    return open_store(images.resolve())
 
 
 def _embedded(fields: dict[str, int]) -> Path:
@@ -86,7 +103,7 @@ def _cifar(target: CifarTarget) -> Place:
         raise DataError(
             f"room to write the images of CIFAR-100 in {parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
         ) from error
-    return Place(lists, lists, images)
+    return Place(lists, lists, Folder(images))
 
 
 def _root(target: Target) -> Path:

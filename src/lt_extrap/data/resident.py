@@ -4,7 +4,6 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import leave_signals
+from lt_extrap.data.store import ImageStore
 from lt_extrap.data.transforms import Resampler, Transform, View
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.keys import Stream, generator
@@ -47,7 +47,7 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
 
     Args:
         index: paths and labels.
-        images: folder of the relative paths.
+        images: what has them.
         transform: draws the views, and says the size and the filter of the output.
         seed: of the views.
         device: where the images stay.
@@ -68,7 +68,7 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
     def __init__(
         self,
         index: SampleIndex,
-        images: Path,
+        images: ImageStore,
         transform: Transform,
         seed: int,
         *,
@@ -151,20 +151,20 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
 class _Files(Dataset["UInt8[np.ndarray, 'height width 3'] | UnreadableImage"]):
     """The files of an index, decoded."""
 
-    def __init__(self, index: SampleIndex, images: Path) -> None:
-        self.index, self.images = index, str(images)
+    def __init__(self, index: SampleIndex, images: ImageStore) -> None:
+        self.index, self.images = index, images
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, sample: int) -> "UInt8[np.ndarray, 'height width 3'] | UnreadableImage":
         try:
-            return np.asarray(decode_rgb(self.path(sample)))
+            return np.asarray(decode_rgb(self.path(sample), data=self.images.read(self.index.path(sample))))
         except UnreadableImage as error:
             return error
 
     def path(self, sample: int) -> str:
-        return os.path.join(self.images, self.index.path(sample))  # noqa: PTH118 (a list may hold absolute paths)
+        return self.images.where(self.index.path(sample))
 
 
 def _allocate(images: int, size: tuple[int, ...], device: torch.device, room: int) -> Tensor:

@@ -11,10 +11,11 @@ from jaxtyping import Int32, Int64
 
 from lt_extrap.config import OfficialTarget, Target
 from lt_extrap.data.class_ids import check_folders, rows_of_folders
-from lt_extrap.data.layout import Missing, check_images, find_images, missing_rows
+from lt_extrap.data.layout import Missing, check_images, find_images
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.official import check_official, order_by_name
 from lt_extrap.data.place import Place, find_place
+from lt_extrap.data.store import ImageStore
 from lt_extrap.errors import DataError, some
 from lt_extrap.model.shots import Shot, shot_of
 
@@ -295,7 +296,7 @@ def check_labels(index: SampleIndex, classes: int, file: Path, of: str) -> None:
 
 def usable(
     index: SampleIndex,
-    images: Path,
+    images: ImageStore,
     file: Path,
     *,
     exclude: Path | None,
@@ -316,7 +317,7 @@ def usable(
         check_images(index, images, file, package)
         return index
     there = np.ones(len(index), bool)
-    there[missing_rows(index, images)] = False
+    there[images.missing(index)] = False
     return index if there.all() else index.select(np.flatnonzero(there))
 
 

@@ -10,6 +10,7 @@ from lt_extrap.data.auxiliary import Addition, add_classes, add_target_images
 from lt_extrap.data.layout import Missing
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.sampler import EpochDraw
+from lt_extrap.data.store import Beside, ImageStore
 from lt_extrap.data.target import TargetSet
 from lt_extrap.model.relation import NeighborRelation
 
@@ -20,6 +21,7 @@ class TrainingSet:
 
     Attributes:
         index: every image that some epoch may show; labels are columns.
+        images: what has them.
         draw: which of them an epoch shows, and in which order.
         counts: n_j, the images of column j that one epoch shows: the prior of the loss.
         relation: who is whose neighbor.
@@ -30,6 +32,7 @@ class TrainingSet:
     """
 
     index: SampleIndex
+    images: ImageStore
     draw: EpochDraw
     counts: Int64[np.ndarray, " classes"]
     relation: NeighborRelation
@@ -83,6 +86,7 @@ def build_training_set(
         draw = EpochDraw(target.train.labels, class_key=groups, cap=np.full(num_target, -1), seed=seed)
         return TrainingSet(
             index=target.train,
+            images=target.place.images,
             draw=draw,
             counts=draw.counts,
             relation=NeighborRelation.from_pairs(np.empty((0, 2), dtype=np.int64), num_target, num_target),
@@ -109,6 +113,7 @@ def build_training_set(
     counts = np.bincount(column, weights=draw.counts, minlength=num_classes).astype(np.int64)
     return TrainingSet(
         index=SampleIndex.concatenate([target.train, added.index]).with_labels(column[group].astype(np.int32)),
+        images=Beside.of(target.place.images, added.images),
         draw=draw,
         counts=counts,
         relation=NeighborRelation.from_pairs(added.pairs, num_target, num_classes),
