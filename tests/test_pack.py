@@ -5,8 +5,10 @@ import io
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -266,6 +268,31 @@ def test_killed_again_and_again(photos, tmp_path, workers):
     assert files(tmp_path / "packed") == files(tmp_path / "straight")
     pack(config)
     assert files(tmp_path / "packed") == files(tmp_path / "straight")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="children are told by /proc")
+def test_workers_end_with_a_pack_that_is_killed(photos, tmp_path):
+    """Although nobody takes what they have read."""
+    process = subprocess.Popen(command(photos, tmp_path / "packed"), stdout=subprocess.DEVNULL)
+    while not (tmp_path / "packed" / "shard-000000.tar.tmp").exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGSTOP)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(workers) == 2
+    time.sleep(1)  # in which they read as much as a pipe holds, and wait
+    process.kill()
+    process.wait()
+    for _ in range(100):
+        left = [worker for worker in workers if _runs(Path("/proc", worker, "stat"))]
+        if not left:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{left} are left")
+
+
+def _runs(stat: Path) -> bool:
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.slow

@@ -363,9 +363,9 @@ def test_a_cut_jpeg_is_found_by_its_crop():
         image.crop((0, 0, 8, 8))
 
 
-def test_what_only_pillow_takes_is_its(monkeypatch):
+def test_what_only_pillow_takes_is_its():
     data = written(photo(32, 32))
-    odd = data.replace(b"\xff\xdb", b"\xff\xdb", 1)[:-2] + b"junk" + data[-2:]  # stray bytes before the end
+    odd = data[:-2] + b"junk" + data[-2:]  # stray bytes before the end
     assert np.array_equal(EncodedImage("x", odd).crop((0, 0, 32, 32), shrink=2), np.asarray(decode_rgb("x", data=odd)))
 
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.data.lists import SampleIndex
-from lt_extrap.data.store import Beside, Folder, Packed, RemoteFolder, is_url, open_store, remote
+from lt_extrap.data.store import Beside, Folder, Packed, RemoteFolder, is_url, open_store, remote, writer
 from lt_extrap.data.store import index as index_module
 from lt_extrap.data.store.index import INDEX, PackIndex
 from lt_extrap.data.store.packed import shard_name
@@ -313,12 +313,23 @@ def test_what_was_packed_is_not_packed_again(tmp_path):
     source = filled(tmp_path / "source")
     packed(tmp_path / "packed", source)
     before = _files(tmp_path / "packed")
+    assert before.keys() == {INDEX, *(shard_name(shard) for shard in range(len(before) - 1))}
     (tmp_path / "packed" / (shard_name(0) + ".index")).touch()  # a kill came before it was removed
     write_pack(tmp_path / "packed", PATHS, InMemory(Path("/nowhere")), shard_bytes=2000)
     assert _files(tmp_path / "packed") == before
     for others in ({"paths": PATHS[1:]}, {"shard_bytes": 3000}, {"longest_edge": 9}):
         with pytest.raises(RunError, match="other options"):
             packed(tmp_path / "packed", source, **others)
+    (tmp_path / "packed" / shard_name(1)).unlink()
+    with pytest.raises(DataError, match="not there"):
+        packed(tmp_path / "packed", source)
+
+
+def test_shards_that_no_index_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "MOST_SHARDS", len(PATHS) - 1)
+    with pytest.raises(DataError, match="1 of 7 left") as error:
+        packed(tmp_path / "packed", filled(tmp_path / "source"), shard_bytes=1)
+    assert "shard_megabytes" in error.value.remedy
 
 
 def test_an_image_that_is_not_there_is_refused_or_left_out(tmp_path):
@@ -469,6 +480,7 @@ def test_a_packed_store_goes_to_another_process_by_its_place(tmp_path):
     sent = pickle.dumps(store)
     assert len(sent) < 300
     assert pickle.loads(sent).read("x") == content_of("x")
+    assert pickle.loads(sent) is pickle.loads(sent)  # opened once there
 
 
 @pytest.mark.parametrize(("url", "found"), [("nothing://bucket/x", "Protocol not known"), ("dropbox://x/y", "dropbox")])

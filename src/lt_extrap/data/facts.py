@@ -6,16 +6,14 @@ the image that it died of, which is named.
 
 import hashlib
 import io
-import os
 import signal
 import sqlite3
-import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +22,7 @@ from PIL import Image
 
 from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb, orientation_of
 from lt_extrap.data.duplicates import SIDE
+from lt_extrap.data.loader import end_with_parent
 from lt_extrap.data.store import ImageStore, Stamp
 from lt_extrap.errors import DataError
 
@@ -276,11 +275,4 @@ def _begin() -> None:
     """In a worker: leave signals of the terminal to the parent, and end when that has ended in whatever way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    end_with_parent()

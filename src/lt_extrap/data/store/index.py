@@ -36,6 +36,7 @@ from lt_extrap.files import write_whole
 INDEX = "images.index"
 FORMAT = 1  # of the index: another one is refused
 BLOCK = 512  # bytes; a tar's unit
+MOST_SHARDS = 2**16  # which 16 bits count
 _ALIGNED = 64  # bytes; numpy's own heads are multiples of them
 _KINDS: dict[str, type[np.generic]] = {  # of the arrays, in their order
     "keys": np.uint64,

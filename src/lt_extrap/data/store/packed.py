@@ -181,9 +181,9 @@ def _fetched_index(files: RemoteFiles) -> Path | None:
         head = files.read(INDEX, 0, _HEAD)
         if len(head) != _HEAD:
             raise OSError(f"{len(head):,} bytes of {INDEX} where the first {_HEAD} were asked for")
-        of = hashlib.sha256(files.root.encode() + b"\0" + head).hexdigest()[:16]
-        folder = cache_dir() / "packed" / of
-        content = None if folder.is_dir() else files.read(INDEX)
+        if (folder := _cached(files.root, head)).is_dir():
+            return folder / INDEX
+        content = files.read(INDEX)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -192,13 +192,12 @@ def _fetched_index(files: RemoteFiles) -> Path | None:
             str(error),
             "look at its address, your rights and the network; a web server must know Range requests",
         ) from error
-    if content is None:
-        return folder / INDEX
+    folder = _cached(files.root, content[:_HEAD])  # it may be another one by now
 
     def write(new: Path) -> None:
         write_whole(new / INDEX, lambda file: file.write(content))
         index = PackIndex.read(new / INDEX)
-        if index.digest() != index.header.content or not content.startswith(head):
+        if index.digest() != index.header.content:
             raise DataError(f"the whole index of {files.root}", "another checksum than its own", "copy it there again")
 
     try:
@@ -208,3 +207,8 @@ def _fetched_index(files: RemoteFiles) -> Path | None:
             f"room for the index of {files.root} in {folder.parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
         ) from error
     return folder / INDEX
+
+
+def _cached(root: str, head: bytes) -> Path:
+    """Where the index of a root is kept that begins so."""
+    return cache_dir() / "packed" / hashlib.sha256(root.encode() + b"\0" + head).hexdigest()[:16]

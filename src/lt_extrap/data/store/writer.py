@@ -8,14 +8,11 @@ done. A writer that was killed goes on behind the last shard that is. At the end
 import hashlib
 import io
 import json
-import os
 import signal
 import tarfile
-import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import IO
 
@@ -23,9 +20,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from lt_extrap.data.decode import UnreadableImage, decode_rgb, image_size
+from lt_extrap.data.loader import end_with_parent
 from lt_extrap.data.store.image_store import ImageStore
-from lt_extrap.data.store.index import BLOCK, INDEX, Extent, PackIndex, encode
-from lt_extrap.data.store.packed import shard_name
+from lt_extrap.data.store.index import BLOCK, INDEX, MOST_SHARDS, Extent, PackIndex, encode
+from lt_extrap.data.store.packed import LocalShards, Packed, shard_name
 from lt_extrap.errors import DataError, RunError, some
 from lt_extrap.files import write_whole
 
@@ -61,8 +59,8 @@ def write_pack(
         watch: passes what is packed on, to show how far it is: what is to come, how many are done, of how many.
 
     Raises:
-        DataError: a path that no archive should hold, an image that cannot be read, or a shard that is not what was
-            written.
+        DataError: a path that no archive should hold, an image that cannot be read, a shard that is not what was
+            written, or more of them than an index counts.
         RunError: the folder holds other images, or images packed in another way.
         OSError: it cannot be written, as when the disk is full; the shards that are whole stay.
     """
@@ -73,11 +71,17 @@ def write_pack(
     if (folder / INDEX).is_file():
         index = _own(PackIndex.read(folder / INDEX), identity, folder, skip)
         _remove_parts(folder)
-        return index
+        return Packed(str(folder), index, LocalShards(folder)).index  # or it is refused: a shard is not whole
     parts = list(_parts(folder, identity, skip))
     done = parts[-1].header.done if parts else 0
     prepared = iter(watch(_prepared(order[done:], images, longest_edge, workers), done, len(order)))
     while done < len(order) or not parts:
+        if len(parts) == MOST_SHARDS:
+            raise DataError(
+                f"images for at most {MOST_SHARDS:,} shards",
+                f"{len(order) - done:,} of {len(order):,} left behind those",
+                "pack into another folder, with larger shards (shard_megabytes)",
+            )
         part = _write_shard(folder, len(parts), prepared, done, len(order), shard_bytes, skip=skip, identity=identity)
         done = part.header.done
         parts.append(part)
@@ -160,14 +164,7 @@ def _begin(worker: int) -> None:
     A loader's own worker would wait for ever for somebody to take what it has read.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    end_with_parent()
 
 
 def _write_shard(
