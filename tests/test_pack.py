@@ -70,6 +70,7 @@ def shards(tmp_path_factory, cache) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_packed_target_trains_as_its_folder_does(world, shards, tmp_path, monkeypatch):
     train(lists(world), tmp_path / "straight")
     stop_at(monkeypatch, 5)
