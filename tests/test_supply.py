@@ -80,7 +80,7 @@ def test_nor_can_images_of_several_sizes(of, monkeypatch):
     found = of()
     assert (found.fits, found.edge) == (False, 35)
 
-    def damaged(path):
+    def damaged(path, data):
         raise UnreadableImage(path, "damaged")
 
     monkeypatch.setattr(supply, "image_size", damaged)
