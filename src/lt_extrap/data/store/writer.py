@@ -8,14 +8,11 @@ done. A writer that was killed goes on behind the last shard that is. At the end
 import hashlib
 import io
 import json
-import os
 import signal
 import tarfile
-import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +20,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from lt_extrap.data.decode import UnreadableImage, decode_rgb, image_size
+from lt_extrap.data.loader import end_with_parent
 from lt_extrap.data.store.image_store import ImageStore
 from lt_extrap.data.store.index import BLOCK, INDEX, Extent, PackIndex, encode
 from lt_extrap.data.store.packed import shard_name
@@ -155,19 +153,9 @@ def _prepared(paths: Sequence[str], images: ImageStore, longest_edge: int | None
 
 
 def _begin(worker: int) -> None:
-    """In a worker: leave Ctrl-C to the process that writes, and end when that has ended in whatever way.
-
-    A loader's own worker would wait for ever for somebody to take what it has read.
-    """
+    """In a worker: leave Ctrl-C to the process that writes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    end_with_parent()
 
 
 def _write_shard(
