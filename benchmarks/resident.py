@@ -52,7 +52,7 @@ def _loaders(folder: Path) -> "tuple[DataLoader[Any], DataLoader[Any]]":
     (folder / "list.txt").write_text("".join(f"{i}.jpg {i % CLASSES}\n" for i in range(IMAGES)))
     index, transform = read_list(folder / "list.txt"), TrainTransform(size=SIZE)
     cpu = torch.device("cpu")
-    images = ResidentImages(index, Folder(folder), transform, 0, device=cpu, workers=0, room=room(cpu))
+    images = ResidentImages(index, Folder(folder), transform, 0, device=cpu, workers=0, room=room(cpu, 1))
     draw = EpochDraw(index.labels, cap=np.full(CLASSES, -1), seed=0)
 
     def loader(dataset: Any, collate_fn: Any) -> "DataLoader[Any]":

@@ -62,15 +62,21 @@ def test_what_is_measured(of, sets, monkeypatch):
     assert of("data.workers=1") == Supply(workers=1, cores=3, resident=False, fits=True, edge=24, image_size=16)
     target, training = sets
     size = 3 * 24 * 24 * (len(training.index) + len(target.test) + len(target.val))
-    monkeypatch.setattr(supply, "room", lambda device: size)
+    monkeypatch.setattr(supply, "room", lambda device, processes: {2: size}[processes])
     assert of().fits
-    monkeypatch.setattr(supply, "room", lambda device: size - 1)
+    monkeypatch.setattr(supply, "room", lambda device, processes: {2: size - 1}[processes])
     assert not of().fits
 
 
 @pytest.mark.parametrize("augmentation", ["randaugment=[9,0.5]", "color_jitter=0.4"])
 def test_what_pillow_does_to_each_image_cannot_be_resident(of, augmentation):
     assert not of(f"recipe.{augmentation}").fits
+
+
+@pytest.mark.parametrize(("edge", "fits"), [(63, True), (64, False)])
+def test_nor_can_images_that_the_loader_decodes_smaller(of, monkeypatch, edge, fits):
+    monkeypatch.setattr(supply, "image_size", lambda path, data: (200, edge))
+    assert of().fits == fits
 
 
 def test_nor_can_images_of_several_sizes(of, monkeypatch):

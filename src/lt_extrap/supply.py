@@ -16,6 +16,7 @@ from lt_extrap.data.decode import UnreadableImage, image_size
 from lt_extrap.data.resident import room
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
+from lt_extrap.data.transforms import SMALLER
 
 _LOOKED_AT = 64  # images whose size is read
 _PACKED = 16 / 7  # longest edge of a stored copy, in recipe.image_size: 512 for 224
@@ -29,7 +30,7 @@ class Supply:
         workers: loader processes of one training process.
         cores: that those may use, without what the training process computes with.
         resident: the images are on the device already.
-        fits: they could be: of one size, all lists together within half of the memory, and augmented on the device.
+        fits: they could be (`ResidentImages`), as far as those that were looked at tell.
         edge: longest edge of a stored training image, pixels: the median.
         image_size: of the crops, pixels.
     """
@@ -84,7 +85,8 @@ def supply_of(config: TrainConfig, target: TargetSet, training: TrainingSet, tra
         and recipe.color_jitter == 0
         and device.type in ("cpu", "cuda")
         and len(set(sizes)) == 1
-        and 3 * math.prod(sizes[0]) * sum(map(len, lists)) <= room(device)
+        and 3 * math.prod(sizes[0]) * sum(map(len, lists)) <= room(device, trainer.num_devices)
+        and (recipe.padding is not None or min(sizes[0]) < SMALLER * recipe.image_size)
     )
     return Supply(
         workers=config.data.workers_of(trainer.num_devices),

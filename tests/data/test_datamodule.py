@@ -99,10 +99,10 @@ def test_a_resident_set_is_decoded_once_and_only_where_it_is_wanted(small):
 def test_all_lists_together_have_one_room(small, monkeypatch):
     data = data_of(small("component=baseline", "data.resident=true"))
     sizes = [3 * 24 * 24 * len(index) for index in (data.training.index, data.target.val, data.target.test)]
-    monkeypatch.setattr(datamodule, "room", lambda device: sum(sizes) - 1)
+    monkeypatch.setattr(datamodule, "room", lambda device, processes: sum(sizes) - 1)
     with pytest.raises(ConfigError, match=f"at most {sizes[2] - 1:,} bytes"):
         data.setup("fit")
-    monkeypatch.setattr(datamodule, "room", lambda device: sum(sizes))
+    monkeypatch.setattr(datamodule, "room", lambda device, processes: sum(sizes))
     data.setup("fit")
 
 

@@ -155,9 +155,10 @@ def test_what_the_loader_would_decode_smaller_is_refused(listed):
 
 
 def test_the_room_of_a_device():
-    assert 2**28 < room(CPU) < 2**46
+    assert 2**28 < room(CPU, 1) < 2**46
+    assert room(CPU, 4) == room(CPU, 1) // 4
     with pytest.raises(ConfigError, match="a CPU or a CUDA device"):
-        room(torch.device("mps"))
+        room(torch.device("mps"), 1)
 
 
 def test_a_long_decoding_says_how_far_it_is(listed, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import io
+import json
 import os
 import pickle
 import re
@@ -175,6 +176,48 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path):
             open_store(tmp_path / "packed")
 
 
+def test_an_index_of_a_stranger_is_refused_in_our_words(tmp_path):
+    """Whatever it says: no traceback, and no buffer of the size that it asks for."""
+    index = packed(tmp_path / "packed", filled(tmp_path / "source")).index
+    header = vars(index.header)
+    arrays = {key: value for key, value in vars(index).items() if isinstance(value, np.ndarray)}
+    text = json.dumps(header)
+    for hostile in (
+        {"header": text.replace('"format": 1', '"format": 2')},
+        {"header": text.replace('"images"', '"image"')},
+        {"header": text.replace('"images": 7', '"images": 7.0')},
+        {"header": json.dumps(header | {"shards": [str(size) for size in header["shards"]]})},
+        {"header": "[" * 100_000},
+        {"header": "3"},
+        {"keys": arrays["keys"].astype(">u8")},
+        {"blocks": arrays["blocks"][:3]},
+        {"blocks": arrays["blocks"].astype(float)},
+        {"blocks": arrays["blocks"] + np.uint32(2**30)},
+        {"lengths": arrays["lengths"] + np.uint32(2**31)},
+        {"shards": arrays["shards"] + np.uint16(60_000)},
+        {"offsets": arrays["offsets"][:-1]},
+        {"offsets": arrays["offsets"] - (np.arange(8) == 0)},
+        {"offsets": arrays["offsets"] * 2},
+        {"offsets": arrays["offsets"][[0, 2, 1, *range(3, 8)]]},
+        {"left_out": np.frombuffer(b"[]", np.uint8)},
+        {"left_out": np.frombuffer(b"[" * 100_000, np.uint8)},
+        {"left_out": np.frombuffer(b'{"x": 1}', np.uint8)},
+    ):
+        words = np.frombuffer(hostile.pop("header", text).encode(), np.uint8)
+        with (tmp_path / "packed" / INDEX).open("wb") as file:
+            for array in (words, *(arrays | hostile).values()):
+                np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+                file.write(array.tobytes())
+        with pytest.raises(DataError, match="a whole index of a packed folder") as error:
+            open_store(tmp_path / "packed")
+        assert "TypeCheckError" not in error.value.found  # which comes in tests alone
+    index.write(tmp_path / "packed" / INDEX)
+    content = (tmp_path / "packed" / INDEX).read_bytes()
+    (tmp_path / "packed" / INDEX).write_bytes(content.replace(b"{'descr'", b"({'descr", 1))
+    with pytest.raises(DataError, match="a whole index of a packed folder"):
+        open_store(tmp_path / "packed")
+
+
 def test_faults_of_shards_are_found(tmp_path):
     store = packed(tmp_path / "packed", filled(tmp_path / "source"))
     shard = tmp_path / "packed" / shard_name(0)
@@ -235,6 +278,36 @@ def test_a_kill_at_any_image_changes_nothing(tmp_path, images):
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_shards_behind_one_that_is_written_again_count_only_where_they_go_on(tmp_path):
+    """The images have grown in between, so that the new first shard ends before the old one."""
+    paths = [f"{i:02d}" for i in range(40)]
+
+    class Noted(InMemory):
+        length = 500
+
+        def read(self, path):
+            return path.encode() * self.length
+
+    def write(images=99):
+        def killed(prepared, done, total):
+            for number, item in enumerate(prepared):
+                if number == images:
+                    raise Killed
+                yield item
+
+        write_pack(tmp_path / "packed", paths, source, shard_bytes=10_000, watch=killed)
+
+    source = Noted(Path("/nowhere"))
+    with pytest.raises(Killed):
+        write(images=25)
+    (tmp_path / "packed" / shard_name(0)).unlink()
+    source.length = 2000
+    with pytest.raises(Killed):
+        write(images=4)
+    write()
+    assert open_store(tmp_path / "packed").missing(index_of(*paths)).tolist() == []
 
 
 def test_what_was_packed_is_not_packed_again(tmp_path):
@@ -358,6 +431,38 @@ def test_a_remote_index_is_fetched_once_and_again_when_it_changes(tmp_path, memo
     packed(tmp_path / "another" / "packed", source, PATHS[:2])
     memory.put(f"{tmp_path}/another/packed", "/bucket/packed", recursive=True)
     assert len(open_store("memory://bucket/packed").index) == 2
+
+
+def test_processes_fetch_a_remote_index_at_once(tmp_path, memory, monkeypatch):
+    """As those of several devices do: each opens the store while the first has not ended."""
+    monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
+    packed(tmp_path / "packed", filled(tmp_path / "source"))
+    memory.put(f"{tmp_path}/packed", "/bucket/packed", recursive=True)
+    read, opened = PackIndex.digest, []
+
+    def meanwhile(index):
+        if not opened:
+            opened.append(None)
+            opened.append(open_store("memory://bucket/packed"))
+        return read(index)
+
+    monkeypatch.setattr(PackIndex, "digest", meanwhile)
+    opened.append(open_store("memory://bucket/packed"))
+    assert [store.read("x") for store in opened[1:]] == [content_of("x")] * 2
+    assert len([*(tmp_path / "cache" / "packed").iterdir()]) == 1
+
+
+def test_a_remote_index_that_did_not_come_whole_is_not_kept(tmp_path, memory, monkeypatch):
+    monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
+    packed(tmp_path / "packed", filled(tmp_path / "source"))
+    memory.put(f"{tmp_path}/packed", "/bucket/packed", recursive=True)
+    content = (tmp_path / "packed" / INDEX).read_bytes()
+    for wrong in (content[:-3], content.replace(b"b/x.jpg", b"b/y.jpg")):
+        memory.pipe(f"/bucket/packed/{INDEX}", wrong)
+        with pytest.raises(DataError):
+            open_store("memory://bucket/packed")
+    memory.pipe(f"/bucket/packed/{INDEX}", content)
+    assert open_store("memory://bucket/packed").read("x") == content_of("x")
 
 
 def test_a_packed_store_goes_to_another_process_by_its_place(tmp_path):

@@ -122,9 +122,7 @@ class ImageDataModule(L.LightningDataModule):
         wanted = [split for split in splits if split != "val" or self.target.val is not None]
         if not self.loading.resident or self._resident.keys() >= set(wanted):
             return
-        left = room(self._device)
-        if self.trainer and self._device.type == "cpu":
-            left //= self.trainer.num_devices  # each process of the machine has its own copy
+        left = room(self._device, self._of_machine)
         for split in wanted:
             images = ResidentImages(
                 self._index(split),
@@ -167,7 +165,12 @@ class ImageDataModule(L.LightningDataModule):
 
     @property
     def _workers(self) -> int:
-        return self.loading.workers_of(self.trainer.num_devices if self.trainer else 1)
+        return self.loading.workers_of(self._of_machine)
+
+    @property
+    def _of_machine(self) -> int:
+        """Processes that train on this machine."""
+        return self.trainer.num_devices if self.trainer else 1
 
     def _index(self, split: str) -> SampleIndex:
         train = self.training.index if self.training else None

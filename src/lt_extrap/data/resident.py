@@ -15,7 +15,7 @@ from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import leave_signals
 from lt_extrap.data.store import ImageStore
-from lt_extrap.data.transforms import Resampler, Transform, View
+from lt_extrap.data.transforms import SMALLER, Resampler, Transform, View
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.keys import Stream, generator
 from lt_extrap.model.preprocessing import Interpolation
@@ -26,8 +26,12 @@ _SLICE = 32  # images resized at once: what they take for a while, 20 times thei
 _PILLOW_BITS, _TORCH_BITS = 22, 15  # of a weight; torch's are signed numbers of 16 bits
 
 
-def room(device: torch.device) -> int:
-    """Bytes that resident images may take: half of a GPU's free memory, or of the machine's memory.
+def room(device: torch.device, processes: int) -> int:
+    """Bytes that resident images may take: half of a GPU's free memory, or of a process's share of the machine's memory.
+
+    Args:
+        device: of this process.
+        processes: that train on this machine, each with its own copy.
 
     Raises:
         ConfigError: a device without 64-bit arithmetic, or whose memory cannot be asked for.
@@ -35,7 +39,7 @@ def room(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
     if device.type == "cpu":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (2 * processes)
     raise ConfigError("a CPU or a CUDA device for data.resident=true", str(device), "set data.resident=false")
 
 
@@ -79,10 +83,10 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
         self.index, self.transform, self.seed = index, transform, seed
         self.unreadable: dict[int, UnreadableImage] = {}
         self.pixels = self._decode(_Files(index, images), device, workers, room)
-        edge = min(self.pixels.shape[2:])
-        if transform.resampler == "torch" and edge >= 4 * transform.size:
+        edge, least = min(self.pixels.shape[2:]), SMALLER * transform.size
+        if transform.resampler == "torch" and edge >= least:
             raise ConfigError(
-                f"resident images of less than {4 * transform.size} pixels for recipe.image_size={transform.size}",
+                f"resident images of less than {least} pixels for recipe.image_size={transform.size}",
                 f"images of {edge} pixels, of which the loader decodes some at a part of their size",
                 "keep smaller copies of the images, or set data.resident=false",
             )

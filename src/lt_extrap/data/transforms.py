@@ -20,6 +20,7 @@ from lt_extrap.model.preprocessing import Interpolation
 Augment = Callable[[Image.Image, np.random.Generator], Image.Image]
 # Whose arithmetic resizes: they differ in rounding, and in what the filter sees beyond a crop.
 Resampler = Literal["pillow", "torch"]
+SMALLER = 4  # a crop of so many times the output size is decoded at a half of its size
 
 
 class View(NamedTuple):
@@ -97,7 +98,7 @@ class TrainTransform:
         """
         left, upper, right, lower = self.box(width, height, rng)
         flip, shrink = rng.random() < self.flip, 1
-        while shrink < 8 and min(right - left, lower - upper) >= 4 * shrink * self.size:
+        while shrink < 8 and min(right - left, lower - upper) >= SMALLER * shrink * self.size:
             shrink *= 2
         left, upper, right, lower = (edge // shrink * shrink for edge in (left, upper, right, lower))
         return View((left, upper, right, lower), flip, shrink=shrink)

@@ -37,7 +37,19 @@ INDEX = "images.index"
 FORMAT = 1  # of the index: another one is refused
 BLOCK = 512  # bytes; a tar's unit
 _ALIGNED = 64  # bytes; numpy's own heads are multiples of them
-_COLUMNS = {"shards": np.uint16, "blocks": np.uint32, "lengths": np.uint32, "checksums": np.uint32}
+_KINDS: dict[str, type[np.generic]] = {  # of the arrays, in their order
+    "keys": np.uint64,
+    "offsets": np.int64,
+    "blocks": np.uint32,
+    "lengths": np.uint32,
+    "checksums": np.uint32,
+    "shards": np.uint16,
+    "text": np.uint8,
+    "left_out": np.uint8,
+}
+_OF_IMAGES = ("keys", "offsets", "blocks", "lengths", "checksums", "shards")
+_SAID = {"content": str, "format": int, "of": str, "images": int, "shards": list, "done": int}
+_COLUMNS = ("shards", "blocks", "lengths", "checksums")  # as in `Extent`
 
 
 @dataclass(frozen=True)
@@ -146,13 +158,17 @@ class PackIndex:
             offsets=paths.offsets,
             text=paths.text,
             left_out=np.frombuffer(reasons, np.uint8),
-            **{name: columns[name][order].astype(kind) for name, kind in _COLUMNS.items()},
+            **{name: columns[name][order].astype(_KINDS[name]) for name in _COLUMNS},
         )
         return dataclasses.replace(index, header=dataclasses.replace(header, content=index.digest()))
 
     @staticmethod
-    def read(file: Path) -> "PackIndex":
+    def read(file: Path, *, first: int = 0) -> "PackIndex":
         """Map an index.
+
+        Args:
+            file: which may come from anywhere.
+            first: the number of its first shard, which a part has.
 
         Raises:
             DataError: it is none of this version, or is not whole.
@@ -160,19 +176,34 @@ class PackIndex:
         try:
             with file.open("rb") as opened:
                 mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-                header = Header(**json.loads(_mapped(opened, mapped).tobytes()))
-                if header.format != FORMAT:
-                    raise ValueError(f"format {header.format}")
-                index = PackIndex(header, *(_mapped(opened, mapped) for _ in dataclasses.fields(PackIndex)[1:]))
-                if opened.tell() != len(mapped) or len(index) != header.images:
+                said = _read_json(_mapped(opened, mapped, np.uint8))
+                if said["format"] != FORMAT:
+                    raise ValueError(f"format {said['format']}")
+                if {key: type(value) for key, value in said.items()} != _SAID or {*map(type, said["shards"])} - {int}:
+                    raise ValueError(f"a header of {', '.join(said)}")
+                arrays = {name: _mapped(opened, mapped, kind) for name, kind in _KINDS.items()}
+                lengths = {name: len(array) - (name == "offsets") for name, array in arrays.items()}
+                if opened.tell() != len(mapped) or {lengths[name] for name in _OF_IMAGES} != {said["images"]}:
                     raise ValueError("another length than its header says")
-                return index
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+                index = PackIndex(Header(**said), **arrays)
+            index._check(first)
+            return index
+        except Exception as error:  # hostile bytes make parsers raise almost anything
             raise DataError(
                 f"a whole index of a packed folder, of this version (format {FORMAT}): {file}",
                 f"{type(error).__name__}: {error}",
                 "copy it again, or pack the images again with this version",
             ) from error
+
+    def _check(self, first: int) -> None:
+        """Refuse what leads beyond the text or a shard, and reasons that are none."""
+        if self.offsets[0] != 0 or self.offsets[-1] != len(self.text) or (np.diff(self.offsets) < 0).any():
+            raise ValueError("offsets that are not those of the text")
+        sizes = np.array(self.header.shards, np.int64)  # numpy refuses the number of a shard that is not there
+        if (self.blocks * np.int64(BLOCK) + self.lengths > sizes[self.shards - first]).any():
+            raise ValueError("images beyond the end of their shard")
+        if {*map(type, _read_json(self.left_out).values())} - {str}:
+            raise ValueError("reasons that are no words")
 
     def write(self, file: Path) -> None:
         """Write the index, whole or not at all. Raises OSError."""
@@ -224,7 +255,7 @@ class PackIndex:
     @cached_property
     def reasons(self) -> dict[str, str]:
         """Why paths were left out."""
-        found: dict[str, str] = json.loads(self.left_out.tobytes().decode("utf-8", "surrogateescape"))
+        found: dict[str, str] = _read_json(self.left_out)
         return found
 
     @property
@@ -256,9 +287,15 @@ def _together(paths: Sequence[bytes]) -> SampleIndex:
     return SampleIndex(np.zeros(len(paths), np.int32), offsets, np.frombuffer(b"".join(paths), np.uint8))
 
 
-def _mapped(file: IO[bytes], mapped: mmap.mmap) -> np.ndarray:
+def _read_json(content: UInt8[np.ndarray, " bytes"]) -> Any:
+    return json.loads(content.tobytes().decode("utf-8", "surrogateescape"))
+
+
+def _mapped(file: IO[bytes], mapped: mmap.mmap, kind: type[np.generic]) -> np.ndarray:
     np.lib.format.read_magic(file)
-    (count,), _, kind = np.lib.format.read_array_header_1_0(file)
+    (count,), _, found = np.lib.format.read_array_header_1_0(file)
+    if found != kind:
+        raise ValueError(f"{found} where {np.dtype(kind)} was to be")
     array = np.frombuffer(mapped, kind, count, file.tell())
     file.seek(array.nbytes, os.SEEK_CUR)
     return array

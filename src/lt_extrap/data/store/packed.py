@@ -17,7 +17,7 @@ from lt_extrap.data.store.image_store import ImageStore, Stamp
 from lt_extrap.data.store.index import INDEX, PackIndex, encode
 from lt_extrap.data.store.remote import RemoteFiles, RemoteFolder, is_url
 from lt_extrap.errors import DataError
-from lt_extrap.files import write_whole
+from lt_extrap.files import write_whole, write_whole_folder
 from lt_extrap.paths import cache_dir
 
 _MOST_OPEN = 256  # shards; a process may have 1024 files open on most machines
@@ -173,15 +173,17 @@ def _opened_once(place: str) -> ImageStore:
 
 
 def _fetched_index(files: RemoteFiles) -> Path | None:
-    """The index of a remote packed folder, copied to the cache unless it is there; None where there is none."""
-    copy = cache_dir() / "packed" / hashlib.sha256(files.root.encode()).hexdigest()[:16] / INDEX
+    """The index of a remote packed folder, copied to the cache unless it is there; None where there is none.
+
+    Another index has another beginning, and so another place: several processes may fetch it at once.
+    """
     try:
         head = files.read(INDEX, 0, _HEAD)
         if len(head) != _HEAD:
             raise OSError(f"{len(head):,} bytes of {INDEX} where the first {_HEAD} were asked for")
-        if copy.is_file() and _head(copy) == head:
-            return copy
-        content = files.read(INDEX)
+        of = hashlib.sha256(files.root.encode() + b"\0" + head).hexdigest()[:16]
+        folder = cache_dir() / "packed" / of
+        content = None if folder.is_dir() else files.read(INDEX)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -190,15 +192,19 @@ def _fetched_index(files: RemoteFiles) -> Path | None:
             str(error),
             "look at its address, your rights and the network; a web server must know Range requests",
         ) from error
+    if content is None:
+        return folder / INDEX
+
+    def write(new: Path) -> None:
+        write_whole(new / INDEX, lambda file: file.write(content))
+        index = PackIndex.read(new / INDEX)
+        if index.digest() != index.header.content or not content.startswith(head):
+            raise DataError(f"the whole index of {files.root}", "another checksum than its own", "copy it there again")
+
     try:
-        write_whole(copy, lambda file: file.write(content))
+        write_whole_folder(folder, write)
     except OSError as error:
         raise DataError(
-            f"room for the index of {files.root} in {copy.parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
+            f"room for the index of {files.root} in {folder.parent}", str(error), "free disk, or set LT_EXTRAP_CACHE"
         ) from error
-    return copy
-
-
-def _head(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        return opened.read(_HEAD)
+    return folder / INDEX

@@ -219,13 +219,16 @@ def _member(path: str, size: int) -> bytes:
 
 def _parts(folder: Path, identity: str, skip: bool) -> Iterator[PackIndex]:
     """What was done before, by shard."""
+    done = 0
     for shard in count():
         file, tar = folder / _part_name(shard), folder / shard_name(shard)
         if not file.is_file():
             return
-        part = _own(PackIndex.read(file), identity, folder, skip)
-        if not tar.is_file() or tar.stat().st_size != part.header.shards[0]:
-            return  # somebody has had their hands in it: written again
+        part = _own(PackIndex.read(file, first=shard), identity, folder, skip)
+        whole = tar.is_file() and tar.stat().st_size == part.header.shards[0]
+        if not whole or part.header.done != done + len(part) + len(part.reasons):
+            return  # somebody has had their hands in it, or in a shard before it: written again
+        done = part.header.done
         yield part
 
 
