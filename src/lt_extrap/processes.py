@@ -195,8 +195,8 @@ class Processes:
             )
             self._others.append(other)
             assert other.stdin is not None
-            with other.stdin:
-                other.stdin.write(json.dumps(order).encode())
+            other.stdin.write(json.dumps(order).encode() + b"\n")
+            other.stdin.flush()  # and it stays open: where it closes, the first has gone
 
     def _join(self) -> None:
         where = environment()
@@ -283,11 +283,13 @@ class Processes:
     def _leave(self) -> None:
         """Go when the others have gone, for the first holds what they speak through."""
         assert self._store is not None
+        if not self._began:
+            self._stop_others()
         until = time.monotonic() + _GRACE
         with suppress(RuntimeError):
             left = self._store.add(_LEFT, 1)
             while self.first and left < self.count and time.monotonic() < until:
-                if self._others and all(other.poll() is not None for other in self._others):
+                if not self._started and all(other.poll() is not None for other in self._others):
                     break
                 time.sleep(_LOOK / 5)
                 left = self._store.add(_LEFT, 0)
@@ -298,11 +300,14 @@ class Processes:
         self._stop_others()
 
     def _stop_others(self) -> None:
+        """See those off whom this one has started: at once, if they have not begun, and have nothing to end."""
         for other in self._others:
             with suppress(subprocess.TimeoutExpired):
-                other.wait(_GRACE)
+                other.wait(_GRACE if self._began else 0)
             other.kill()
             other.wait()
+            assert other.stdin is not None
+            other.stdin.close()
         if self._others:
             self._others = []
             for key, value in self._before.items():
