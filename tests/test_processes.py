@@ -266,6 +266,17 @@ def test_others_than_were_started(monkeypatch):
     assert end.value.code == 1
 
 
+def test_one_that_never_comes(monkeypatch):
+    """As where srun has started it, and it has died before it could speak."""
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "RANK": "0", "WORLD_SIZE": "2"}
+    for key, value in here.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(processes, "_COME", 0.0)
+    monkeypatch.setattr(processes, "_GRACE", 0.0)
+    with pytest.raises(TrainingError, match="1 after 0 minutes"), Processes(devices=2, nodes=1, device="cpu"):
+        pass
+
+
 def test_an_end_is_told_in_words():
     one = Processes(devices=1, nodes=1, device="cpu")
     for error in (DataError("a", "b", "c"), Stopped(signal.SIGTERM)):
