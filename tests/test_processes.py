@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import SMALL
-from lt_extrap import checkpoints, processes
+from lt_extrap import checkpoints, compose, processes
 from lt_extrap.compose import configure
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
@@ -209,6 +209,33 @@ def test_a_process_that_does_not_start_ends_the_run(tmp_path, monkeypatch, capfd
         train(configure(*of_two()), tmp_path / "run")
 
 
+def test_a_stop_at_the_start_waits_for_nobody(tmp_path, monkeypatch):
+    """Ctrl-C while the others are being started."""
+
+    def join(self):
+        raise Stopped(signal.SIGINT)
+
+    monkeypatch.setattr(Processes, "_join", join)
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        train(configure(*of_two()), tmp_path / "run")
+    assert time.monotonic() - began < processes._GRACE
+
+
+@pytest.mark.slow
+def test_a_process_ends_with_the_first():
+    """Which is killed before it has taken the other's call, for which torch waits 5 minutes."""
+    order = {"config": compose.to_dict(configure(*of_two())), "kinds": compose.kinds(configure(*of_two()))}
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "RANK": "1"}
+    other = subprocess.Popen(
+        [sys.executable, "-m", "lt_extrap.sibling"],
+        env={**os.environ, **where, "LOCAL_RANK": "1"},
+        stdin=subprocess.PIPE,
+    )
+    other.communicate(json.dumps(order | {"folder": "/nowhere"}).encode() + b"\n", timeout=60)
+    assert other.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -237,6 +264,17 @@ def test_others_than_were_started(monkeypatch):
     with pytest.raises(SystemExit) as end, processes.one_voice():
         sys.exit("a mistake")
     assert end.value.code == 1
+
+
+def test_one_that_never_comes(monkeypatch):
+    """As where srun has started it, and it has died before it could speak."""
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "RANK": "0", "WORLD_SIZE": "2"}
+    for key, value in here.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(processes, "_COME", 0.0)
+    monkeypatch.setattr(processes, "_GRACE", 0.0)
+    with pytest.raises(TrainingError, match="1 after 0 minutes"), Processes(devices=2, nodes=1, device="cpu"):
+        pass
 
 
 def test_an_end_is_told_in_words():

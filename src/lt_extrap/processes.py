@@ -29,6 +29,7 @@ from lt_extrap.signals import Stopped
 
 _HERE, _BEGIN, _END, _LEFT = "here", "begin", "end", "left"  # what they tell one another
 _LOOK = 0.3  # seconds between two looks for a word
+_COME = 600.0  # seconds that all have to come: each imports for a while, from a file system that others read too
 _GRACE = 10.0  # seconds that the first has to end by itself when another one has failed
 
 
@@ -79,6 +80,7 @@ class Processes:
 
     Raises:
         ConfigError: others have been started than these, or there are several nodes and nobody has started any.
+        TrainingError: on entry, not all have come.
     """
 
     def __init__(self, *, devices: int, nodes: int, device: str) -> None:
@@ -195,8 +197,8 @@ class Processes:
             )
             self._others.append(other)
             assert other.stdin is not None
-            with other.stdin:
-                other.stdin.write(json.dumps(order).encode())
+            other.stdin.write(json.dumps(order).encode() + b"\n")
+            other.stdin.flush()  # and it stays open: where it closes, the first has gone
 
     def _join(self) -> None:
         where = environment()
@@ -205,10 +207,16 @@ class Processes:
         host, port = where.main_address, where.main_port
         self._store = TCPStore(host, port, is_master=self.first and not held, wait_for_workers=False)
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
-        here = self._store.add(_HERE, 1)
+        here, until = self._store.add(_HERE, 1), time.monotonic() + _COME
         while here < self.count:  # torch would wait for one that has failed to start
             if self._store.check([_END]):
                 raise self._end(json.loads(self._store.get(_END)))
+            if time.monotonic() > until:
+                raise TrainingError(
+                    f"{self.count} processes",
+                    f"{here} after {_COME / 60:.0f} minutes",
+                    "look for the last words of the others; srun --kill-on-bad-exit=1 ends all with any of them",
+                )
             time.sleep(_LOOK / 5)
             here = self._store.add(_HERE, 0)
         # What is on no device goes through gloo, and nothing on the device waits for it. A store of its own, for torch
@@ -283,11 +291,13 @@ class Processes:
     def _leave(self) -> None:
         """Go when the others have gone, for the first holds what they speak through."""
         assert self._store is not None
+        if not self._began:
+            self._stop_others()
         until = time.monotonic() + _GRACE
         with suppress(RuntimeError):
             left = self._store.add(_LEFT, 1)
             while self.first and left < self.count and time.monotonic() < until:
-                if self._others and all(other.poll() is not None for other in self._others):
+                if not self._started and all(other.poll() is not None for other in self._others):
                     break
                 time.sleep(_LOOK / 5)
                 left = self._store.add(_LEFT, 0)
@@ -298,11 +308,14 @@ class Processes:
         self._stop_others()
 
     def _stop_others(self) -> None:
+        """See those off whom this one has started: at once, if they have not begun, and have nothing to end."""
         for other in self._others:
             with suppress(subprocess.TimeoutExpired):
-                other.wait(_GRACE)
+                other.wait(_GRACE if self._began else 0)
             other.kill()
             other.wait()
+            assert other.stdin is not None
+            other.stdin.close()
         if self._others:
             self._others = []
             for key, value in self._before.items():
