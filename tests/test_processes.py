@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed import TCPStore
 
 from conftest import SMALL
 from lt_extrap import checkpoints, compose, processes
@@ -205,6 +206,7 @@ def test_a_process_that_dies_ends_the_run(tmp_path, monkeypatch):
 def test_a_process_that_does_not_start_ends_the_run(tmp_path, monkeypatch, capfd):
     """Nor does the first wait for it."""
     monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no interpreter starts there
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")  # of a torchrun that has started this process alone
     with pytest.raises(TrainingError, match="process 1 ended with status"):
         train(configure(*of_two()), tmp_path / "run")
 
@@ -275,6 +277,27 @@ def test_one_that_never_comes(monkeypatch):
     monkeypatch.setattr(processes, "_GRACE", 0.0)
     with pytest.raises(TrainingError, match="1 after 0 minutes"), Processes(devices=2, nodes=1, device="cpu"):
         pass
+
+
+def test_where_they_meet(monkeypatch):
+    """torchrun's store still has the words of those that it has started again."""
+    agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    words = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    words |= {"MASTER_PORT": str(agent.port), "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RUN_ID": "x"}
+    for key, value in words.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    processes._met(holds=True).set("end", "")
+    assert processes._met(holds=True).check(["end"])
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert not processes._met(holds=True).check(["end"])
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
+    with pytest.raises(RunError, match="a port that no other run has"), Processes(devices=2, nodes=1, device="cpu"):
+        pass
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    held = processes._met(holds=True)
+    held.set("here", "")
+    assert processes._met(holds=False).check(["here"])
 
 
 def test_an_end_is_told_in_words():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -21,10 +20,10 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch lists it nowhere
+from torch.distributed import DistNetworkError, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from lt_extrap import errors
-from lt_extrap.errors import ConfigError, LtExtrapError, TrainingError
+from lt_extrap.errors import ConfigError, LtExtrapError, RunError, TrainingError
 from lt_extrap.signals import Stopped
 
 _HERE, _BEGIN, _END, _LEFT = "here", "begin", "end", "left"  # what they tell one another
@@ -81,12 +80,13 @@ class Processes:
     Raises:
         ConfigError: others have been started than these, or there are several nodes and nobody has started any.
         TrainingError: on entry, not all have come.
+        RunError: the first cannot listen at the place at which they are to meet.
     """
 
     def __init__(self, *, devices: int, nodes: int, device: str) -> None:
         self.count, self.rank, self._device = devices * nodes, 0, device
         self._others: list[subprocess.Popen[bytes]] = []
-        self._store: TCPStore | None = None
+        self._store: Store | None = None
         self._began = False
         self._over = threading.Event()
         where = environment()
@@ -122,8 +122,9 @@ class Processes:
 
     def __enter__(self) -> "Processes":
         if self._started:
+            store = _met(holds=self.first)
             try:
-                self._join()
+                self._join(store)
             except BaseException:
                 self._leave()
                 raise
@@ -152,8 +153,7 @@ class Processes:
         if self.count == 1:
             return
         if not self._started:
-            self._start(order)
-            self._join()
+            self._join(self._start(order))
         assert self._store is not None
         self._store.set(_BEGIN, json.dumps(checkpoint and str(checkpoint)))
         self._began = True
@@ -180,12 +180,10 @@ class Processes:
         if error is not None and kind is None:
             raise error
 
-    def _start(self, order: Mapping[str, Any]) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    def _start(self, order: Mapping[str, Any]) -> Store:
+        place = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # of a port that nobody has
         # As torchrun says it, for this process until the run has ended.
-        words = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(self.count)}
+        words = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(place.port), "WORLD_SIZE": str(self.count)}
         self._before = {key: os.environ.get(key) for key in (*words, "RANK", "LOCAL_RANK")}
         os.environ.update(words, RANK="0", LOCAL_RANK="0")
         for rank in range(1, self.count):
@@ -199,13 +197,10 @@ class Processes:
             assert other.stdin is not None
             other.stdin.write(json.dumps(order).encode() + b"\n")
             other.stdin.flush()  # and it stays open: where it closes, the first has gone
+        return _of_this_start(place)
 
-    def _join(self) -> None:
-        where = environment()
-        # torchrun holds a store at that place, and else the first does.
-        held = "TORCHELASTIC_RUN_ID" in os.environ
-        host, port = where.main_address, where.main_port
-        self._store = TCPStore(host, port, is_master=self.first and not held, wait_for_workers=False)
+    def _join(self, store: Store) -> None:
+        self._store = store
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         here, until = self._store.add(_HERE, 1), time.monotonic() + _COME
         while here < self.count:  # torch would wait for one that has failed to start
@@ -223,24 +218,25 @@ class Processes:
         # waits in it, and those who wait there keep others from it.
         own = {self._device: dist.get_default_backend_for_device(self._device)}
         backend = ",".join(f"{device}:{name}" for device, name in ({"cpu": "gloo"} | own).items())
-        dist.init_process_group(backend, store=TCPStore(host, port), rank=self.rank, world_size=self.count)
+        dist.init_process_group(backend, store=_met(holds=False), rank=self.rank, world_size=self.count)
 
     def _watch(self) -> None:
         """Look for the end of another one, since a process that waits for it on its device does not."""
-        assert self._store is not None
+        store = self._store
+        assert store is not None
         while not self._over.wait(_LOOK):
             heard: dict[str, Any] = {"rank": 0, "status": 1}  # the first has gone without a word
             with suppress(RuntimeError):
-                if not self._store.check([_END]):
+                if not store.check([_END]):
                     self._mourn()
                     continue
-                heard = json.loads(self._store.get(_END))
+                heard = json.loads(store.get(_END))
             if heard["rank"] == self.rank or (self.first and self._over.wait(_GRACE)):
                 return
             if self.first:
                 print(self._end(heard), file=sys.stderr)
             with suppress(RuntimeError):
-                self._store.add(_LEFT, 1)
+                store.add(_LEFT, 1)
             sys.stdout.flush()
             sys.stderr.flush()
             self._stop_others()
@@ -294,6 +290,8 @@ class Processes:
         if not self._began:
             self._stop_others()
         until = time.monotonic() + _GRACE
+        if not self.first:
+            self._over.set()  # the first goes as soon as it hears, and what has gone with it is no failure
         with suppress(RuntimeError):
             left = self._store.add(_LEFT, 1)
             while self.first and left < self.count and time.monotonic() < until:
@@ -320,6 +318,33 @@ class Processes:
             self._others = []
             for key, value in self._before.items():
                 os.environ.pop(key, None) if value is None else os.environ.update({key: value})
+
+
+def _met(*, holds: bool) -> Store:
+    """The store at the place that whoever started the processes has named.
+
+    Args:
+        holds: this process does, unless torchrun does.
+
+    Raises:
+        RunError: it cannot.
+    """
+    where = environment()
+    host, port = where.main_address, where.main_port
+    holds = holds and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    try:
+        return _of_this_start(TCPStore(host, port, is_master=holds, wait_for_workers=False))
+    except DistNetworkError as error:
+        raise RunError(
+            f"a place at which the processes can meet, {host}:{port}",
+            " ".join(str(error).split()),
+            "set MASTER_ADDR to the host of the first process and MASTER_PORT to a port that no other run has there",
+        ) from error
+
+
+def _of_this_start(store: TCPStore) -> Store:
+    """A store of torchrun outlives those it starts again, which must not hear the last words of those before."""
+    return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
 
 
 def _said(error: BaseException | None) -> dict[str, Any]:
