@@ -151,6 +151,22 @@ def test_a_job_of_slurm_is_requeued(two, tmp_path):
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in straight.items())
 
 
+@pytest.mark.slow
+def test_a_task_of_slurm_that_dies_is_missed_in_our_words(tmp_path):
+    tasks = srun(tmp_path, free_port(), *of_two())
+    try:
+        while not list(tmp_path.glob("runs/demo/*/checkpoints/last.ckpt")) and tasks[0].poll() is None:
+            time.sleep(0.01)
+        tasks[1].kill()
+        said, _ = (task.communicate(timeout=60)[0] for task in tasks)
+        assert tasks[0].returncode == 1
+        assert "found:  one that has gone without a word" in said
+        assert "Traceback" not in said
+    finally:
+        for task in tasks:
+            task.kill()
+
+
 def spoil(target, *rows: int) -> str:
     for row in rows:
         (target.place.images.path / target.train.path(row)).write_bytes(b"")
