@@ -282,6 +282,18 @@ def test_others_than_were_started(monkeypatch):
     assert end.value.code == 1
 
 
+def test_all_are_waited_for_together(monkeypatch):
+    """So that a stop takes no longer on 8 devices than on 2."""
+    monkeypatch.setattr(processes, "_GRACE", 0.5)
+    run = Processes(devices=9, nodes=1, device="cpu")
+    run._began, run._before = True, {}
+    run._others = others = [subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE) for _ in range(8)]
+    began = time.monotonic()
+    run._stop_others()
+    assert time.monotonic() - began < 2.5
+    assert {other.returncode for other in others} == {-signal.SIGKILL}
+
+
 def test_one_that_never_comes(monkeypatch):
     """As where srun has started it, and it has died before it could speak."""
     here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "RANK": "0", "WORLD_SIZE": "2"}

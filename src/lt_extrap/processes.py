@@ -314,9 +314,10 @@ class Processes:
 
     def _stop_others(self) -> None:
         """See those off whom this one has started: at once, if they have not begun, and have nothing to end."""
+        until = time.monotonic() + (_GRACE if self._began else 0)
         for other in self._others:
             with suppress(subprocess.TimeoutExpired):
-                other.wait(_GRACE if self._began else 0)
+                other.wait(max(0, until - time.monotonic()))
             other.kill()
             other.wait()
             assert other.stdin is not None
