@@ -126,7 +126,8 @@ class Processes:
             try:
                 self._join(store)
             except BaseException:
-                self._leave()
+                if self._store is not None:
+                    self._leave()
                 raise
         return self
 
@@ -171,12 +172,16 @@ class Processes:
                     dist.barrier()
                 except RuntimeError as failure:
                     error = failure
-            if error is not None or not self._began:
-                heard = self._tell(_said(error) | {"rank": self.rank}, late=not isinstance(error, LtExtrapError))
+            mine = _in_our_words(error)
+            if mine is not None or not self._began:
+                heard = self._tell(_said(mine) | {"rank": self.rank}, late=not isinstance(error, LtExtrapError))
         finally:
             self._leave()
         if heard is not None and heard["rank"] != self.rank:
             raise self._end(heard) from error
+        if mine is not error:
+            assert mine is not None
+            raise mine from error
         if error is not None and kind is None:
             raise error
 
@@ -307,9 +312,10 @@ class Processes:
 
     def _stop_others(self) -> None:
         """See those off whom this one has started: at once, if they have not begun, and have nothing to end."""
+        until = time.monotonic() + (_GRACE if self._began else 0)
         for other in self._others:
             with suppress(subprocess.TimeoutExpired):
-                other.wait(_GRACE if self._began else 0)
+                other.wait(max(0, until - time.monotonic()))
             other.kill()
             other.wait()
             assert other.stdin is not None
@@ -345,6 +351,18 @@ def _met(*, holds: bool) -> Store:
 def _of_this_start(store: TCPStore) -> Store:
     """A store of torchrun outlives those it starts again, which must not hear the last words of those before."""
     return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+
+
+def _in_our_words(error: BaseException | None) -> BaseException | None:
+    """The error, unless it is what torch says where another process has gone; gloo has no class of its own for that."""
+    if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/transport/" in str(error)):
+        return TrainingError(
+            "all processes to go on",
+            f"one that has gone without a word: {str(error).splitlines()[0]}",
+            "look for its last words, and for what srun or torchrun say of it, such as the end of its memory; the same "
+            "command goes on from the last checkpoint",
+        )
+    return error
 
 
 def _said(error: BaseException | None) -> dict[str, Any]:
