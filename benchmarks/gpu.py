@@ -31,6 +31,7 @@ from lt_extrap.data.lists import read_list
 from lt_extrap.data.loader import ResumableLoader
 from lt_extrap.data.randaugment import RandAugment
 from lt_extrap.data.sampler import EpochDraw, EpochSampler
+from lt_extrap.data.store import Folder
 from lt_extrap.data.transforms import TrainTransform
 from lt_extrap.model.preprocessing import IMAGENET_MEAN
 
@@ -105,7 +106,7 @@ def _fed_by_files(case: Case, files: int, *, compiled: bool) -> float:
         transform = TrainTransform(size=case.image_size, augment=augment)
         draw = EpochDraw(index.labels, cap=np.full(case.targets, -1), seed=0)
         loader = ResumableLoader(
-            ImageDataset(index, Path(folder), transform, 0),
+            ImageDataset(index, Folder(Path(folder)), transform, 0),
             batch_size=case.batch,
             sampler=EpochSampler(draw, batch_size=case.batch),
             collate_fn=collate,

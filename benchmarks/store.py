@@ -1,27 +1,24 @@
-"""Reads of small images from a packed folder, beside open().read() of single files and, where it is there, webdataset.
+"""Reads of small images from a packed folder, beside open().read() of single files.
 
-Run from the repository's root: `python -m benchmarks.store`. Rates are images a second of CPU time of one thread, the
-median of 5 rounds in which all take turns, in a drawn order of images; all bytes are in the page cache.
+Run from the repository's root: `python -m benchmarks.store`. Microseconds of CPU time an image, one thread, the median
+of 5 pairs, in a drawn order of images; all bytes are in the page cache.
 """
 
 import random
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from benchmarks.rows import Row, cpu_seconds, interleaved, row, show
 from lt_extrap.data.store import Folder, Packed, open_store
 from lt_extrap.data.store.writer import write_pack
 
-IMAGES, BYTES, FOLDERS, ROUNDS = 20_000, 4_000, 50, 5
-RAW_GOAL, GOAL, STREAM_GOAL = 3.0, 1.3, 5.0  # times the rate of the peer
+IMAGES, BYTES, FOLDERS = 20_000, 4_000, 50
+PLACE_GOAL, PATH_GOAL = 1 / 3, 1 / 1.3
 
 
-def run() -> list[dict[str, Any]]:
-    """A row a comparison: name, ours, peer, ratio, goal, holds."""
+def run() -> list[Row]:
+    """A row a comparison."""
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "files", Path(scratch) / "packed"
         paths = _write(source)
@@ -31,39 +28,14 @@ def run() -> list[dict[str, Any]]:
         assert isinstance(store, Packed)
         files = [str(source / path) for path in paths]
         extents = [extent for path in paths if (extent := store.index.find(path)) is not None]
-        readers: dict[str, Callable[[], int]] = {
-            "pread": lambda: sum(len(store.shards.read(*extent[:3])) for extent in extents),
-            "store": lambda: sum(len(store.read(path)) for path in paths),
-            "files": lambda: sum(len(_read(file)) for file in files),
-        }
-        if find_spec("webdataset") is not None:
-            readers["webdataset"] = lambda: _stream(target)
-        taken: dict[str, list[float]] = {name: [] for name in readers}
-        for _ in range(ROUNDS + 1):
-            for name, reader in readers.items():
-                taken[name].append(_rate(reader))
-    of = f"{IMAGES:,} images of {BYTES:,} bytes in a drawn order, reads/s"
-    rows = [
-        _row(f"{of}: place in a shard known / open().read()", taken["pread"], taken["files"], RAW_GOAL),
-        _row(f"{of}: path looked up / open().read()", taken["store"], taken["files"], GOAL),
-    ]
-    if "webdataset" in taken:
-        rows.append(
-            _row(f"{of}: path looked up / webdataset's stream", taken["store"], taken["webdataset"], STREAM_GOAL)
-        )
-    return rows
-
-
-def _row(name: str, ours: Sequence[float], peer: Sequence[float], goal: float) -> dict[str, Any]:
-    ratio = statistics.median(a / b for a, b in list(zip(ours, peer, strict=True))[1:])  # the first warms up
-    return {
-        "name": name,
-        "ours": statistics.median(ours[1:]),
-        "peer": statistics.median(peer[1:]),
-        "ratio": ratio,
-        "goal": goal,
-        "holds": ratio >= goal,
-    }
+        by_place = _timed(lambda: sum(len(store.shards.read(*extent[:3])) for extent in extents))
+        by_path = _timed(lambda: sum(len(store.read(path)) for path in paths))
+        peer = _timed(lambda: sum(len(_read(file)) for file in files))
+        of = f"read of an image of {BYTES:,} bytes, microseconds"
+        return [
+            row(f"{of}: place in a shard known / open().read()", interleaved(by_place, peer), PLACE_GOAL),
+            row(f"{of}: packed, by its path / open().read()", interleaved(by_path, peer), PATH_GOAL),
+        ]
 
 
 def _write(folder: Path) -> list[str]:
@@ -81,23 +53,15 @@ def _read(file: str) -> bytes:
         return opened.read()
 
 
-def _stream(folder: Path) -> int:
-    import webdataset
+def _timed(read: Callable[[], int]) -> Callable[[], float]:
+    """Microseconds an image."""
 
-    shards = [str(shard) for shard in sorted(folder.glob("*.tar"))]
-    return sum(len(sample["jpg"]) for sample in webdataset.WebDataset(shards, shardshuffle=False))
+    def whole() -> None:
+        if read() != IMAGES * BYTES:
+            raise AssertionError("other bytes than were written")
 
-
-def _rate(reader: Callable[[], int]) -> float:
-    began = time.process_time()
-    if reader() != IMAGES * BYTES:
-        raise AssertionError("other bytes than were written")
-    return IMAGES / (time.process_time() - began)
+    return lambda: 1e6 * cpu_seconds(whole) / IMAGES
 
 
 if __name__ == "__main__":
-    for measured in run():
-        print(
-            f"{measured['name']:<100} {measured['ours']:12,.0f} {measured['peer']:12,.0f} "
-            f"{measured['ratio']:6.2f} (goal {measured['goal']}) {'holds' if measured['holds'] else 'MISSED'}"
-        )
+    show(run())

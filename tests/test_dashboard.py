@@ -102,6 +102,7 @@ def home(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_a_table_of_two_runs(small, tmp_path, capfd, home, monkeypatch):
     """Two jobs in one process: each has its own run, which holds what its folder holds."""
     monkeypatch.chdir(tmp_path)

@@ -64,6 +64,7 @@ def test_any_list(run, tmp_path):
         measured(run, images=str(file))
 
 
+@pytest.mark.slow
 def test_the_retrained_classifier(run, capsys):
     direct, retrained_numbers = measured(run), measured(run, classifier="retrained")
     record = runs.load(run / "retrained")

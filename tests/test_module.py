@@ -179,6 +179,7 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(fused, scale):
     assert float(norm) == pytest.approx(0.05, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_training_alone_is_compiled(small):
     config = small("component=baseline", "compile=true")
     target = load_target(config.target)

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import _LoggerConnector
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from safetensors.torch import load_file
+from torch.distributed import TCPStore
 
 from conftest import SMALL
-from lt_extrap import checkpoints, processes
+from lt_extrap import checkpoints, compose, processes
 from lt_extrap.compose import configure
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
@@ -151,6 +155,22 @@ def test_a_job_of_slurm_is_requeued(two, tmp_path):
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in straight.items())
 
 
+@pytest.mark.slow
+def test_a_task_of_slurm_that_dies_is_missed_in_our_words(tmp_path):
+    tasks = srun(tmp_path, free_port(), *of_two())
+    try:
+        while not list(tmp_path.glob("runs/demo/*/checkpoints/last.ckpt")) and tasks[0].poll() is None:
+            time.sleep(0.01)
+        tasks[1].kill()
+        said, _ = (task.communicate(timeout=60)[0] for task in tasks)
+        assert tasks[0].returncode == 1
+        assert "found:  one that has gone without a word" in said
+        assert "Traceback" not in said
+    finally:
+        for task in tasks:
+            task.kill()
+
+
 def spoil(target, *rows: int) -> str:
     for row in rows:
         (target.place.images.path / target.train.path(row)).write_bytes(b"")
@@ -174,18 +194,27 @@ def test_the_error_of_another_process_is_that_of_the_run(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_process_without_images_takes_part(tmp_path, monkeypatch):
-    """The second half of a step cannot be read, and is left out as in one process."""
+    """The second half of a step cannot be read, nor any image of the next: both are left out as in one process."""
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
-    more = ("component=baseline", "data.on_unreadable=skip", "budget={unit: steps, amount: 6, warmup: 1}")
+    more = (
+        "component=baseline",
+        "data.on_unreadable=skip",
+        "budget={unit: steps, amount: 6, warmup: 1}",
+        "recipe.accumulate=2",
+    )
     config = configure(*of_two(*more))
     target = load_target(config.target)
     draw = build_training_set(config.auxiliary, target, seed=0).draw.draw(0)
-    spoil(target, *(int(row) for row in draw[3 * 32 + 16 : 4 * 32]), int(draw[5]))
+    spoil(target, *(int(row) for row in draw[3 * 32 + 16 : 5 * 32]), int(draw[5]))
     two = train(config, tmp_path / "two")
-    one = train(configure(*TRANSFORMER, *more), tmp_path / "one")
+    with pytest.warns(UserWarning, match="returned `None`"):
+        one = train(configure(*TRANSFORMER, *more), tmp_path / "one")
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=2e-6)
     assert sorted(two["unreadable"]) == sorted(one["unreadable"])
-    assert len(one["unreadable"]) == 17
+    assert len(one["unreadable"]) == 17 + 32
+    weights = [load_file(tmp_path / run / "model.safetensors") for run in ("one", "two")]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -205,8 +234,36 @@ def test_a_process_that_dies_ends_the_run(tmp_path, monkeypatch):
 def test_a_process_that_does_not_start_ends_the_run(tmp_path, monkeypatch, capfd):
     """Nor does the first wait for it."""
     monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no interpreter starts there
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")  # of a torchrun that has started this process alone
     with pytest.raises(TrainingError, match="process 1 ended with status"):
         train(configure(*of_two()), tmp_path / "run")
+
+
+def test_a_stop_at_the_start_waits_for_nobody(tmp_path, monkeypatch):
+    """Ctrl-C while the others are being started."""
+
+    def join(self, store):
+        raise Stopped(signal.SIGINT)
+
+    monkeypatch.setattr(Processes, "_join", join)
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        train(configure(*of_two()), tmp_path / "run")
+    assert time.monotonic() - began < processes._GRACE
+
+
+@pytest.mark.slow
+def test_a_process_ends_with_the_first():
+    """Which is killed before it has taken the other's call, for which torch waits 5 minutes."""
+    order = {"config": compose.to_dict(configure(*of_two())), "kinds": compose.kinds(configure(*of_two()))}
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "RANK": "1"}
+    other = subprocess.Popen(
+        [sys.executable, "-m", "lt_extrap.sibling"],
+        env={**os.environ, **where, "LOCAL_RANK": "1"},
+        stdin=subprocess.PIPE,
+    )
+    other.communicate(json.dumps(order | {"folder": "/nowhere"}).encode() + b"\n", timeout=60)
+    assert other.returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -239,12 +296,63 @@ def test_others_than_were_started(monkeypatch):
     assert end.value.code == 1
 
 
+def test_all_are_waited_for_together(monkeypatch):
+    """So that a stop takes no longer on 8 devices than on 2."""
+    monkeypatch.setattr(processes, "_GRACE", 0.5)
+    run = Processes(devices=9, nodes=1, device="cpu")
+    run._began, run._before = True, {}
+    run._others = others = [subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE) for _ in range(8)]
+    began = time.monotonic()
+    run._stop_others()
+    assert time.monotonic() - began < 2.5
+    assert {other.returncode for other in others} == {-signal.SIGKILL}
+
+
+def test_one_that_never_comes(monkeypatch):
+    """As where srun has started it, and it has died before it could speak."""
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "RANK": "0", "WORLD_SIZE": "2"}
+    for key, value in here.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(processes, "_COME", 0.0)
+    monkeypatch.setattr(processes, "_GRACE", 0.0)
+    with pytest.raises(TrainingError, match="1 after 0 minutes"), Processes(devices=2, nodes=1, device="cpu"):
+        pass
+
+
+def test_where_they_meet(monkeypatch):
+    """torchrun's store still has the words of those that it has started again."""
+    agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    words = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    words |= {"MASTER_PORT": str(agent.port), "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RUN_ID": "x"}
+    for key, value in words.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    processes._met(holds=True).set("end", "")
+    assert processes._met(holds=True).check(["end"])
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert not processes._met(holds=True).check(["end"])
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
+    with pytest.raises(RunError, match="a port that no other run has"), Processes(devices=2, nodes=1, device="cpu"):
+        pass
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    held = processes._met(holds=True)
+    held.set("here", "")
+    assert processes._met(holds=False).check(["here"])
+
+
 def test_an_end_is_told_in_words():
     one = Processes(devices=1, nodes=1, device="cpu")
     for error in (DataError("a", "b", "c"), Stopped(signal.SIGTERM)):
         again = one._end(json.loads(json.dumps(processes._said(error))))
         assert (type(again), str(again)) == (type(error), str(error))
     assert "ZeroDivisionError: x" in str(one._end(processes._said(ZeroDivisionError("x"))))
+
+
+def test_lightning_has_the_parts_that_are_put_out_of_use():
+    """Under another name, they would be in use again without a word: see `build_trainer`."""
+    assert {"register_signal_handlers"} <= vars(_SignalConnector).keys()
+    assert {"_broadcast_sigterm_tensor"} <= vars(_TrainingEpochLoop).keys()
+    assert {"update_train_step_metrics"} <= vars(_LoggerConnector).keys()
 
 
 def test_one_process_agrees_with_itself_at_once():

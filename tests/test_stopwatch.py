@@ -146,7 +146,7 @@ def test_data_wait_is_told_early_and_at_the_end(small, tmp_path, monkeypatch, ca
     """But not that of the first steps, in which workers start."""
     monkeypatch.setattr(stopwatch, "_WARM_UP", 2)
     monkeypatch.setattr(stopwatch, "_EARLY", 6)
-    monkeypatch.setattr(supply, "_cores", lambda: 9)
+    monkeypatch.setattr(supply, "cores", lambda processes: 9)
     machine = Machine(monkeypatch)
     before = ImageDataset.__getitem__
 

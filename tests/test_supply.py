@@ -58,7 +58,7 @@ def of(small, sets):
 
 def test_what_is_measured(of, sets, monkeypatch):
     """On a CPU the training computes with cores of its own: one, in the tests."""
-    monkeypatch.setattr(supply, "_cores", lambda: 8)
+    monkeypatch.setattr(supply, "cores", lambda processes: 8 // processes)
     assert of("data.workers=1") == Supply(workers=1, cores=3, resident=False, fits=True, edge=24, image_size=16)
     target, training = sets
     size = 3 * 24 * 24 * (len(training.index) + len(target.test) + len(target.val))

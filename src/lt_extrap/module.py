@@ -82,6 +82,7 @@ class ExtrapolationModule(L.LightningModule):
         self.split = "test"
         self.skip_unreadable = skip_unreadable
         self.unreadable: dict[str, None] = {}
+        self._imageless = False  # the step at hand, in all processes
 
     @property
     def measured(self) -> Classifier:
@@ -97,10 +98,13 @@ class ExtrapolationModule(L.LightningModule):
         if self.global_step <= self.head_warmup:  # before any return: a batch without an image is a step too
             self.model.backbone.train(self.global_step == self.head_warmup)
         weight = self._account_training(batch)
-        if weight is None:
-            return None
+        self._imageless = weight is None
+        if weight is None:  # Lightning takes a None from one process alone
+            return self._nothing() if self.trainer.world_size > 1 else None
         if len(batch.label) == 0:
-            return self._nothing()
+            loss = self._nothing()
+            self._log_loss(loss)
+            return loss
         # Dropout and drop path are a function of (seed, step, rank), like everything else.
         torch.manual_seed(torch_seed(Stream.FORWARD, self.seed, self.global_step, self.global_rank))
         images, label, mixed = batch.images.float(), batch.label, None
@@ -137,10 +141,12 @@ class ExtrapolationModule(L.LightningModule):
         """Nothing: Lightning asks for it after training_step, which has done it before its first part."""
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        if self.global_step < self.head_warmup:
-            # Not by requires_grad: several processes agree once on what they exchange.
-            for parameter in self.model.backbone.parameters():
-                parameter.grad = None
+        idle: nn.Module | None = self.model.backbone if self.global_step < self.head_warmup else None
+        if self._imageless:  # a gradient of zero would still be a step of the momentum and of the decay
+            idle = self.model
+        # Not by requires_grad: several processes agree once on what they exchange.
+        for parameter in idle.parameters() if idle is not None else ():
+            parameter.grad = None
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         # Lightning's own refuses a fused optimizer under bf16-mixed too, where no gradient is scaled.
@@ -203,9 +209,7 @@ class ExtrapolationModule(L.LightningModule):
 
     def _nothing(self) -> Tensor:
         """The loss of a share of which no image can be read, while others go on: the gradients are zero."""
-        loss = torch.stack([0 * parameter.sum() for parameter in self.parameters() if parameter.requires_grad]).sum()
-        self._log_loss(loss)
-        return loss
+        return torch.stack([0 * parameter.sum() for parameter in self.parameters() if parameter.requires_grad]).sum()
 
     def _account_training(self, batch: Batch) -> float | None:
         """Stop at an unreadable image, or go on without it.

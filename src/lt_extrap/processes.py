@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -21,14 +20,15 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch lists it nowhere
+from torch.distributed import DistNetworkError, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from lt_extrap import errors
-from lt_extrap.errors import ConfigError, LtExtrapError, TrainingError
+from lt_extrap.errors import ConfigError, LtExtrapError, RunError, TrainingError
 from lt_extrap.signals import Stopped
 
 _HERE, _BEGIN, _END, _LEFT = "here", "begin", "end", "left"  # what they tell one another
 _LOOK = 0.3  # seconds between two looks for a word
+_COME = 600.0  # seconds that all have to come: each imports for a while, from a file system that others read too
 _GRACE = 10.0  # seconds that the first has to end by itself when another one has failed
 
 
@@ -79,12 +79,14 @@ class Processes:
 
     Raises:
         ConfigError: others have been started than these, or there are several nodes and nobody has started any.
+        TrainingError: on entry, not all have come.
+        RunError: the first cannot listen at the place at which they are to meet.
     """
 
     def __init__(self, *, devices: int, nodes: int, device: str) -> None:
         self.count, self.rank, self._device = devices * nodes, 0, device
         self._others: list[subprocess.Popen[bytes]] = []
-        self._store: TCPStore | None = None
+        self._store: Store | None = None
         self._began = False
         self._over = threading.Event()
         where = environment()
@@ -120,10 +122,12 @@ class Processes:
 
     def __enter__(self) -> "Processes":
         if self._started:
+            store = _met(holds=self.first)
             try:
-                self._join()
+                self._join(store)
             except BaseException:
-                self._leave()
+                if self._store is not None:
+                    self._leave()
                 raise
         return self
 
@@ -150,8 +154,7 @@ class Processes:
         if self.count == 1:
             return
         if not self._started:
-            self._start(order)
-            self._join()
+            self._join(self._start(order))
         assert self._store is not None
         self._store.set(_BEGIN, json.dumps(checkpoint and str(checkpoint)))
         self._began = True
@@ -169,21 +172,23 @@ class Processes:
                     dist.barrier()
                 except RuntimeError as failure:
                     error = failure
-            if error is not None or not self._began:
-                heard = self._tell(_said(error) | {"rank": self.rank}, late=not isinstance(error, LtExtrapError))
+            mine = _in_our_words(error)
+            if mine is not None or not self._began:
+                heard = self._tell(_said(mine) | {"rank": self.rank}, late=not isinstance(error, LtExtrapError))
         finally:
             self._leave()
         if heard is not None and heard["rank"] != self.rank:
             raise self._end(heard) from error
+        if mine is not error:
+            assert mine is not None
+            raise mine from error
         if error is not None and kind is None:
             raise error
 
-    def _start(self, order: Mapping[str, Any]) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    def _start(self, order: Mapping[str, Any]) -> Store:
+        place = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # of a port that nobody has
         # As torchrun says it, for this process until the run has ended.
-        words = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(self.count)}
+        words = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(place.port), "WORLD_SIZE": str(self.count)}
         self._before = {key: os.environ.get(key) for key in (*words, "RANK", "LOCAL_RANK")}
         os.environ.update(words, RANK="0", LOCAL_RANK="0")
         for rank in range(1, self.count):
@@ -195,44 +200,48 @@ class Processes:
             )
             self._others.append(other)
             assert other.stdin is not None
-            with other.stdin:
-                other.stdin.write(json.dumps(order).encode())
+            other.stdin.write(json.dumps(order).encode() + b"\n")
+            other.stdin.flush()  # and it stays open: where it closes, the first has gone
+        return _of_this_start(place)
 
-    def _join(self) -> None:
-        where = environment()
-        # torchrun holds a store at that place, and else the first does.
-        held = "TORCHELASTIC_RUN_ID" in os.environ
-        host, port = where.main_address, where.main_port
-        self._store = TCPStore(host, port, is_master=self.first and not held, wait_for_workers=False)
+    def _join(self, store: Store) -> None:
+        self._store = store
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
-        here = self._store.add(_HERE, 1)
+        here, until = self._store.add(_HERE, 1), time.monotonic() + _COME
         while here < self.count:  # torch would wait for one that has failed to start
             if self._store.check([_END]):
                 raise self._end(json.loads(self._store.get(_END)))
+            if time.monotonic() > until:
+                raise TrainingError(
+                    f"{self.count} processes",
+                    f"{here} after {_COME / 60:.0f} minutes",
+                    "look for the last words of the others; srun --kill-on-bad-exit=1 ends all with any of them",
+                )
             time.sleep(_LOOK / 5)
             here = self._store.add(_HERE, 0)
         # What is on no device goes through gloo, and nothing on the device waits for it. A store of its own, for torch
         # waits in it, and those who wait there keep others from it.
         own = {self._device: dist.get_default_backend_for_device(self._device)}
         backend = ",".join(f"{device}:{name}" for device, name in ({"cpu": "gloo"} | own).items())
-        dist.init_process_group(backend, store=TCPStore(host, port), rank=self.rank, world_size=self.count)
+        dist.init_process_group(backend, store=_met(holds=False), rank=self.rank, world_size=self.count)
 
     def _watch(self) -> None:
         """Look for the end of another one, since a process that waits for it on its device does not."""
-        assert self._store is not None
+        store = self._store
+        assert store is not None
         while not self._over.wait(_LOOK):
             heard: dict[str, Any] = {"rank": 0, "status": 1}  # the first has gone without a word
             with suppress(RuntimeError):
-                if not self._store.check([_END]):
+                if not store.check([_END]):
                     self._mourn()
                     continue
-                heard = json.loads(self._store.get(_END))
+                heard = json.loads(store.get(_END))
             if heard["rank"] == self.rank or (self.first and self._over.wait(_GRACE)):
                 return
             if self.first:
                 print(self._end(heard), file=sys.stderr)
             with suppress(RuntimeError):
-                self._store.add(_LEFT, 1)
+                store.add(_LEFT, 1)
             sys.stdout.flush()
             sys.stderr.flush()
             self._stop_others()
@@ -283,11 +292,15 @@ class Processes:
     def _leave(self) -> None:
         """Go when the others have gone, for the first holds what they speak through."""
         assert self._store is not None
+        if not self._began:
+            self._stop_others()
         until = time.monotonic() + _GRACE
+        if not self.first:
+            self._over.set()  # the first goes as soon as it hears, and what has gone with it is no failure
         with suppress(RuntimeError):
             left = self._store.add(_LEFT, 1)
             while self.first and left < self.count and time.monotonic() < until:
-                if self._others and all(other.poll() is not None for other in self._others):
+                if not self._started and all(other.poll() is not None for other in self._others):
                     break
                 time.sleep(_LOOK / 5)
                 left = self._store.add(_LEFT, 0)
@@ -298,15 +311,58 @@ class Processes:
         self._stop_others()
 
     def _stop_others(self) -> None:
+        """See those off whom this one has started: at once, if they have not begun, and have nothing to end."""
+        until = time.monotonic() + (_GRACE if self._began else 0)
         for other in self._others:
             with suppress(subprocess.TimeoutExpired):
-                other.wait(_GRACE)
+                other.wait(max(0, until - time.monotonic()))
             other.kill()
             other.wait()
+            assert other.stdin is not None
+            other.stdin.close()
         if self._others:
             self._others = []
             for key, value in self._before.items():
                 os.environ.pop(key, None) if value is None else os.environ.update({key: value})
+
+
+def _met(*, holds: bool) -> Store:
+    """The store at the place that whoever started the processes has named.
+
+    Args:
+        holds: this process does, unless torchrun does.
+
+    Raises:
+        RunError: it cannot.
+    """
+    where = environment()
+    host, port = where.main_address, where.main_port
+    holds = holds and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    try:
+        return _of_this_start(TCPStore(host, port, is_master=holds, wait_for_workers=False))
+    except DistNetworkError as error:
+        raise RunError(
+            f"a place at which the processes can meet, {host}:{port}",
+            " ".join(str(error).split()),
+            "set MASTER_ADDR to the host of the first process and MASTER_PORT to a port that no other run has there",
+        ) from error
+
+
+def _of_this_start(store: TCPStore) -> Store:
+    """A store of torchrun outlives those it starts again, which must not hear the last words of those before."""
+    return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+
+
+def _in_our_words(error: BaseException | None) -> BaseException | None:
+    """The error, unless it is what torch says where another process has gone; gloo has no class of its own for that."""
+    if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/transport/" in str(error)):
+        return TrainingError(
+            "all processes to go on",
+            f"one that has gone without a word: {str(error).splitlines()[0]}",
+            "look for its last words, and for what srun or torchrun say of it, such as the end of its memory; the same "
+            "command goes on from the last checkpoint",
+        )
+    return error
 
 
 def _said(error: BaseException | None) -> dict[str, Any]:

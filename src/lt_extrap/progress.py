@@ -206,7 +206,7 @@ class EpochLine(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if outputs is not None:
+        if outputs:  # nothing of a batch without an image
             self.loss = self.loss + outputs["loss"].detach()
             self.steps += 1
 

@@ -1,10 +1,12 @@
 """A further process of a run on several devices, which the first starts: `processes.py`.
 
-It reads the configuration and the folder of the run from its standard input.
+It reads the configuration and the folder of the run from its standard input, and ends where that ends: with the first.
 """
 
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 
 from lt_extrap import cli, processes
@@ -14,9 +16,16 @@ from lt_extrap.train import train
 
 def main() -> None:
     """The process."""
-    order = json.load(sys.stdin)
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_first, name="first", daemon=True).start()
     with processes.one_voice():
         cli.run(lambda: train(from_dict(order["config"], order["kinds"]), Path(order["folder"])))
+
+
+def _end_with_the_first() -> None:
+    """Be nobody's process where the first was killed, be it before there is a word between them."""
+    os.read(0, 1)  # by no file of Python's, whose lock a fork would keep for ever
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """How the images of a training reach it, and what to set where it waits for them."""
 
 import math
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
@@ -12,6 +10,7 @@ import numpy as np
 import torch
 
 from lt_extrap.config import TrainConfig
+from lt_extrap.cores import cores
 from lt_extrap.data.decode import UnreadableImage, image_size
 from lt_extrap.data.resident import room
 from lt_extrap.data.target import TargetSet
@@ -90,17 +89,12 @@ def supply_of(config: TrainConfig, target: TargetSet, training: TrainingSet, tra
     )
     return Supply(
         workers=config.data.workers_of(trainer.num_devices),
-        cores=max(0, _cores() // trainer.num_devices - own),
+        cores=max(0, cores(trainer.num_devices) - own),
         resident=config.data.resident,
         fits=fits,
         edge=int(median(map(max, sizes))) if sizes else 0,
         image_size=recipe.image_size,
     )
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _sizes(training: TrainingSet) -> Iterator[tuple[int, int]]:

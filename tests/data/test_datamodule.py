@@ -128,3 +128,12 @@ def test_workers_are_a_core_each_but_one_shared_by_the_processes_of_a_machine(mo
     assert Loading(workers=3).workers_of(2) == 3
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(128)), raising=False)
     assert [Loading().workers_of(processes) for processes in (1, 8)] == [16, 15]
+
+
+@pytest.mark.parametrize(("bound", "workers"), [(True, 11), (False, 1)])
+def test_tasks_of_srun_have_cores_of_their_own_where_they_are_bound_to_them(monkeypatch, bound, workers):
+    """8 tasks of a node, 12 cores each by --cpus-per-task; or all tasks 12 together."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)), raising=False)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "96" if bound else "12")
+    assert Loading().workers_of(8) == workers

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lt_extrap.config.checks import check, one_of
+from lt_extrap.cores import cores
 
 _MOST_WORKERS = 16  # of a device, by themselves: each takes memory, and seconds at the start
 
@@ -42,9 +43,7 @@ class Loading:
 
     def workers_of(self, processes: int) -> int:
         """Loader processes of each of so many training processes of this machine."""
-        from lightning.fabric.utilities.data import suggested_max_num_workers  # the schema is read by every command
-
-        return min(suggested_max_num_workers(processes), _MOST_WORKERS) if self.workers is None else self.workers
+        return min(max(1, cores(processes) - 1), _MOST_WORKERS) if self.workers is None else self.workers
 
     @property
     def missing(self) -> Literal["refuse", "skip"]:

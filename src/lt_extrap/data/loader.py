@@ -54,18 +54,22 @@ def leave_signals(worker: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _ignore_once)
+    end_with_parent()
 
 
 def end_with_parent() -> None:
-    """In a worker: end when the process that started it has ended, in whatever way, whoever takes its results."""
+    """End this worker when the process that started it has ended, in whatever way.
 
-    def wait() -> None:
-        parent = parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
+    Else it would wait for ever for somebody to take what it has read.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    threading.Thread(target=wait, daemon=True).start()
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _ignore_once(number: int, frame: FrameType | None) -> None:

@@ -27,7 +27,7 @@ _PILLOW_BITS, _TORCH_BITS = 22, 15  # of a weight; torch's are signed numbers of
 
 
 def room(device: torch.device, processes: int) -> int:
-    """Bytes that resident images may take: half of a GPU's free memory, or of a share of the machine's.
+    """Bytes that resident images may take: half of a GPU's free memory, or of a process's share of the machine's.
 
     Args:
         device: of this process.

@@ -159,10 +159,7 @@ def _prepared(paths: Sequence[str], images: ImageStore, longest_edge: int | None
 
 
 def _begin(worker: int) -> None:
-    """In a worker: leave Ctrl-C to the process that writes, and end when that has ended in whatever way.
-
-    A loader's own worker would wait for ever for somebody to take what it has read.
-    """
+    """In a worker: leave Ctrl-C to the process that writes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
