@@ -23,7 +23,7 @@ from lt_extrap.data.decode import UnreadableImage, decode_rgb, image_size
 from lt_extrap.data.loader import end_with_parent
 from lt_extrap.data.store.image_store import ImageStore
 from lt_extrap.data.store.index import BLOCK, INDEX, Extent, PackIndex, encode
-from lt_extrap.data.store.packed import shard_name
+from lt_extrap.data.store.packed import LocalShards, Packed, shard_name
 from lt_extrap.errors import DataError, RunError, some
 from lt_extrap.files import write_whole
 
@@ -59,8 +59,8 @@ def write_pack(
         watch: passes what is packed on, to show how far it is: what is to come, how many are done, of how many.
 
     Raises:
-        DataError: a path that no archive should hold, an image that cannot be read, or a shard that is not what was
-            written.
+        DataError: a path that no archive should hold, an image that cannot be read, a shard that is not what was
+            written, or one that is gone since.
         RunError: the folder holds other images, or images packed in another way.
         OSError: it cannot be written, as when the disk is full; the shards that are whole stay.
     """
@@ -70,6 +70,7 @@ def write_pack(
     identity = hashlib.sha256(b"\0".join([how.encode(), *map(encode, order)])).hexdigest()
     if (folder / INDEX).is_file():
         index = _own(PackIndex.read(folder / INDEX), identity, folder, skip)
+        Packed(str(folder), index, LocalShards(folder))  # which looks whether the shards are there
         _remove_parts(folder)
         return index
     parts = list(_parts(folder, identity, skip))
@@ -182,7 +183,7 @@ def _write_shard(
                     raise DataError(
                         "images that can be read",
                         str(content),
-                        "replace the file, or set on_unreadable=skip, and run again: what is packed stays",
+                        "replace the file, or set on_unreadable=skip, and run again: the shards that are whole stay",
                     )
                 left_out[path] = content.reason
             else:
