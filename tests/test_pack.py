@@ -4,10 +4,12 @@ import dataclasses
 import io
 import json
 import random
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -184,9 +186,13 @@ def test_the_lists_of_a_folder_of_classes_are_kept(tmp_path, capsys):
         file = tmp_path / "mine" / "ab"[number % 2] / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (number, 0, 0)).save(file)
-    target = FolderTarget(root=str(tmp_path / "mine"), folder="mine")
+    (tmp_path / "exclude.txt").write_text("a/0.png\n")
+    exclude = str(tmp_path / "exclude.txt")
+    target = FolderTarget(root=str(tmp_path / "mine"), folder="mine", exclude=exclude, samples_per_class=3)
     before = load_target(target)
     pack(PackConfig(folder=str(tmp_path / "packed"), target=target, workers=0))
+    with pytest.raises(RunError, match="another target.split_seed"):
+        pack(PackConfig(folder=str(tmp_path / "packed"), target=dataclasses.replace(target, split_seed=1), workers=0))
     shutil.rmtree(tmp_path / "mine")
     (words,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train on it by: ")]
     after = load_target(configure("component=baseline", "backbone=convnet", *words.split()[4:]).target)
@@ -196,6 +202,31 @@ def test_the_lists_of_a_folder_of_classes_are_kept(tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     with pytest.raises(DataError, match="which is packed"):
         load_target(dataclasses.replace(target, images=str(tmp_path / "packed")))
+
+
+def test_what_is_printed_trains_from_an_archive_and_from_odd_names(world, tmp_path, capsys):
+    shutil.copytree(world, tmp_path / "world")
+    with tarfile.open(tmp_path / "world" / "images.tar", "w") as archive:
+        archive.add(tmp_path / "world" / "images", "images")
+    overrides = (*LISTS, f"target.root={tmp_path / 'world'}")
+    folder = tmp_path / "gepackt (512), für $1"
+    pack(PackConfig(folder=str(folder), target=configure(*overrides, "target.archive=images.tar").target, workers=0))
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1].removeprefix("train on it by: "))
+    target = configure(*overrides, "target.archive=images.tar", *words).target
+    assert load_target(target).place.images == open_store(folder)
+
+
+def test_a_packed_folder_that_lost_a_shard_is_not_finished(shards, tmp_path):
+    folder = Path(shutil.copytree(shards, tmp_path / "packed"))
+    with (folder / "shard-000000.tar").open("r+b") as shard:
+        shard.truncate(512)
+    config = PackConfig(folder=str(folder), target=configure(*SMALL).target, shard_megabytes=1, workers=0)
+    with pytest.raises(DataError, match="512 bytes of") as error:
+        pack(config)
+    assert "remove its images.index" in error.value.remedy
+    (folder / INDEX).unlink()
+    pack(config)
+    verify(folder)
 
 
 def test_a_packed_folder_is_verified(shards, tmp_path, capsys):

@@ -1,9 +1,12 @@
+import dataclasses
+
 import lightning as L
 import pytest
 
 from conftest import SMALL
 from lt_extrap import supply
 from lt_extrap.compose import configure
+from lt_extrap.config import FolderTarget
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
@@ -20,8 +23,9 @@ from lt_extrap.supply import Supply, supply_of
         (2, 3, False, True, 2048, 0.5, "set data.resident=true: the images are of one size and fit into memory"),
         (
             *(2, 3, False, False, 2048, 0.5),
-            "pack smaller copies, python -m lt_extrap.pack target=<name> folder=<new> longest_edge=512, and "
-            "set target.images=<new>: the images have 2048 pixels, recipe.image_size=224",
+            "pack smaller copies, python -m lt_extrap.pack target=<name> folder=<new> longest_edge=512 with the "
+            "target.* keys of this run, and train by the line that it prints: the images have 2048 pixels, "
+            "recipe.image_size=224",
         ),
         (2, 3, False, False, 640, 0.5, "set data.workers=3 (now 2; there are cores for no more, of 4)"),
         (
@@ -31,7 +35,8 @@ from lt_extrap.supply import Supply, supply_of
             False,
             640,
             0.5,
-            "give the run more cores: 4 loader processes would do, and there are cores for 2",
+            "give the run more cores: 4 loader processes would do, and there are cores for 2; where the disk or the "
+            "network is what is slow, data.workers=4 helps without",
         ),
     ],
 )
@@ -66,6 +71,17 @@ def test_what_is_measured(of, sets, monkeypatch):
     assert of().fits
     monkeypatch.setattr(supply, "room", lambda device, processes: {2: size - 1}[processes])
     assert not of().fits
+
+
+def test_the_remedy_of_a_folder_of_classes_names_it(small, sets, monkeypatch):
+    target, training = sets
+    monkeypatch.setattr(supply, "image_size", lambda path, data: (2048, 1536))
+    monkeypatch.setattr(supply, "cores", lambda processes: 2 // processes)
+    trainer = L.Trainer(accelerator="cpu", devices=2, logger=False)
+    config = dataclasses.replace(small(), target=FolderTarget(root="mine"))
+    said = supply_of(config, target, training, trainer).remedy(0.5)
+    assert said is not None
+    assert "lt_extrap.pack target=folder folder=<new>" in said
 
 
 @pytest.mark.parametrize("augmentation", ["randaugment=[9,0.5]", "color_jitter=0.4"])

@@ -30,6 +30,7 @@ from lt_extrap.data.store.writer import Prepared, faults, write_pack
 from lt_extrap.data.target import usable
 from lt_extrap.errors import DataError, RunError, some
 from lt_extrap.files import write_whole
+from lt_extrap.page import override
 from lt_extrap.paths import conf_dir
 
 T = TypeVar("T")
@@ -96,6 +97,8 @@ def pack(config: PackConfig) -> PackIndex:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock").acquire(timeout=0):
+            lists = _made_lists(config.target, place) if place is not None else {}
+            _check_lists(lists, folder / LISTS)
             index = write_pack(
                 folder,
                 paths,
@@ -106,8 +109,9 @@ def pack(config: PackConfig) -> PackIndex:
                 workers=config.workers,
                 watch=_watched,
             )
-            if place is not None and isinstance(config.target, FolderTarget):
-                _copy_lists(config.target, place, folder / LISTS)
+            for name, list_file in lists.items():
+                with list_file.open("rb") as content:
+                    write_whole(folder / LISTS / name, partial(shutil.copyfileobj, content))
     except Timeout:
         raise RunError(
             f"a folder to itself: {folder}", "another process that packs into it", "wait for that one"
@@ -118,7 +122,7 @@ def pack(config: PackConfig) -> PackIndex:
             str(error),
             "free disk and run the same command again: the shards that are whole stay",
         ) from error
-    _tell(config, index)
+    _tell(config, index, place)
     return index
 
 
@@ -166,24 +170,46 @@ def _listed(target: Target, place: Place, *, keep: bool) -> Iterator[str]:
         yield from usable(index, place.images, file, exclude=unwanted, missing=missing, package=package).paths()
 
 
-def _copy_lists(target: FolderTarget, place: Place, folder: Path) -> None:
-    """Keep lists that are made of the files of a folder, which need not be there any more."""
-    for name in (target.train, target.val, target.test, (target.names or "").partition(":")[0]):
-        if name and (place.lists / name).is_file():
-            with (place.lists / name).open("rb") as content:
-                write_whole(folder / name, partial(shutil.copyfileobj, content))
+def _made_lists(target: Target, place: Place) -> dict[str, Path]:
+    """Lists and names that are made of the files of a folder, which need not be there any more, by their names."""
+    if not isinstance(target, FolderTarget):
+        return {}
+    names = (target.train, target.val, target.test, (target.names or "").partition(":")[0])
+    return {name: place.lists / name for name in names if name and (place.lists / name).is_file()}
 
 
-def _tell(config: PackConfig, index: PackIndex) -> None:
+def _check_lists(lists: dict[str, Path], folder: Path) -> None:
+    """Refuse to replace the lists of an earlier pack: runs on them would be measured on images that they trained on."""
+    there = [name for name in lists if (folder / name).is_file()]
+    if others := [name for name in there if (folder / name).read_bytes() != lists[name].read_bytes()]:
+        raise RunError(
+            f"the split whose lists are in {folder}",
+            f"another content of {', '.join(others)}: another target.split_seed, fraction, table ...",
+            f"give another folder=, or move {folder} away: the shards can stay",
+        )
+
+
+def _tell(config: PackConfig, index: PackIndex, place: Place | None) -> None:
     """What was packed, and how it is used."""
     folder, target = Path(config.folder).resolve(), config.target
     print(f"packed in {config.folder}: {_sizes(index)}")
     if index.reasons:
         print(f"left out: {some([f'{path} ({why})' for path, why in index.reasons.items()], 3)}")
-    words = [f"target.images={folder}"]
+        if target is not None:
+            print(
+                "they are still on the lists: data.on_unreadable=skip trains without them, and a validation or test "
+                "list that has one is refused"
+            )
+    words = ["target.archive=null"] if target is not None and target.archive else []
+    words.append(override("target.images", folder))
     if isinstance(target, FolderTarget):
         lists = [f"target.{split}={split}.txt" for split in ("train", "val", "test") if getattr(target, split)]
-        words = ["target=lists", f"target.root={folder / LISTS}", *lists, f"target.names={target.names}", *words]
+        lists += [f"target.names={target.names}"]
+        if target.exclude is not None and place is not None:
+            lists.append(override("target.exclude", place.root / Path(target.exclude).expanduser()))
+        if target.samples_per_class is not None:
+            lists.append(f"target.samples_per_class={target.samples_per_class}")
+        words = ["target=lists", override("target.root", folder / LISTS), *lists, *words]
     print(f"train on it by: {' '.join(words)}")
     for of in ("neighbors", "random"):
         if target is not None and (own := getattr(target, of).folder) is not None:

@@ -124,7 +124,7 @@ def _files(inventory: Inventory, findings: Findings, folder: Path) -> Iterator[s
         file = (folder / "exclude.txt").resolve()
         images = counted(len(findings.exclude), "image")
         yield f"to train without {images} (unreadable, copies of val and test images, of two labels):"
-        yield f"  {override(file)}"
+        yield f"  {override('target.exclude', file)}"
         if emptied := _emptied(inventory, frozenset(findings.exclude)):
             yield f"  which leaves {counted(emptied, 'class', 'classes')} without training images: see to these first"
 
@@ -136,9 +136,9 @@ def _emptied(inventory: Inventory, exclude: frozenset[str]) -> int:
     return len({int(labels[row]) for row in rows} - kept)
 
 
-def override(file: Path) -> str:
-    """`target.exclude=<file>`, quoted for Hydra and the shell where that is needed."""
-    if all((letter.isascii() and letter.isalnum()) or letter in "/._-" for letter in str(file)):
-        return f"target.exclude={file}"
-    quoted = str(file).replace('"', '\\"')
-    return shlex.quote(f'target.exclude="{quoted}"')
+def override(key: str, value: str | Path) -> str:
+    """`key=value`, quoted for Hydra and the shell where that is needed."""
+    if all((letter.isascii() and letter.isalnum()) or letter in "/._:-" for letter in str(value)):
+        return f"{key}={value}"
+    quoted = str(value).replace('"', '\\"')
+    return shlex.quote(f'{key}="{quoted}"')

@@ -9,7 +9,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from lt_extrap.config import TrainConfig
+from lt_extrap.config import FolderTarget, TrainConfig
 from lt_extrap.cores import cores
 from lt_extrap.data.decode import UnreadableImage, image_size
 from lt_extrap.data.resident import room
@@ -32,6 +32,7 @@ class Supply:
         fits: they could be (`ResidentImages`), as far as those that were looked at tell.
         edge: longest edge of a stored training image, pixels: the median.
         image_size: of the crops, pixels.
+        target: its name, behind `target=`, where it is known.
     """
 
     workers: int
@@ -40,6 +41,7 @@ class Supply:
     fits: bool
     edge: int
     image_size: int
+    target: str = "<name>"
 
     def remedy(self, wait: float) -> str | None:
         """What to set; None where nothing would help that is not set.
@@ -58,12 +60,16 @@ class Supply:
             return "set data.resident=true: the images are of one size and fit into memory"
         if self.edge > 1.5 * packed:
             return (
-                f"pack smaller copies, python -m lt_extrap.pack target=<name> folder=<new> longest_edge={packed}, and "
-                f"set target.images=<new>: the images have {self.edge} pixels, recipe.image_size={self.image_size}"
+                f"pack smaller copies, python -m lt_extrap.pack target={self.target} folder=<new> "
+                f"longest_edge={packed} with the target.* keys of this run, and train by the line that it prints: the "
+                f"images have {self.edge} pixels, recipe.image_size={self.image_size}"
             )
         if self.workers < self.cores:
             return f"set data.workers={self.cores} (now {self.workers}; there are cores for no more, of {wanted})"
-        return f"give the run more cores: {wanted} loader processes would do, and there are cores for {self.cores}"
+        return (
+            f"give the run more cores: {wanted} loader processes would do, and there are cores for {self.cores}; where "
+            f"the disk or the network is what is slow, data.workers={wanted} helps without"
+        )
 
 
 def supply_of(config: TrainConfig, target: TargetSet, training: TrainingSet, trainer: L.Trainer) -> Supply:
@@ -94,6 +100,7 @@ def supply_of(config: TrainConfig, target: TargetSet, training: TrainingSet, tra
         fits=fits,
         edge=int(median(map(max, sizes))) if sizes else 0,
         image_size=recipe.image_size,
+        target="folder" if isinstance(config.target, FolderTarget) else "<name>",
     )
 
 

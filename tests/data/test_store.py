@@ -340,7 +340,7 @@ def test_an_image_that_is_not_there_is_refused_or_left_out(tmp_path):
     source = filled(tmp_path / "source")
     with pytest.raises(DataError, match=r"source/z\.jpg: No such file") as error:
         packed(tmp_path / "packed", source, [*PATHS, "z.jpg"])
-    assert "what is packed stays" in error.value.remedy
+    assert "the shards that are whole stay" in error.value.remedy
     assert packed(tmp_path / "packed", source, [*PATHS, "z.jpg"], skip=True).index.reasons.keys() == {"z.jpg"}
     with pytest.raises(RunError, match=r"1 left out: z\.jpg"):
         packed(tmp_path / "packed", source, [*PATHS, "z.jpg"])

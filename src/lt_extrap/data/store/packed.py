@@ -95,7 +95,7 @@ class Packed(ImageStore):
                 raise DataError(
                     f"the {len(index.header.shards):,} shards of the packed folder {root}",
                     f"{shard_name(shard)}: " + ("not there" if found is None else f"{found:,} bytes of {size:,}"),
-                    "copy the whole folder again",
+                    f"copy the whole folder again, or remove its {INDEX} and pack it again",
                 )
 
     def read(self, path: str) -> bytes:

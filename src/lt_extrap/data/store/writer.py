@@ -60,7 +60,7 @@ def write_pack(
 
     Raises:
         DataError: a path that no archive should hold, an image that cannot be read, a shard that is not what was
-            written, or more of them than an index counts.
+            written or is gone since, or more of them than an index counts.
         RunError: the folder holds other images, or images packed in another way.
         OSError: it cannot be written, as when the disk is full; the shards that are whole stay.
     """
@@ -70,8 +70,9 @@ def write_pack(
     identity = hashlib.sha256(b"\0".join([how.encode(), *map(encode, order)])).hexdigest()
     if (folder / INDEX).is_file():
         index = _own(PackIndex.read(folder / INDEX), identity, folder, skip)
+        Packed(str(folder), index, LocalShards(folder))  # which looks whether the shards are there
         _remove_parts(folder)
-        return Packed(str(folder), index, LocalShards(folder)).index  # or it is refused: a shard is not whole
+        return index
     parts = list(_parts(folder, identity, skip))
     done = parts[-1].header.done if parts else 0
     prepared = iter(watch(_prepared(order[done:], images, longest_edge, workers), done, len(order)))
@@ -188,7 +189,7 @@ def _write_shard(
                     raise DataError(
                         "images that can be read",
                         str(content),
-                        "replace the file, or set on_unreadable=skip, and run again: what is packed stays",
+                        "replace the file, or set on_unreadable=skip, and run again: the shards that are whole stay",
                     )
                 left_out[path] = content.reason
             else:
