@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import sys
 import time
 from importlib import import_module
 from pathlib import Path
@@ -38,3 +39,5 @@ console.print(table)
 Path("runs").mkdir(exist_ok=True)
 Path("runs/bench.json").write_text(json.dumps(rows, indent=2) + "\n")
 print("written to runs/bench.json")
+if missed := [row["name"] for row in rows if row.get("holds") is False]:
+    sys.exit(f"over its goal: {'; '.join(missed)}")

@@ -207,7 +207,14 @@ class _Clock(L.Callback):
             self.milliseconds = 1e3 * (self.clock() - self.began) / (trainer.max_steps - WARMUP)
 
 
-def ours(case: Case, loader: ResumableLoader, precision: str, *, compiled: bool = False) -> float:
+def ours(
+    case: Case,
+    loader: ResumableLoader,
+    precision: str,
+    *,
+    compiled: bool = False,
+    stopwatch: Stopwatch | None = None,
+) -> float:
     """Milliseconds a step of Lightning's Trainer with the module, the callbacks and the logger of a run."""
     model, loss = case.parts()
     module = ExtrapolationModule(
@@ -222,7 +229,7 @@ def ours(case: Case, loader: ResumableLoader, precision: str, *, compiled: bool 
     )
     if compiled:
         module.model.compile()
-    clock, stopwatch = _Clock(case.clock), Stopwatch(case.batch, lambda wait, trainer: None)
+    clock, stopwatch = _Clock(case.clock), stopwatch or Stopwatch(case.batch, lambda wait, trainer: None)
     with tempfile.TemporaryDirectory() as folder, _silence():
         # The clock comes first: a checkpoint at the end of an epoch is no part of a step.
         trainer = build_trainer(

@@ -104,7 +104,7 @@ def test_two_processes_give_the_numbers_of_one(run, tmp_path):
     process = subprocess.run(
         [
             *(sys.executable, "-m", "lt_extrap.evaluate", f"run={run}", "workers=0", f"images={images}"),
-            *("trainer.accelerator=cpu", "trainer.devices=2", "+trainer.strategy=ddp", "output=two.json"),
+            *("trainer.accelerator=cpu", "trainer.devices=2", "output=two.json"),
         ],
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -85,6 +85,21 @@ def test_a_packed_target_trains_as_its_folder_does(world, shards, tmp_path, monk
 
 
 @pytest.mark.slow
+def test_a_run_does_not_go_on_with_images_of_another_size(world, shards, tmp_path, monkeypatch):
+    """Nor does what has ended return the results of originals for those of smaller copies."""
+    small = tmp_path / "small"
+    pack(PackConfig(folder=str(small), target=lists(world).target, longest_edge=16, workers=0))
+    assert [open_store(folder).longest_edges for folder in (world, shards, small)] == [{None}, {None}, {16}]
+    stop_at(monkeypatch, 3)
+    with pytest.raises(Stopped):
+        train(lists(world), tmp_path / "run")
+    for _ in ("stopped", "ended"):
+        with pytest.raises(RunError, match=r"the longest edge .* was none, now 16"):
+            train(lists(world, f"target.images={small}"), tmp_path / "run")
+        train(lists(world, f"target.images={shards}"), tmp_path / "run")
+
+
+@pytest.mark.slow
 def test_a_run_on_packed_images_is_measured_predicts_and_is_exported(world, shards, tmp_path):
     train(lists(world, f"target.images={shards}"), tmp_path / "run")
     packed = evaluate(EvaluateConfig(run=str(tmp_path / "run"), workers=2, trainer={"accelerator": "cpu"}))

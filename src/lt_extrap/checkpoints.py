@@ -9,9 +9,9 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
+from lt_extrap.agreement import Agreement
 from lt_extrap.errors import RunError
 from lt_extrap.files import write_whole
-from lt_extrap.processes import Agreement
 from lt_extrap.signals import Stopped, StopSignal
 
 NEW, LAST, BEFORE, BEST = "new.ckpt", "last.ckpt", "before.ckpt", "best.ckpt"
@@ -51,24 +51,23 @@ class Checkpoints(L.Callback):
 
     Attributes:
         best: val/acc of best.ckpt; -inf before the first.
-        seconds: trained so far, over all starts.
     """
 
     def __init__(self, folder: Path, stop: StopSignal, *, every: float) -> None:
         self.folder, self.stop, self.every = folder, stop, every
         self.best = -float("inf")
-        self.seconds, self._began, self._saved = 0.0, time.monotonic(), time.monotonic()
+        self._saved = time.monotonic()
         self._agreement, self._stopping = Agreement(), 0
 
     def state_dict(self) -> dict[str, float]:
-        return {"best": self.best, "seconds": self._total()}
+        return {"best": self.best}
 
     def load_state_dict(self, state_dict: Mapping[str, float]) -> None:
-        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+        self.best = state_dict["best"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.stop.patient = True
-        self._began = self._saved = time.monotonic()
+        self._saved = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -101,7 +100,6 @@ class Checkpoints(L.Callback):
         self._answer(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.seconds, self._began = self._total(), time.monotonic()
         self.stop.patient = False
 
     def _answer(self, trainer: L.Trainer) -> None:
@@ -110,9 +108,6 @@ class Checkpoints(L.Callback):
                 step = f"{trainer.global_step}/{trainer.max_steps}"
                 print(f"stopped at step {step}: the same command goes on", flush=True)
             raise Stopped(self._stopping)
-
-    def _total(self) -> float:
-        return self.seconds + time.monotonic() - self._began
 
     def _save_last(self, trainer: L.Trainer) -> None:
         new, last = self.folder / NEW, self.folder / LAST

@@ -38,10 +38,12 @@ from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import empty_head
 from lt_extrap.module import ExtrapolationModule
 from lt_extrap.paths import conf_dir
+from lt_extrap.processes import Processes, environment, one_voice
 from lt_extrap.progress import result_line
 from lt_extrap.runs import Run
+from lt_extrap.signals import StopSignal
 from lt_extrap.train import train
-from lt_extrap.trainer import build_trainer, numbers, processes_of, quiet
+from lt_extrap.trainer import build_trainer, leave_signals_to_us, numbers, processes_of, quiet
 
 
 @dataclass
@@ -85,17 +87,25 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         LtExtrapError: no finished run of this version, weights that do not fit the target, or a list that is not
             what it should be.
     """
-    run = runs.load(Path(config.run))
+    run, processes = runs.load(Path(config.run)), processes_of(config.trainer)
     if config.classifier == "retrained":
         folder = run.folder / "retrained"
-        if not (folder / runs.RESULTS).is_file() and processes_of(config.trainer).count > 1:
+        if processes.count == 1:
+            train(retrained(run, root=config.root), folder)
+        elif not (folder / runs.RESULTS).is_file():
             raise ConfigError(
                 "one device to train the new head",
                 f"{config.trainer}",
                 "run this once with trainer.devices=1; what it trained can be measured on several",
             )
-        train(retrained(run, root=config.root), folder)
         run = runs.load(folder)
+    with StopSignal().listening(), processes:
+        return _evaluate(config, run, processes)
+
+
+def _evaluate(config: EvaluateConfig, run: Run, processes: Processes) -> dict[str, Any]:
+    """Measure a run, in each process."""
+    processes.wait()
     target = _target(run, config.root)
     changed = run.changed({f"target.{key}": path for key, path in target.files.items()})
     if wrong := {"target.train", "target.names"} & set(changed):
@@ -122,8 +132,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     )
     # The precision of the run: another one would give other numbers under the same name.
     options = {"precision": run.config.trainer.get("precision", "32-true"), **config.trainer}
+    processes.begin({"evaluate": dataclasses.asdict(config)}, None)
+    own = {"logger": False, "enable_progress_bar": False, "plugins": environment(), "strategy": processes.strategy}
     with quiet():
-        trainer = build_trainer(options, {"logger": False, "enable_progress_bar": False})
+        trainer = build_trainer(options, own)
+        leave_signals_to_us(trainer)
         measured = numbers(trainer.test(module, data, verbose=False)[0], "test")
     results = {
         "run": str(run.folder),
@@ -132,7 +145,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         "images": config.images or run.config.target.test,
         "test": measured,
     }
-    if trainer.is_global_zero:
+    if processes.first:
         of_list = f"-{Path(config.images).stem}" if config.images else ""
         name = f"evaluation-{config.classifier}-{config.weights}{of_list}.json"
         output = Path(config.output) if config.output else Path(config.run) / name
@@ -250,7 +263,8 @@ def task(composed: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    cli.run(task)
+    with one_voice():
+        cli.run(task)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from lt_extrap.agreement import from_first, gathered, mean
 from lt_extrap.config import Backbone, Balanced, Loss, OpenClip, Recipe, Silencing, TextHead, TrainConfig
 from lt_extrap.data.datamodule import Batch
 from lt_extrap.data.erasing import Erasing
@@ -31,7 +32,6 @@ from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_e
 from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import build_optimizer, lr_share, parameter_groups
-from lt_extrap.processes import from_first, gathered
 
 
 class ExtrapolationModule(L.LightningModule):
@@ -205,7 +205,8 @@ class ExtrapolationModule(L.LightningModule):
         self.log_dict({f"{split}/{name}": value for name, value in values.items()}, sync_dist=False)
 
     def _log_loss(self, loss: Tensor) -> None:
-        self.log("train/loss", loss, batch_size=1, sync_dist=self.trainer.world_size > 1)
+        # Not by sync_dist, for which the host waits twice a step, logged or not.
+        self.log("train/loss", mean(loss), batch_size=1)
 
     def _nothing(self) -> Tensor:
         """The loss of a share of which no image can be read, while others go on: the gradients are zero."""

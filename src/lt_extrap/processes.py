@@ -1,4 +1,4 @@
-"""The processes of a run, one a device: they begin together, agree where to stop, and end together."""
+"""The processes of a run, one a device: they begin together, and end together."""
 
 import json
 import os
@@ -6,20 +6,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor
 from torch.distributed import DistNetworkError, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from lt_extrap import errors
@@ -115,8 +113,8 @@ class Processes:
     def strategy(self) -> DDPStrategy | Literal["auto"]:
         """How Lightning trains with them.
 
-        Buffers stay with their process: training reads none that it changes, and `from_first` is called before a
-        validation, which does.
+        Buffers stay with their process: training reads none that it changes, and `from_first` (agreement.py) is called
+        before a validation, which does.
         """
         return DDPStrategy(broadcast_buffers=False) if self.count > 1 else "auto"
 
@@ -375,60 +373,3 @@ def _said(error: BaseException | None) -> dict[str, Any]:
         return {"status": 0}
     words = ("every process to go on", f"{type(error).__name__}: {error}", "look for the traceback of that process")
     return {"status": 1, "error": ["TrainingError", *words]}
-
-
-class Agreement:
-    """Numbers that all processes see alike: the highest of them, a step late, so that no step waits.
-
-    In one process they are its own, at once.
-    """
-
-    def __init__(self) -> None:
-        self._begun: tuple[Tensor, dist.Work] | None = None
-
-    def of_step(self, *mine: int) -> list[int]:
-        """The numbers of the step before; each process calls this once a step."""
-        if not _several():
-            return list(mine)
-        before, self._begun = self._begun, _highest(mine)
-        return [0 for _ in mine] if before is None else _seen(*before)
-
-    def now(self, *mine: int) -> list[int]:
-        """The numbers of this moment."""
-        return _seen(*_highest(mine)) if _several() else list(mine)
-
-
-def _several() -> bool:
-    return dist.is_initialized() and dist.get_world_size() > 1
-
-
-def _highest(mine: Iterable[int]) -> tuple[Tensor, dist.Work]:
-    numbers = torch.tensor(list(mine))
-    return numbers, dist.all_reduce(numbers, dist.ReduceOp.MAX, async_op=True)
-
-
-def _seen(numbers: Tensor, work: dist.Work) -> list[int]:
-    work.wait()
-    seen: list[int] = numbers.tolist()
-    return seen
-
-
-def gathered(mine: Any) -> list[Any]:
-    """What each process has at this point, in the order of their ranks."""
-    if not _several():
-        return [mine]
-    all_of_them = [None] * dist.get_world_size()
-    dist.all_gather_object(all_of_them, mine)
-    return all_of_them
-
-
-def mean(mine: float) -> float:
-    """The mean over all processes."""
-    numbers: list[float] = gathered(mine)
-    return sum(numbers) / len(numbers)
-
-
-def from_first(tensors: Iterable[Tensor]) -> None:
-    """Make these tensors those of the first process."""
-    for tensor in tensors if _several() else ():
-        dist.broadcast(tensor, 0)

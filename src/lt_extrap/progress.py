@@ -6,10 +6,12 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 import lightning as L
+import torch
 from rich.panel import Panel
 from rich.table import Table
 from torch import Tensor
 
+from lt_extrap.agreement import mean
 from lt_extrap.config import AdamW, OfficialTarget, Recipe, Sgd, TrainConfig
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
@@ -18,7 +20,6 @@ from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.preprocessing import Preprocessing
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import parameter_groups
-from lt_extrap.processes import mean
 from lt_extrap.stopwatch import PARTS, Stopwatch
 
 _SHOTS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
@@ -193,7 +194,7 @@ class EpochLine(L.Callback):
         self.steps, self.accuracies = 0, ""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"loss": mean(float(self.loss)), "steps": self.steps, "accuracies": self.accuracies}
+        return {"loss": float(mean(torch.as_tensor(self.loss))), "steps": self.steps, "accuracies": self.accuracies}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.loss, self.steps, self.accuracies = (state_dict[key] for key in ("loss", "steps", "accuracies"))
@@ -223,9 +224,9 @@ class EpochLine(L.Callback):
         left = seconds / max(1, done - self.first) * (total - done)
         pl_module.print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  step {done}/{total}  "
-            f"loss {mean(float(self.loss)) / max(1, self.steps):.3f}  {self.accuracies}  "
-            f"{_minutes(seconds)}, {self.stopwatch.lap():,.0f} images/s"
-            + (f", {_minutes(left)} left" if done > self.first else "")
+            f"loss {float(mean(torch.as_tensor(self.loss))) / max(1, self.steps):.3f}  {self.accuracies}  "
+            f"{_minutes(seconds)}"
+            + (f", {self.stopwatch.lap():,.0f} images/s, {_minutes(left)} left" if done > self.first else "")
         )
         self._start_epoch()
 

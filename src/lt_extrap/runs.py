@@ -11,7 +11,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -156,7 +156,14 @@ class Claim:
     notes: tuple[str, ...]
 
 
-def claim(folder: Path, config: TrainConfig, files: Mapping[str, Path], *, begun: bool) -> Claim:
+def claim(
+    folder: Path,
+    config: TrainConfig,
+    files: Mapping[str, Path],
+    *,
+    begun: bool,
+    longest_edges: Collection[int | None] = (None,),
+) -> Claim:
     """Write down what a folder's run is, or find that it is this one.
 
     Args:
@@ -165,6 +172,7 @@ def claim(folder: Path, config: TrainConfig, files: Mapping[str, Path], *, begun
         files: files that the result depends on, by configuration key; their hashes are kept in run.json.
         begun: the folder holds a checkpoint; without one, and without results, there is nothing to lose, and the
             folder is taken over.
+        longest_edges: of the images (see `ImageStore`): smaller ones give another result.
 
     Raises:
         RunError: the folder holds the run of another configuration, of other files or of another version, or
@@ -175,6 +183,7 @@ def claim(folder: Path, config: TrainConfig, files: Mapping[str, Path], *, begun
         "config": to_dict(config),
         "kinds": kinds(config),
         "files": {key: _hash(path) for key, path in files.items()},
+        "longest_edges": sorted(longest_edges, key=lambda edge: edge or 0),
     }
     start = {"commit": _commit(), "versions": _versions()}
     ended = (folder / RESULTS).is_file()
@@ -379,6 +388,11 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
     for key in old.keys() | new.keys():
         if old.get(key) != new.get(key) and not _FREE.fullmatch(key) and key not in moved:
             yield f"{key} was {old.get(key)}, now {new.get(key)}"
+    if (edges := before.get("longest_edges", [None])) != now["longest_edges"]:
+        words = [
+            ", ".join("none" if edge is None else str(edge) for edge in of) for of in (edges, now["longest_edges"])
+        ]
+        yield f"the longest edge to which images were shrunk (lt_extrap.pack) was {words[0]}, now {words[1]}"
     others = [key for key in files.keys() | files_now.keys() if files.get(key) != files_now.get(key)]
     yield from (f"the content of {key} is another" for key in others)
     root = "target.root"  # may differ, but if the content does too it is what a reader wants to know

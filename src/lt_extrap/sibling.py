@@ -1,16 +1,19 @@
-"""A further process of a run on several devices, which the first starts: `processes.py`.
+"""A further process of a command on several devices, which the first starts: `processes.py`.
 
-It reads the configuration and the folder of the run from its standard input, and ends where that ends: with the first.
+It reads what to do from its standard input, and ends where that ends: with the first.
 """
 
 import json
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lt_extrap import cli, processes
 from lt_extrap.compose import from_dict
+from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.train import train
 
 
@@ -19,7 +22,14 @@ def main() -> None:
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_first, name="first", daemon=True).start()
     with processes.one_voice():
-        cli.run(lambda: train(from_dict(order["config"], order["kinds"]), Path(order["folder"])))
+        cli.run(lambda: _follow(order))
+
+
+def _follow(order: Mapping[str, Any]) -> None:
+    if "evaluate" in order:
+        evaluate(EvaluateConfig(**order["evaluate"]))
+    else:
+        train(from_dict(order["config"], order["kinds"]), Path(order["folder"]))
 
 
 def _end_with_the_first() -> None:

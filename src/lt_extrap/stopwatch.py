@@ -81,9 +81,14 @@ class Stopwatch(L.Callback):
         self._begun = self._warm = self._lap = (0, 0.0, 0.0)  # steps, training and waiting seconds by then
 
     @property
+    def total(self) -> float:
+        """Seconds of all parts."""
+        return sum(self.seconds.values())
+
+    @property
     def training(self) -> float:
         """Seconds without validation."""
-        return sum(self.seconds.values()) - self.seconds["validation"]
+        return self.total - self.seconds["validation"]
 
     @property
     def data_wait(self) -> float:

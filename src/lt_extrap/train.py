@@ -39,7 +39,7 @@ from lt_extrap.progress import EpochLine, result_line, start_panel, time_line
 from lt_extrap.signals import StopSignal
 from lt_extrap.stopwatch import Stopwatch
 from lt_extrap.supply import supply_of
-from lt_extrap.trainer import build_trainer, numbers, processes_of, quiet
+from lt_extrap.trainer import build_trainer, leave_signals_to_us, numbers, processes_of, quiet
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,13 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
         # The folder is touched only now: what was refused until here leaves no trace in it.
         with runs.locked(folder):
             begun = checkpoints.begun(run.kept.folder)
-            claim = runs.claim(folder, config, runs.files_of(config, run.target), begun=begun)
+            claim = runs.claim(
+                folder,
+                config,
+                runs.files_of(config, run.target),
+                begun=begun,
+                longest_edges=run.training.images.longest_edges,
+            )
             if claim.results is not None:
                 if (run.kept.folder / checkpoints.BEFORE).exists():  # a kill came between results and `strip`
                     checkpoints.strip(run.kept.folder)
@@ -177,6 +183,7 @@ def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[s
                 "enable_progress_bar": bar,
             },
         )
+        leave_signals_to_us(trainer)
         try:
             trainer.fit(module, run.data, ckpt_path=checkpoint, weights_only=True)
         finally:
@@ -203,7 +210,7 @@ def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[s
             "auxiliary_classes": len(training.auxiliary_names),
             "pairs": training.pairs,
             "right_pairs": training.right_pairs,
-            "seconds": round(run.kept.seconds, 1),
+            "seconds": round(run.stopwatch.total, 1),
             "time": time,
             "left_out": {str(label): int(target.left_out[label]) for label in target.left_out.nonzero()[0]},
             "unreadable": list(module.unreadable),

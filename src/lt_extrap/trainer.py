@@ -67,10 +67,6 @@ def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Train
         raise ConfigError(
             "arguments that lightning.Trainer takes", f"{dict(options)}: {error}", "correct trainer.<key>"
         ) from error
-    # Signals are ours (signals.py). Lightning sends a message from within its handler, which the other processes may be
-    # too busy to take, and one a step, for which the host waits.
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
     if trainer.precision != precision:
         raise ConfigError(
             f"a device that computes in trainer.precision={precision}",
@@ -78,6 +74,16 @@ def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Train
             f"set trainer.precision={trainer.precision}",
         )
     return trainer
+
+
+def leave_signals_to_us(trainer: L.Trainer) -> None:
+    """Let Lightning answer no signal, since signals.py does.
+
+    It sends a message from within its handler, which the other processes may be too busy to take, and one a step, for
+    which the host waits (2.6.6).
+    """
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
 def processes_of(options: Mapping[str, Any]) -> Processes:
@@ -103,6 +109,7 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # short epochs are no mistake
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run that goes on
         warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # LongTailMetrics has summed over all processes
+        warnings.filterwarnings("ignore", ".*returned `None`.*")  # a batch of which no image can be read
         warnings.filterwarnings("ignore", ".*in eval mode at the start.*")  # a frozen backbone
         warnings.filterwarnings("ignore", ".*broadcast_buffers. is deprecated.*")  # its successor is of torch 2.14
         warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU.*")  # refused

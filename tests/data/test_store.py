@@ -186,7 +186,9 @@ def test_an_index_of_a_stranger_is_refused_in_our_words(tmp_path):
     header = vars(index.header)
     text = json.dumps(header)
     for hostile in (
-        {"header": text.replace('"format": 1', '"format": 2')},
+        {"header": json.dumps(header | {"format": 1})},
+        {"header": json.dumps(header | {"longest_edge": 0})},
+        {"header": json.dumps(header | {"longest_edge": "512"})},
         {"header": text.replace('"images"', '"image"')},
         {"header": text.replace('"images": 7', '"images": 7.0')},
         {"header": json.dumps(header | {"shards": [str(size) for size in header["shards"]]})},
@@ -568,7 +570,9 @@ def test_a_web_server_without_ranges_is_refused(tmp_path, web, monkeypatch):
 
 def test_an_index_merges_its_parts():
     parts = [
-        PackIndex.of([path], [index_module.Extent(n, 512, n, n)], {}, identity="i", shards=[n], done=n + 1)
+        PackIndex.of(
+            [path], [index_module.Extent(n, 512, n, n)], {}, identity="i", shards=[n], done=n + 1, longest_edge=None
+        )
         for n, path in enumerate("abc")
     ]
     index = PackIndex.merge(parts)

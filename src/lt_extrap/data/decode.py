@@ -4,7 +4,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,17 +25,6 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}
-# The same of arrays; any other number is no orientation.
-_UPRIGHT_PIXELS: dict[int, Callable[[_Pixels], _Pixels]] = {
-    1: lambda pixels: pixels,
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
-    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
-    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
 }
 _TURNED = (5, 6, 7, 8)  # width and height change places
 _JPEG = ("JPEG", "MPO")  # several JPEGs in one file, of which the first counts
@@ -161,7 +150,9 @@ class EncodedImage:
         pixels: _Pixels = simplejpeg.decode_jpeg(
             self._data, "RGB", min_width=width, min_height=height, min_factor=shrink
         )
-        return _UPRIGHT_PIXELS.get(self._orientation, _UPRIGHT_PIXELS[1])(pixels)
+        if self._orientation in _UPRIGHT:
+            return np.asarray(_upright(Image.fromarray(pixels), orientation=self._orientation))
+        return pixels
 
 
 @contextmanager

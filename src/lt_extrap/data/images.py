@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb
+from lt_extrap.data.lists import joined
 from lt_extrap.data.store import Folder, ImageStore, Packed, open_store
 from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError, DataError
@@ -40,8 +41,7 @@ class ImagePaths:
     @staticmethod
     def pack(images: ImageStore, paths: Sequence[bytes]) -> "ImagePaths":
         """Put paths together."""
-        offsets = np.append(0, np.cumsum([len(path) for path in paths], dtype=np.int64))
-        return ImagePaths(images, offsets, np.frombuffer(b"".join(paths), np.uint8))
+        return ImagePaths(images, *joined(paths))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -90,9 +90,7 @@ class SampleIndex:
     @staticmethod
     def of(paths: Sequence[str], labels: "Sequence[int] | Int32[np.ndarray, ' samples']") -> "SampleIndex":
         """The samples of these paths and labels."""
-        encoded = [path.encode() for path in paths]
-        offsets = np.append(0, np.cumsum([len(path) for path in encoded], dtype=np.int64))
-        text = np.frombuffer(b"".join(encoded), np.uint8).copy()  # an array of its own, which can be written to
+        offsets, text = joined([path.encode() for path in paths])
         return SampleIndex(labels=np.array(labels, np.int32), offsets=offsets, text=text)
 
     @staticmethod
@@ -104,6 +102,12 @@ class SampleIndex:
             offsets=np.append(0, np.cumsum(lengths)),
             text=np.concatenate([part.text for part in parts]),
         )
+
+
+def joined(paths: Sequence[bytes]) -> tuple[Int64[np.ndarray, " boundaries"], UInt8[np.ndarray, " bytes"]]:
+    """Where each path begins, and all of them one after the other."""
+    offsets = np.append(0, np.cumsum([len(path) for path in paths], dtype=np.int64))
+    return offsets, np.frombuffer(b"".join(paths), np.uint8).copy()  # an array of its own, which can be written to
 
 
 def read_list(path: Path) -> SampleIndex:

@@ -39,6 +39,11 @@ class ImageStore(ABC):
         """Where an image is, for messages; any store of this root takes it for the path."""
         return path if self._is_whole(path) else self._prefix + path
 
+    @property
+    def longest_edges(self) -> frozenset[int | None]:
+        """The pixels to which larger images were resized when they were packed; None = never."""
+        return frozenset([None])
+
     @abstractmethod
     def read(self, path: str) -> bytes:
         """The bytes of an image.
@@ -80,6 +85,10 @@ class Beside(ImageStore):
     def of(first: ImageStore, second: ImageStore) -> ImageStore:
         """Both, or the first alone where it can read what the second has."""
         return first if first.root == second.root else Beside(first, second)
+
+    @property
+    def longest_edges(self) -> frozenset[int | None]:
+        return self._first.longest_edges | self._second.longest_edges
 
     def where(self, path: str) -> str:
         return self._of(path).where(path)

@@ -29,12 +29,12 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt16, UInt32, UInt64
 
-from lt_extrap.data.lists import SampleIndex
+from lt_extrap.data.lists import SampleIndex, joined
 from lt_extrap.errors import DataError
 from lt_extrap.files import write_whole
 
 INDEX = "images.index"
-FORMAT = 1  # of the index: another one is refused
+FORMAT = 2  # of the index: another one is refused
 BLOCK = 512  # bytes; a tar's unit
 MOST_SHARDS = 2**16  # which 16 bits count
 _ALIGNED = 64  # bytes; numpy's own heads are multiples of them
@@ -64,6 +64,7 @@ class Header:
         images: their number.
         shards: bytes of each shard, by its number.
         done: paths that were dealt with, packed or left out; of a part, with those of the parts before it.
+        longest_edge: pixels to which larger images were resized; None = never.
     """
 
     content: str
@@ -72,6 +73,7 @@ class Header:
     images: int
     shards: list[int]
     done: int
+    longest_edge: int | None
 
 
 class Extent(NamedTuple):
@@ -112,17 +114,18 @@ class PackIndex:
         identity: str,
         shards: Sequence[int],
         done: int,
+        longest_edge: int | None,
     ) -> "PackIndex":
         """The index of some images; arguments as in `Header` and `Extent`."""
-        encoded = [encode(path) for path in paths]
+        encoded = [os.fsencode(path) for path in paths]
         places = np.array(extents, np.int64).reshape(-1, 4)
         columns = (places[:, 0], places[:, 1] // BLOCK, places[:, 2], places[:, 3])
         return PackIndex._sorted(
             keys=np.array([key_of(path) for path in encoded], np.uint64),
-            paths=_together(encoded),
+            paths=SampleIndex(np.zeros(len(paths), np.int32), *joined(encoded)),
             columns=dict(zip(_COLUMNS, columns, strict=True)),
             left_out=left_out,
-            header=Header("", FORMAT, identity, len(paths), list(shards), done),
+            header=Header("", FORMAT, identity, len(paths), list(shards), done, longest_edge),
         )
 
     @staticmethod
@@ -180,13 +183,16 @@ class PackIndex:
                 said = _read_json(_mapped(opened, mapped, np.uint8))
                 if said["format"] != FORMAT:
                     raise ValueError(f"format {said['format']}")
+                edge = said.pop("longest_edge")
                 if {key: type(value) for key, value in said.items()} != _SAID or {*map(type, said["shards"])} - {int}:
                     raise ValueError(f"a header of {', '.join(said)}")
                 arrays = {name: _mapped(opened, mapped, kind) for name, kind in _KINDS.items()}
                 lengths = {name: len(array) - (name == "offsets") for name, array in arrays.items()}
                 if opened.tell() != len(mapped) or {lengths[name] for name in _OF_IMAGES} != {said["images"]}:
                     raise ValueError("another length than its header says")
-                index = PackIndex(Header(**said), **arrays)
+                if not (edge is None or (type(edge) is int and edge > 0)):
+                    raise ValueError(f"a longest edge of {edge!r}")
+                index = PackIndex(Header(**said, longest_edge=edge), **arrays)
             index._check(first)
             return index
         except Exception as error:  # hostile bytes make parsers raise almost anything
@@ -230,7 +236,7 @@ class PackIndex:
     def find(self, path: str) -> Extent | None:
         """Where an image is; None where it is not packed."""
         keys, offsets, text, shards, blocks, lengths, checksums = self._views
-        encoded = encode(path)
+        encoded = os.fsencode(path)
         key = key_of(encoded)
         row = bisect_left(keys, key)
         while row < len(keys) and keys[row] == key:
@@ -273,19 +279,9 @@ class PackIndex:
         return (getattr(self, field.name) for field in dataclasses.fields(self)[1:])
 
 
-def encode(path: str) -> bytes:
-    """A path as the file system spells it."""
-    return path.encode("utf-8", "surrogateescape")
-
-
 def key_of(path: bytes) -> int:
     """The key of a path. Keys are spread evenly, whatever the paths."""
     return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "little")
-
-
-def _together(paths: Sequence[bytes]) -> SampleIndex:
-    offsets = np.append(0, np.cumsum([len(path) for path in paths], dtype=np.int64))
-    return SampleIndex(np.zeros(len(paths), np.int32), offsets, np.frombuffer(b"".join(paths), np.uint8))
 
 
 def _read_json(content: UInt8[np.ndarray, " bytes"]) -> Any:

@@ -14,7 +14,7 @@ from lt_extrap.data.decode import UnreadableImage, read_bytes
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.store.folder import Folder, stamp_of
 from lt_extrap.data.store.image_store import ImageStore, Stamp
-from lt_extrap.data.store.index import INDEX, PackIndex, encode
+from lt_extrap.data.store.index import INDEX, PackIndex
 from lt_extrap.data.store.remote import RemoteFiles, RemoteFolder, is_url
 from lt_extrap.errors import DataError
 from lt_extrap.files import write_whole, write_whole_folder
@@ -98,6 +98,10 @@ class Packed(ImageStore):
                     f"copy the whole folder again, or remove its {INDEX} and pack it again",
                 )
 
+    @property
+    def longest_edges(self) -> frozenset[int | None]:
+        return frozenset([self.index.header.longest_edge])
+
     def read(self, path: str) -> bytes:
         if (inside := self._inside(path)) is None:
             return read_bytes(path)
@@ -133,7 +137,7 @@ class Packed(ImageStore):
             return f"it was left out when {self.root} was packed: {reason}"
         if not len(self.index):
             return f"{self.root} has no image"
-        name = encode(inside.rpartition("/")[2])
+        name = os.fsencode(inside.rpartition("/")[2])
         paths = self.index.paths()
         like = next((other for other in paths if other.rpartition(b"/")[2] == name), paths[0])
         return f"{self.root} has {len(paths):,} images, such as {os.fsdecode(like)}"

@@ -8,6 +8,7 @@ done. A writer that was killed goes on behind the last shard that is. At the end
 import hashlib
 import io
 import json
+import os
 import signal
 import tarfile
 import zlib
@@ -22,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from lt_extrap.data.decode import UnreadableImage, decode_rgb, image_size
 from lt_extrap.data.loader import end_with_parent
 from lt_extrap.data.store.image_store import ImageStore
-from lt_extrap.data.store.index import BLOCK, INDEX, MOST_SHARDS, Extent, PackIndex, encode
+from lt_extrap.data.store.index import BLOCK, INDEX, MOST_SHARDS, Extent, PackIndex
 from lt_extrap.data.store.packed import LocalShards, Packed, shard_name
 from lt_extrap.errors import DataError, RunError, some
 from lt_extrap.files import write_whole
@@ -64,10 +65,10 @@ def write_pack(
         RunError: the folder holds other images, or images packed in another way.
         OSError: it cannot be written, as when the disk is full; the shards that are whole stay.
     """
-    order = sorted(set(paths), key=encode)
+    order = sorted(set(paths), key=os.fsencode)
     _check_paths(order)
     how = json.dumps([shard_bytes, longest_edge, QUALITY if longest_edge else None])
-    identity = hashlib.sha256(b"\0".join([how.encode(), *map(encode, order)])).hexdigest()
+    identity = hashlib.sha256(b"\0".join([how.encode(), *map(os.fsencode, order)])).hexdigest()
     if (folder / INDEX).is_file():
         index = _own(PackIndex.read(folder / INDEX), identity, folder, skip)
         Packed(str(folder), index, LocalShards(folder))  # which looks whether the shards are there
@@ -83,7 +84,17 @@ def write_pack(
                 f"{len(order) - done:,} of {len(order):,} left behind those",
                 "pack into another folder, with larger shards (shard_megabytes)",
             )
-        part = _write_shard(folder, len(parts), prepared, done, len(order), shard_bytes, skip=skip, identity=identity)
+        part = _write_shard(
+            folder,
+            len(parts),
+            prepared,
+            done,
+            len(order),
+            shard_bytes,
+            skip=skip,
+            identity=identity,
+            longest_edge=longest_edge,
+        )
         done = part.header.done
         parts.append(part)
     index = PackIndex.merge(parts)
@@ -175,6 +186,7 @@ def _write_shard(
     *,
     skip: bool,
     identity: str,
+    longest_edge: int | None,
 ) -> PackIndex:
     """Write the next shard, and its part of the index."""
     packed: dict[str, Extent] = {}
@@ -208,6 +220,7 @@ def _write_shard(
         list(packed.values()),
         left_out,
         identity=identity,
+        longest_edge=longest_edge,
         shards=[size],
         done=done + len(packed) + len(left_out),
     )
