@@ -16,9 +16,10 @@ Features = Float[np.ndarray, "images dim"]
 
 def unit(features: Float[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows dim"]:
     """Features of length 1; 0 where they have no direction."""
-    rows = np.where(directed(features)[:, None], features, 0).astype(np.float32)
-    length = np.sqrt(np.einsum("rd,rd->r", rows, rows, dtype=np.float64))
-    return np.asarray(rows / np.maximum(length, 1e-30)[:, None], np.float32)
+    rows = features.astype(np.float32)
+    rows[~directed(rows)] = 0
+    length = np.sqrt((rows * rows).sum(axis=1))
+    return np.asarray(rows / np.maximum(length, np.float32(1e-12))[:, None])
 
 
 def directed(features: Float[np.ndarray, "rows dim"]) -> Bool[np.ndarray, " rows"]:
