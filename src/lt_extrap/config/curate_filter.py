@@ -124,7 +124,7 @@ class Filter:
     likeness: float = 0.98
 
     def __post_init__(self) -> None:
-        check(0 < self.likeness, "filter.likeness", "positive", self.likeness)
+        check(self.likeness > 0, "filter.likeness", "positive", self.likeness)
 
 
 @dataclass
