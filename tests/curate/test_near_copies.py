@@ -80,9 +80,7 @@ def test_which_search_found_a_copy():
     found = copies_of(pictures(images, [3, 4, 5]), pictures(ORIGINALS, range(12)))
     assert [HOW[how] for how in found.how] == ["pixels", "hash", "features"]
     assert found.agreement[0] == 1
-    alone = copies_of(
-        Pictures.of([look(image) for image in images]), Pictures.of([look(image) for image in ORIGINALS])
-    )
+    alone = copies_of(Pictures.of([look(image) for image in images]), Pictures.of([look(image) for image in ORIGINALS]))
     assert alone.original.tolist() == [3, 4, -1]
 
 
