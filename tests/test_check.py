@@ -488,7 +488,7 @@ def test_an_interrupted_check_goes_on_where_it_was(tree, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(check._Bar, "show", stop)
+        patch.setattr(check.Bar, "show", stop)
         with pytest.raises(KeyboardInterrupt):
             tree.check()
     looked = []

@@ -21,7 +21,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from lt_extrap.data.decode import UnreadableImage, decode_rgb, image_size
-from lt_extrap.data.loader import end_with_parent
+from lt_extrap.data.side_by_side import end_with_parent
 from lt_extrap.data.store.image_store import ImageStore
 from lt_extrap.data.store.index import BLOCK, INDEX, MOST_SHARDS, Extent, PackIndex
 from lt_extrap.data.store.packed import LocalShards, Packed, shard_name
