@@ -22,11 +22,12 @@ from torch.utils.data import DataLoader
 
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.data.lists import SampleIndex
+from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.store import Beside, Folder, Packed, RemoteFolder, is_url, open_store, remote, writer
 from lt_extrap.data.store import index as index_module
 from lt_extrap.data.store.index import INDEX, PackIndex
 from lt_extrap.data.store.packed import shard_name
-from lt_extrap.data.store.writer import faults, shrunk, write_pack
+from lt_extrap.data.store.writer import faults, write_pack
 from lt_extrap.errors import ConfigError, DataError, RunError
 
 PATHS = [
