@@ -6,6 +6,7 @@ from itertools import islice
 from lt_extrap.bar import Bar
 from lt_extrap.curate.caption_rule import CaptionRule
 from lt_extrap.curate.curation import Curation
+from lt_extrap.curate.forecast import Forecast, before
 from lt_extrap.curate.records import Candidate, Sought
 
 _VERSION = 1  # of the caption rule: raise it when it decides in another way
@@ -14,19 +15,22 @@ _VERSION = 1  # of the caption rule: raise it when it decides in another way
 def collect(curation: Curation) -> None:
     """The stage `candidates`."""
     sought = curation.sought()
+    asked = dict(curation.state.rows("SELECT key, asked FROM search WHERE source = ?", curation.source.name))
+    to_do = [wanted for wanted in sought if asked.get(wanted.key, 0) < curation.config.candidates_per_class]
+    if to_do:
+        before(curation, len(to_do))
+    forecast, found = Forecast("candidates", len(to_do)), 0
     with Bar("classes asked for") as bar:
-        for number, wanted in enumerate(sought, 1):
-            _search(curation, wanted)
-            bar.show(number, len(sought))
+        for number, wanted in enumerate(to_do, 1):
+            found += _search(curation, wanted)
+            bar.show(number, len(to_do))
+            forecast.after(number, found)
             curation.stop.answer()
     _rule(curation, sought)
 
 
-def _search(curation: Curation, wanted: Sought) -> None:
+def _search(curation: Curation, wanted: Sought) -> int:
     state, source, most = curation.state, curation.source, curation.config.candidates_per_class
-    asked = state.one("SELECT asked FROM search WHERE key = ? AND source = ?", wanted.key, source.name)
-    if asked is not None and asked >= most:
-        return
     found = [
         _row(wanted, source.name, position, candidate)
         for position, candidate in enumerate(islice(source.search(wanted), most))
@@ -38,6 +42,7 @@ def _search(curation: Curation, wanted: Sought) -> None:
             found,
         )
         state.write("REPLACE INTO search VALUES (?, ?, ?)", [(wanted.key, source.name, most)])
+    return len(found)
 
 
 def _row(wanted: Sought, source: str, position: int, found: Candidate) -> tuple[str | int | None, ...]:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lt_extrap.bar import Bar
 from lt_extrap.curate.curation import IMAGES, Curation
+from lt_extrap.curate.forecast import Forecast
 from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb
 from lt_extrap.data.duplicates import SIDE
 from lt_extrap.data.shrink import shrunk
@@ -50,12 +51,13 @@ def store(curation: Curation) -> None:
     state = curation.state
     to_do = list(
         state.rows(
-            "SELECT place, min(id) FROM candidate JOIN sought USING (key) WHERE used AND form IS NOT NULL AND "
-            "sha256 IS NULL AND reason IS NULL AND source = ? GROUP BY place ORDER BY min(id)",
+            "SELECT place, min(key) FROM candidate JOIN sought USING (key) WHERE used AND form IS NOT NULL AND "
+            "sha256 IS NULL AND reason IS NULL AND source = ? GROUP BY place ORDER BY min(key), min(position), place",
             curation.source.name,
         )
     )
-    places = [place for place, _ in to_do]
+    places, key_of = [place for place, _ in to_do], dict(to_do)
+    forecast, classes = Forecast("images", len(set(key_of.values()))), set[str]()
     work = partial(prepare, read=curation.source.read, longest_edge=curation.config.longest_edge)
     died: Prepared | str = "the process that decoded it died (a crash of the decoder, or no memory left)"
     done = 0
@@ -79,6 +81,8 @@ def store(curation: Curation) -> None:
                 )
             done += len(chunk)
             bar.show(done, len(places))
+            classes.update(key_of[place] for place, _ in chunk)
+            forecast.after(len(classes), done)
             curation.stop.answer()
 
 
