@@ -16,6 +16,7 @@ from lt_extrap.model.shots import Shot
 from lt_extrap.signals import StopSignal
 
 IMAGES, FEATURES = "images", "features"
+TARGET = "target:"  # the beginning of the key of a target class of which further images are wanted
 
 
 @dataclass

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lt_extrap.curate.curation import IMAGES, Curation
+from lt_extrap.curate.curation import IMAGES, TARGET, Curation
 from lt_extrap.data.stored.schema import ClassRecord, Header, ImageRecord, PairRecord
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_classes
 from lt_extrap.files import write_whole
 
 SET, EXTRA, EXTRA_LIST, DROPPED = "set", "target_extra", "extra.txt", "dropped.jsonl"
-TARGET = "target:"  # the beginning of the key of a target class of which more images are wanted
 
 _KEPT = """
 SELECT s.key, s.sha256, s.cosines, i.name, i.width, i.height,
