@@ -1,0 +1,1 @@
+"""Who names neighbors: WordNet, a taxonomy, a file, or chance."""
