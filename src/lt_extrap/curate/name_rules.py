@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 from lt_extrap.curate.names import forms, normal
 from lt_extrap.curate.records import Sought, TargetClass
 from lt_extrap.curate.wordnet import PERSON, WordNet
+from lt_extrap.errors import DataError
 
 _LONG = 6  # letters from which on one letter is a slip of the pen
 _AGES = frozenset(("baby", "calf", "chick", "cub", "fawn", "foal", "kitten", "lamb", "pup", "puppy", "piglet"))
@@ -52,8 +54,8 @@ class NameRules:
     - misspelled: its name is one letter away from a target's, both of 6 letters or more. Asked only of names that
       WordNet does not have: what it has is a word of its own ("butter" beside batter);
     - person: all its synsets are persons.
-    Names are compared in all forms of `names.forms`: case, plural, hyphens, blanks, accents, grey and gray. A name whose
-    synset was not given stands for each of its senses: "boxer" is dropped beside the target dog.
+    Names are compared in all forms of `names.forms`: case, plural, hyphens, blanks, accents, grey and gray. A name
+    whose synset was not given stands for each of its senses: "boxer" is dropped beside the target dog.
 
     Args:
         targets: all classes of the target set.
@@ -191,3 +193,17 @@ def _gaps(word: str) -> Iterator[str]:
 def _first(targets: Mapping[str, int], keys: Iterable[str]) -> int | None:
     """The smallest label that any of these keys has."""
     return min((targets[key] for key in keys if key in targets), default=None)
+
+
+def read_forbidden(file: Path) -> list[str]:
+    """The names of a file that no auxiliary class may have, one a line.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return [name for line in file.read_text(encoding="utf-8-sig").splitlines() if (name := line.strip())]
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "a file of forbidden names, one a line", f"{file}: {error}", "correct names.forbidden"
+        ) from None

@@ -65,9 +65,9 @@ def query(wordnet: WordNet, wnid: str, name: str | None = None) -> str:
     }
     if not others:
         return name
-    own = [word for above in wordnet.ancestors(wnid) if (word := _last_word(wordnet, above)) not in normal(name).split()]
-    word = next((word for word in own if word not in others), own[0] if own else None)
-    return f"{name} {word}" if word else name
+    words = [word for above in wordnet.ancestors(wnid) if (word := _last_word(wordnet, above)) not in normal(name)]
+    words = [word for word in words if word not in others] or words
+    return f"{name} {words[0]}" if words else name
 
 
 def _last_word(wordnet: WordNet, wnid: str) -> str:

@@ -20,7 +20,7 @@ _MOST_BYTES = 64 << 20  # of data.noun, which has 15 million
 _VERSION = "WordNet 3.0 Copyright"
 _REMEDY = (
     "apt install wordnet-base, or fetch NLTK's corpus wordnet (not wordnet31), or give the folder of WordNet 3.0's "
-    "data.noun as proposer.wordnet or in WNHOME"
+    "data.noun as names.wordnet or in WNHOME"
 )
 
 
@@ -99,9 +99,7 @@ class WordNet:
         """
         steps = {other: 0, **self.ancestors(other)}
         common = [
-            (up + steps[at], 2 * self._depth[at])
-            for at, up in {one: 0, **self.ancestors(one)}.items()
-            if at in steps
+            (up + steps[at], 2 * self._depth[at]) for at, up in {one: 0, **self.ancestors(one)}.items() if at in steps
         ]
         return max((depth / (way + depth) for way, depth in common), default=0.0)
 

@@ -1,8 +1,8 @@
 """Neighbors by WordNet: what is a kind of the same thing."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator
 
+from lt_extrap.curate.proposers.order import own_order
 from lt_extrap.curate.records import Sought, TargetClass
 from lt_extrap.curate.sought import of_synset
 from lt_extrap.curate.wordnet import WordNet
@@ -28,9 +28,7 @@ class WordNetProposer:
     ) -> None:
         self._wordnet, self._levels = wordnet, levels
         self._pool = {
-            wnid
-            for wnid in (wordnet if among is None else among)
-            if wnid in wordnet and not wordnet[wnid].is_instance
+            wnid for wnid in (wordnet if among is None else among) if wnid in wordnet and not wordnet[wnid].is_instance
         }
         if leaves:
             self._pool -= _above(wordnet, self._pool)
@@ -45,11 +43,9 @@ class WordNetProposer:
         for level in range(1, min(self._levels, max(above.values(), default=0)) + 1):
             found = {wnid for at, steps in above.items() if steps == level for wnid in self._pool_below(at)} - seen
             seen |= found
-            order = {
-                wnid: (-self._wordnet.similarity(target.wnid, wnid), _draw(target, wnid), wnid) for wnid in found
-            }
-            for wnid in sorted(found, key=order.__getitem__):
-                yield of_synset(self._wordnet, wnid, self.name), -order[wnid][0]
+            similarity = {wnid: self._wordnet.similarity(target.wnid, wnid) for wnid in found}
+            for wnid in sorted(found, key=lambda wnid: (-similarity[wnid], own_order(target, wnid))):
+                yield of_synset(self._wordnet, wnid, self.name), similarity[wnid]
 
     def _pool_below(self, hypernym: str) -> tuple[str, ...]:
         """What may be proposed of all that is below a synset."""
@@ -66,7 +62,3 @@ def _above(wordnet: WordNet, wnids: Iterable[str]) -> set[str]:
         found.update(new)
         queue.extend(new)
     return found
-
-
-def _draw(target: TargetClass, wnid: str) -> bytes:
-    return hashlib.blake2b(f"{target.id} {wnid}".encode(), digest_size=8).digest()
