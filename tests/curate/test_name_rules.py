@@ -125,3 +125,18 @@ def test_the_order_of_targets_changes_nothing(wordnet):
         assert NameRules(order, wordnet).drop(of_name("toy poodel", wordnet, "file")) is None
         assert NameRules(order, wordnet).drop(of_name("toy poodl", wordnet, "file")) == Drop(Reason.MISSPELLED, 0)
         assert NameRules(order, wordnet).drop(of_name("dog", wordnet, "file")) == Drop(Reason.HYPERNYM, 0)
+
+
+def test_only_the_own_name_of_a_target_is_sought_in_others():
+    """Polygonia comma is called "comma" too; Hesperia comma is another butterfly."""
+    rules = NameRules([target(0, "Polygonia comma", spellings=("comma",)), target(1, "tench")], None)
+    assert rules.drop(of_name("Hesperia comma", None, "taxonomy")) is None
+    assert rules.drop(of_name("small tench", None, "file")) == Drop(Reason.HYPONYM, 1)
+    assert rules.drop(of_name("comma", None, "file")) == Drop(Reason.TARGET, 0)
+
+
+def test_short_names_are_not_misspelled():
+    rules = NameRules([target(0, "tench"), target(1, "iguana")], None)
+    assert rules.drop(of_name("trench", None, "file")) is None
+    assert rules.drop(of_name("iguan", None, "file")) is None
+    assert rules.drop(of_name("iguanna", None, "file")) == Drop(Reason.MISSPELLED, 1)

@@ -4,6 +4,7 @@ import pytest
 from nouns import small_wordnet
 
 from lt_extrap.curate.sought import of_name, of_synset, query
+from lt_extrap.curate.wordnet import Synset, WordNet
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +46,15 @@ def test_of_a_name(wordnet):
 )
 def test_a_homonym_is_asked_for_with_a_word_that_the_others_lack(wordnet, wnid, expected):
     assert query(wordnet, wnid) == expected
+
+
+def test_a_word_of_the_nearest_hypernym_that_tells_homonyms_apart():
+    """Both setters stand below a dog of a kind; neither query says dog, and neither repeats the name."""
+    above = {"thing": "", "animal": "thing", "lawn setter": "animal", "hunting dog": "lawn setter", "top dog": "thing"}
+    synsets = {name: Synset((name,), "", tuple(filter(None, [up])), False) for name, up in above.items()}
+    synsets["one"] = Synset(("setter",), "", ("hunting dog",), False)
+    synsets["other"] = Synset(("setter",), "", ("top dog",), False)
+    setters = WordNet(synsets)
+    assert query(setters, "one") == "setter animal"
+    assert query(setters, "other") == "setter dog"  # no word of its own: the nearest
+    assert query(setters, "top dog") == "top dog"

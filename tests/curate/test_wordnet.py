@@ -5,7 +5,7 @@ import zipfile
 import pytest
 from nouns import LICENCE, NOUNS, line, small_wordnet, write_nouns
 
-from lt_extrap.curate.wordnet import _usual_places, find_wordnet, read_wordnet
+from lt_extrap.curate.wordnet import Synset, WordNet, _usual_places, find_wordnet, read_wordnet
 from lt_extrap.errors import DataError
 
 
@@ -53,6 +53,11 @@ def test_what_is_above_and_below(wordnet):
 )
 def test_similarity_of_wu_and_palmer(wordnet, one, other, expected):
     assert wordnet.similarity(one, other) == wordnet.similarity(other, one) == pytest.approx(expected)
+
+
+def test_nothing_in_common():
+    wordnet = WordNet({name: Synset((name,), "", (), False) for name in ("verb", "noun")})
+    assert wordnet.similarity("verb", "noun") == 0
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,11 @@ class NameRules:
     - forbidden: its name is on the user's list;
     - target: it has a target's synset, or its name is one of the names of a target;
     - shared_name: another of its names is one of the names of a target;
-    - hypernym: a target's synset is a kind of its own. Where WordNet does not know both: a target's name ends with its
-      name, word for word ("wolfhound" of Irish wolfhound);
+    - hypernym: a target's synset is a kind of its own. Where WordNet does not know both: a target's first name ends
+      with its name, word for word ("wolfhound" of Irish wolfhound);
     - hyponym: its synset is a kind of a target's. Where WordNet does not know both: its name ends with a target's
-      ("miniature toy poodle" of toy poodle), also with the word for a young animal after it ("toy poodle puppy").
-      A name that merely holds a target's is kept: a bus stop is no bus;
+      first ("miniature toy poodle" of toy poodle), also with the word for a young animal after it ("toy poodle
+      puppy"). A name that merely holds a target's is kept: a bus stop is no bus;
     - misspelled: its name is one letter away from a target's, both of 6 letters or more. Asked only of names that
       WordNet does not have: what it has is a word of its own ("butter" beside batter);
     - person: all its synsets are persons.
@@ -128,18 +128,25 @@ class NameRules:
 
 
 class _Names:
-    """The names of targets, which come by label: of each form, the first target that has it."""
+    """The names of targets, which come by label: of each form, the first target that has it.
+
+    Only the first name of each, its own, is compared with parts of other names: of Polygonia comma, WordNet has the
+    synonym "comma", and Hesperia comma is another butterfly.
+    """
 
     def __init__(self, targets: Iterable[TargetClass]) -> None:
         self._whole: dict[str, int] = {}
+        self._first: dict[str, int] = {}
         self._ends: dict[str, int] = {}
         for target in targets:
             for spelling in target.spellings:
                 for form in forms(spelling):
                     self._whole.setdefault(form, target.label)
-                for end in _ends(normal(spelling)):
-                    for form in forms(end):
-                        self._ends.setdefault(form, target.label)
+            for form in forms(target.spellings[0]):
+                self._first.setdefault(form, target.label)
+            for end in _ends(normal(target.spellings[0])):
+                for form in forms(end):
+                    self._ends.setdefault(form, target.label)
 
     def called(self, name: str) -> int | None:
         """The target that has this name."""
@@ -154,7 +161,7 @@ class _Names:
         words = normal(name)
         grown, _, age = words.rpartition(" ")
         ends = [*_ends(words), *((grown, *_ends(grown)) if not _AGES.isdisjoint(forms(age)) else ())]
-        return _first(self._whole, (form for end in ends for form in forms(end)))
+        return _first(self._first, (form for end in ends for form in forms(end)))
 
     def one_letter_from(self, name: str) -> int | None:
         """A target whose name is one letter longer, shorter or other, both of 6 letters or more."""
