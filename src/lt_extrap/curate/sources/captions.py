@@ -189,7 +189,7 @@ def _fields(named: Mapping[str, str], columns: Sequence[str], file: Path) -> dic
         raise DataError(
             f"a column of captions in {file}, and one of URLs or paths",
             f"the columns {', '.join(columns)}",
-            "name them: 'source.columns={caption: ..., url: ...}'; or source.header=[...] where the first line is a row",
+            "name them: source.columns={caption: ..., url: ...}, or source.header=[...] where the first line is a row",
         )
     return chosen
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 from lt_extrap.errors import ConfigError, DataError
 
@@ -81,7 +81,7 @@ def _csv(file: Path, header: Sequence[str] | None) -> Table:
     delimiter = "\t" if tabs else max(widths, key=lambda delimiter: widths[delimiter])
     if not tabs and widths[delimiter] > 1 and list(widths.values()).count(widths[delimiter]) > 1:
         raise ValueError(f"commas, semicolons or tabs may separate {first!r}")
-    quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
 
     def read(chosen: Sequence[str]) -> Iterator[list[str] | None]:
         at = [columns.index(name) for name in chosen]
