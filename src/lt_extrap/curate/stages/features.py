@@ -5,12 +5,14 @@ from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float16, Int64
 from PIL import Image
 
 from lt_extrap.bar import Bar
 from lt_extrap.curate.curation import FEATURES, IMAGES, Curation
 from lt_extrap.curate.features import Extractor, FeatureFile, load_extractor
-from lt_extrap.curate.stages.images import Prepared, described
+from lt_extrap.curate.near_copies import look
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError
@@ -32,6 +34,21 @@ def owner(split: str, place: str) -> str:
     return f"{split}:{place}"
 
 
+def open_features(curation: Curation) -> Float16[np.ndarray, "rows dim"]:
+    """The features of the model that the stage was run with."""
+    key, rows = (
+        curation.state.setting("model"),
+        curation.state.one("SELECT count(*) FROM feature JOIN setting ON setting.name = 'model' AND value = model"),
+    )
+    return read_features(curation.folder / FEATURES / f"{key}.f16", rows)
+
+
+def feature_rows(curation: Curation, owners: Sequence[str]) -> Int64[np.ndarray, " owners"]:
+    """Their rows in the file of features."""
+    rows = dict(curation.state.rows("SELECT owner, row FROM feature WHERE model = ?", curation.state.setting("model")))
+    return np.array([rows[name] for name in owners], np.int64)
+
+
 def _look_at_references(curation: Curation) -> None:
     """Keep what tells copies of the target's images, of all that are not known yet."""
     state, target = curation.state, curation.target
@@ -42,13 +59,13 @@ def _look_at_references(curation: Curation) -> None:
         known = {place for (place,) in state.rows("SELECT place FROM reference WHERE split = ?", split)}
         label_of = dict(zip(index.paths(), index.labels.tolist(), strict=True))
         new = sorted(label_of.keys() - known)
-        work, died = partial(_reference, read=target.place.images.read), Reference(None, None, "its decoder died")
+        work, died = partial(_reference, read=target.place.images.read), Reference(None, None, None, "its decoder died")
         done = 0
         with closing(side_by_side(work, new, curation.workers, died=died)) as chunks, Bar(f"{split} images") as bar:
             for chunk in chunks:
                 with state.transaction():
                     state.write(
-                        "INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?)",
+                        "INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?, ?)",
                         [(place, split, label_of[place], *found) for place, found in chunk],
                     )
                 done += len(chunk)
@@ -93,17 +110,17 @@ def _extract(curation: Curation, extractor: Extractor) -> None:
 class Reference(NamedTuple):
     """What is kept of an image of the target set, or why it cannot be read."""
 
-    pixels: bytes | None
+    content: bytes | None
     thumbnail: bytes | None
+    deviation: float | None
     reason: str | None
 
 
 def _reference(place: str, *, read: Callable[[str], bytes]) -> Reference:
     try:
-        found: Prepared = described(place, read(place))
+        return Reference(*look(decode_rgb(place, data=read(place))), None)
     except UnreadableImage as error:
-        return Reference(None, None, error.reason)
-    return Reference(found.pixels, found.thumbnail, None)
+        return Reference(None, None, None, error.reason)
 
 
 def _decoded(block: Sequence[tuple[str, Callable[[], bytes]]]) -> Iterator[Image.Image]:
