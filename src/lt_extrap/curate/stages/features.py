@@ -25,7 +25,9 @@ def compute(curation: Curation) -> None:
     """The stage `features`."""
     _look_at_references(curation)
     extractor = load_extractor(curation.config.features)
-    curation.state.set("model", extractor.key)
+    with curation.state.transaction():
+        curation.state.set("model", extractor.key)
+        curation.state.set("dim", str(extractor.dim))
     _extract(curation, extractor)
 
 
@@ -35,7 +37,11 @@ def owner(split: str, place: str) -> str:
 
 
 def open_features(curation: Curation) -> Float16[np.ndarray, "rows dim"]:
-    """The features of the model that the stage was run with."""
+    """The features of the model that the stage was run with.
+
+    Raises:
+        RunError: it has not been run.
+    """
     key, rows = (
         curation.state.setting("model"),
         curation.state.one("SELECT count(*) FROM feature JOIN setting ON setting.name = 'model' AND value = model"),
