@@ -31,9 +31,7 @@ def placeholders(
     offered: dict[int, list[int]] = {}
     for image, of in offers:
         offered.setdefault(int(group[image]), []).append(of)
-    found = [
-        name for name, of in offered.items() if len(of) > times or _unrelated(sorted(set(of)), parents) > classes
-    ]
+    found = [name for name, of in offered.items() if len(of) > times or _unrelated(sorted(set(of)), parents) > classes]
     return np.isin(group, np.array(found, np.int64))
 
 
