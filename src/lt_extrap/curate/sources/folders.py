@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 from lt_extrap.config.curate_source import FolderSource
@@ -40,6 +40,7 @@ class Folders:
     name = "folders"
 
     def __init__(self, config: FolderSource) -> None:
+        self._config = config
         self._pool, beside = _pool(Path(config.root).expanduser())
         self._captions_file = None if config.captions is None else beside / Path(config.captions).expanduser()
         if self._captions_file is not None:
@@ -93,6 +94,9 @@ class Folders:
         except UnreadableImage as error:
             raise UnreadableImage(place, error.reason) from None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _opened_once, (self._config.root, self._config.captions)  # in another process once, by its place
+
     def _folders(self, sought: Sought) -> list[str]:
         if sought.wnid in self._by_wnid:
             return self._by_wnid[sought.wnid]
@@ -112,6 +116,11 @@ class Folders:
                 path = path.replace("\\", "/").removeprefix("./")
                 captions[path] = f"{captions[path]} | {caption}" if path in captions else caption
         return captions
+
+
+@cache
+def _opened_once(root: str, captions: str | None) -> Folders:
+    return Folders(FolderSource(root, captions))
 
 
 class _Pool(ABC):
