@@ -17,7 +17,8 @@ def find(curation: Curation) -> None:
     """The stage `copies`: whole, where any image is new."""
     state = curation.state
     images = list(state.rows("SELECT sha256, content, thumbnail, deviation FROM image ORDER BY sha256"))
-    mark = hashlib.sha256(f"{_VERSION} {state.setting('model')}".encode())
+    options = curation.config.filter.near_copies
+    mark = hashlib.sha256(f"{_VERSION} {state.setting('model')} {options}".encode())
     for sha256, *_ in images:
         mark.update(sha256.encode())
     for row in state.rows("SELECT split, place FROM reference ORDER BY split, place"):
@@ -37,13 +38,23 @@ def find(curation: Curation) -> None:
         if not originals or not images:
             continue
         owners = [owner(split, row[0]) for row in originals]
-        found = copies_of(stored, _pictures(curation, [row[1:] for row in originals], owners))
+        found = copies_of(
+            stored,
+            _pictures(curation, [row[1:] for row in originals], owners),
+            agree=options.overlap,
+            cosine=options.cosine,
+            nearest=options.nearest,
+        )
         rows += [
             (images[i][0], split, originals[int(found.original[i])][0], HOW[int(found.how[i])])
             for i in np.flatnonzero(found.original >= 0).tolist()
         ]
         curation.stop.answer()
-    leader = groups(stored) if images else np.empty(0, np.int64)
+    leader = (
+        groups(stored, agree=options.overlap, cosine=options.cosine, nearest=options.nearest)
+        if images
+        else np.empty(0, np.int64)
+    )
     together = np.flatnonzero(np.bincount(leader, minlength=len(images))[leader] > 1)
     rows += [(images[i][0], STORED, images[int(leader[i])][0], "") for i in together.tolist()]
     with state.transaction():

@@ -17,7 +17,6 @@ from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError
 
-_BATCH = 64
 SPLITS = ("train", "val", "test")
 
 
@@ -42,11 +41,10 @@ def open_features(curation: Curation) -> Float16[np.ndarray, "rows dim"]:
     Raises:
         RunError: it has not been run.
     """
-    key, rows = (
-        curation.state.setting("model"),
-        curation.state.one("SELECT count(*) FROM feature JOIN setting ON setting.name = 'model' AND value = model"),
-    )
-    return read_features(curation.folder / FEATURES / f"{key}.f16", rows)
+    key, dim = curation.state.setting("model"), curation.state.setting("dim")
+    if key is None or dim is None:
+        raise RunError("features of the images", "none yet", "run do=features first, or do=run for all stages")
+    return _file(curation, key, int(dim)).rows()
 
 
 def feature_rows(curation: Curation, owners: Sequence[str]) -> Int64[np.ndarray, " owners"]:
@@ -81,7 +79,6 @@ def _look_at_references(curation: Curation) -> None:
 
 def _extract(curation: Curation, extractor: Extractor) -> None:
     state, key = curation.state, extractor.key
-    rows = state.one("SELECT count(*) FROM feature WHERE model = ?", key)
     missing = "NOT EXISTS (SELECT 1 FROM feature WHERE model = ? AND owner = {})"
     references = [
         (owner(split, place), partial(curation.target.place.images.read, place))
@@ -99,18 +96,26 @@ def _extract(curation: Curation, extractor: Extractor) -> None:
         )
     ]
     to_do = [*references, *stored]
-    with FeatureFile(curation.folder / FEATURES / f"{key}.f16", extractor.dim, rows) as file, Bar("features") as bar:
-        for start in range(0, len(to_do), _BATCH):
-            block = to_do[start : start + _BATCH]
-            features = extractor.of(_decoded(block))
+    (curation.folder / FEATURES).mkdir(exist_ok=True)
+    file, batch, done = _file(curation, key, extractor.dim), curation.config.features.batch, 0
+    with Bar("features") as bar:
+        for features in extractor.of(_decoded(to_do), batch):
             first = file.append(features)
+            block = to_do[done : done + len(features)]
             with state.transaction():
                 state.write(
                     "INSERT INTO feature VALUES (?, ?, ?)",
                     [(key, name, first + place) for place, (name, _) in enumerate(block)],
                 )
-            bar.show(start + len(block), len(to_do))
+            done += len(block)
+            bar.show(done, len(to_do))
             curation.stop.answer()
+
+
+def _file(curation: Curation, key: str, dim: int) -> FeatureFile:
+    """The features of a model; what a killed start wrote beyond those that the state knows is cut off."""
+    committed = curation.state.one("SELECT coalesce(max(row) + 1, 0) FROM feature WHERE model = ?", key)
+    return FeatureFile(curation.folder / FEATURES / f"{key}.f16", dim, committed)
 
 
 class Reference(NamedTuple):
@@ -129,8 +134,8 @@ def _reference(place: str, *, read: Callable[[str], bytes]) -> Reference:
         return Reference(None, None, None, error.reason)
 
 
-def _decoded(block: Sequence[tuple[str, Callable[[], bytes]]]) -> Iterator[Image.Image]:
-    for name, read in block:
+def _decoded(images: Sequence[tuple[str, Callable[[], bytes]]]) -> Iterator[Image.Image]:
+    for name, read in images:
         try:
             yield decode_rgb(name, data=read())
         except (OSError, UnreadableImage) as error:

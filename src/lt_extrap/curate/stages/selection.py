@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Int64
 
-from lt_extrap.config.curate_filter import CalibratedFilter
+from lt_extrap.config.curate_filter import CalibratedGate
 from lt_extrap.curate.curation import TARGET, Curation
 from lt_extrap.curate.gates import Band, calibrated_band, fixed_band, gate
 from lt_extrap.curate.placeholders import blank, placeholders
@@ -34,7 +34,7 @@ def select(curation: Curation) -> None:
     own, count = features[rows], len(curation.targets())
     _drop_by_cosine(curation, choices, features, own, labels, count)
     drop_duplicates(choices, group)
-    if options.suspects != "keep":
+    if options.suspects == "drop":
         _drop_suspects(curation, choices, features, own, labels, count)
     cap(choices, curation.config.images_per_class, curation.config.seed)
     with state.transaction():
@@ -157,6 +157,8 @@ def _drop_pictures(curation: Curation, choices: Sequence[Choice], group: Mapping
         np.array([leaders[group.get(name, name)] for name in images], np.int64),
         [(number[choice.sha256], place_of[choice.key]) for choice in choices],
         {i: frozenset(parents[key]) for i, key in enumerate(keys)},
+        classes=curation.config.filter.placeholders.classes,
+        times=curation.config.filter.placeholders.times,
     )
     blanks = blank(np.array([looks[name][1] for name in images]))
     for choice in choices:
@@ -188,7 +190,7 @@ def _training(curation: Curation) -> tuple[Int64[np.ndarray, " images"], Int64[n
 
 def _band(curation: Curation, own: Features, labels: Int64[np.ndarray, " images"], count: int) -> Band:
     options = curation.config.filter
-    if isinstance(options, CalibratedFilter):
+    if isinstance(options, CalibratedGate):
         return calibrated_band(own, labels, count, low=options.quantile_low, high=options.quantile_high)
     return fixed_band(count, options.gamma_low, options.gamma_high)
 
@@ -242,7 +244,8 @@ def _drop_suspects(
     rows = feature_rows(curation, [choice.sha256 for choice in alive])
     of = np.array([number[choice.key] for choice in alive], np.int64)
     names = {target.label: f"{target.name} ({target.id})" for target in curation.targets()}
-    found = suspects(gather(features[rows], of, len(keys)), gather(own, labels, count))
+    likeness = curation.config.filter.likeness
+    found = suspects(gather(features[rows], of, len(keys)), gather(own, labels, count), likeness=likeness)
     suspected = {keys[suspect.auxiliary]: f"{names[suspect.target]}, {suspect.likeness:.3f}" for suspect in found}
     for choice in alive:
         if choice.key in suspected:
