@@ -186,9 +186,7 @@ def plan_target(photographs: Photographs, amounts: Amounts) -> list[Planted]:
 class _Pool:
     """A pool while it is planned."""
 
-    def __init__(
-        self, number: int, classes: Sequence[_Offered], photographs: Photographs, amounts: Amounts
-    ) -> None:
+    def __init__(self, number: int, classes: Sequence[_Offered], photographs: Photographs, amounts: Amounts) -> None:
         self._number, self._amounts, self._photographs = number, amounts, photographs
         self._classes = {offered.named.id: position for position, offered in enumerate(classes)}
         self._known = (*photographs.targets, *photographs.others)
@@ -345,7 +343,13 @@ class _Pool:
 def _write_images(
     photographs: Photographs, planted: Sequence[Planted], amounts: Amounts, folder: Path
 ) -> Iterator[Planted]:
-    """Write the files; the rows with their hashes."""
+    """Write the files; the rows with their hashes. What the data set itself has in both places is a leak too."""
+    known = {
+        hashlib.sha256(photographs.images.read(path)).digest(): split
+        for split, by_label in photographs.splits.items()
+        for paths in by_label
+        for path in paths
+    }
     for number, row in enumerate(planted):
         data = photographs.images.read(row.of)
         change = CHANGES[row.what][row.kind] if row.kind is not None else None
@@ -355,7 +359,10 @@ def _write_images(
         file = folder / row.place
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
-        yield dataclasses.replace(row, sha256=hashlib.sha256(data).hexdigest())
+        digest = hashlib.sha256(data)
+        if row.keep and (split := known.get(digest.digest())):
+            row = dataclasses.replace(row, what="leak", kind="same file", keep=False, split=split)
+        yield dataclasses.replace(row, sha256=digest.hexdigest())
 
 
 def _suspects(photographs: Photographs, amounts: Amounts) -> dict[int, int]:
