@@ -43,9 +43,9 @@ def read_outcome(curated: Path, pool: str, target_ids: tuple[str, ...]) -> Outco
     Raises:
         DataError: there is no set, or it has images without a hash.
     """
-    kept = _neighbors(curated / SET) if pool == "neighbors" else _target(curated / EXTRA, target_ids)
+    kept = frozenset(_neighbors(curated / SET) if pool == "neighbors" else _target(curated / EXTRA, target_ids))
     dropped = {line["place"]: Dropped(line["stage"], line["reason"]) for line in _lines(curated / DROPPED)}
-    return Outcome(frozenset(kept), dropped)
+    return Outcome(kept, dropped)
 
 
 def read_seconds(curated: Path) -> dict[str, float]:
