@@ -15,8 +15,10 @@ def normal(text: str) -> str:
     Case, accents, possessive 's, quotation marks and full stops are left out; hyphens, underscores, slashes and blanks
     of any kind are one blank; British and American spellings of a few words are one.
     """
-    letters = unicodedata.normalize("NFKD", text).casefold()
-    letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    letters = text.casefold()
+    if not text.isascii():
+        letters = unicodedata.normalize("NFKD", text).casefold()
+        letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
     letters = _MARKS.sub("", letters.translate(_DASHES))
     for one, other in _SPELLINGS:
         letters = letters.replace(other, one)
