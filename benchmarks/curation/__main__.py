@@ -29,7 +29,10 @@ from lt_extrap.errors import LtExtrapError
 from lt_extrap.files import write_whole
 
 TARGET = "tiny_imagenet_lt"
-POOLS = {"neighbors": ("proposer=wordnet",), "target": ("what=target", "extra_shots=[many,medium,few]")}
+POOLS = {  # what is asked of each
+    "neighbors": ("proposer=wordnet", "proposer.within=true"),
+    "target": ("what=target", "extra_shots=[many,medium,few]"),
+}
 
 
 def main() -> None:
@@ -91,8 +94,8 @@ def show(folder: Path) -> None:
     console, found = Console(), {}
     for pool in POOLS:
         curated = folder / "curated" / pool
-        scored, seconds = score(read_truth(folder / "pools" / pool), read_outcome(curated, pool, ids)), {}
-        seconds = read_seconds(curated)
+        truth, seconds = read_truth(folder / "pools" / pool), read_seconds(curated)
+        scored = score(truth, read_outcome(curated, pool, ids))
         console.print(f"\n[bold]{pool}[/bold]", scored.table())
         console.print("seconds a stage:", ", ".join(f"{stage} {taken:,.0f}" for stage, taken in seconds.items()))
         found[pool] = {**scored.json(), "seconds": seconds}

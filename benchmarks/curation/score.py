@@ -14,10 +14,10 @@ from lt_extrap.errors import DataError
 from lt_extrap.model.shots import Shot
 
 # Reasons of curation, by what they say of an image.
-LEAKED = frozenset({"copy of train", "copy of val", "copy of test"})
+LEAKED = frozenset({"copy_of_train", "copy_of_val", "copy_of_test"})
 PLACEHOLDER = frozenset({"placeholder"})
 SUSPECT = frozenset({"suspect"})
-OVER_CAP = frozenset({"over the cap"})  # such an image has passed every filter
+OVER_CAP = frozenset({"more_than_asked"})  # such an image has passed every filter
 BEFORE_PIXELS = frozenset({"candidates", "images"})  # stages after which no rule has seen the picture
 
 KEPT, UNSEEN = Dropped("kept", ""), Dropped("unseen", "")

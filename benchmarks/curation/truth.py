@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from lt_extrap.errors import DataError
 from lt_extrap.files import write_whole
 from lt_extrap.model.shots import Shot
 
@@ -72,6 +73,14 @@ def write_truth(folder: Path, planted: Iterable[Planted]) -> None:
 
 
 def read_truth(folder: Path) -> list[Planted]:
-    """Read the truth of a pool."""
-    rows = map(json.loads, (folder / TRUTH).read_text(encoding="utf-8").splitlines())
+    """Read the truth of a pool.
+
+    Raises:
+        DataError: it has not been planted.
+    """
+    try:
+        with (folder / TRUTH).open(encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+    except OSError as error:
+        raise DataError(f"a planted pool at {folder}", str(error), "plant it first") from error
     return [Planted(**{**row, "shot": row["shot"] and Shot(row["shot"])}) for row in rows]

@@ -10,8 +10,10 @@ from PIL import Image, ImageOps
 
 from benchmarks.curation import captions
 from benchmarks.curation.changes import COPIES, FORMATS, JUNK, LEAKS, PLACEHOLDERS
+from benchmarks.curation.outcome import Dropped, Outcome
 from benchmarks.curation.photographs import Named, embedded, tiny_imagenet
 from benchmarks.curation.plant import Amounts, plan_neighbors, plan_target, write_pools
+from benchmarks.curation.score import score
 from benchmarks.curation.truth import CAPTIONS, IMAGES, WHATS, read_truth
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.duplicates import SIDE, agreement
@@ -156,6 +158,21 @@ def test_files_captions_and_truth_agree(pools, photographs):
     assert all(
         (photographs.images.read(row.of) == (pools / "target" / IMAGES / row.place).read_bytes()) for row in same
     )
+
+
+def test_a_curation_that_knows_the_truth_is_perfect_and_one_that_keeps_all_is_not(pools):
+    for pool in ("neighbors", "target"):
+        rows = read_truth(pools / pool)
+        dropped = {row.place: Dropped("selection", f"copy_of_{row.split}") for row in rows if not row.keep}
+        perfect = score(rows, Outcome(frozenset((row.folder, row.sha256) for row in rows if row.keep), dropped))
+        assert perfect.precision.part == perfect.precision.of == perfect.kept == sum(row.keep for row in rows)
+        assert perfect.recall.part == perfect.recall.of == perfect.kept
+        assert all(told.part == told.of == 1 for told in (*perfect.told.values(), *perfect.kept_out.values()))
+        assert perfect.false_alarms.part == 0
+        greedy = score(rows, Outcome(frozenset((row.folder, row.sha256) for row in rows), {}))
+        assert greedy.recall == perfect.recall
+        assert greedy.precision.part == perfect.precision.part < greedy.precision.of
+        assert all(told.part == 0 for told in greedy.kept_out.values())
 
 
 def test_a_photograph_that_a_split_has_too_is_told_as_a_leak(photographs, tmp_path):

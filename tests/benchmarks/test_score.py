@@ -8,7 +8,7 @@ from rich.console import Console
 from benchmarks.curation.__main__ import POOLS, arguments_of, trainings
 from benchmarks.curation.outcome import Dropped, Outcome, read_outcome, read_seconds
 from benchmarks.curation.score import Share, score
-from benchmarks.curation.truth import Planted
+from benchmarks.curation.truth import Planted, read_truth
 from lt_extrap.compose import configure
 from lt_extrap.errors import DataError
 from lt_extrap.model.shots import Shot
@@ -50,13 +50,13 @@ def test_precision_and_recall_are_of_what_was_looked_at():
 
 def test_what_is_over_the_cap_was_accepted():
     rows = [planted("a/1"), planted("a/2")]
-    found = score(rows, Outcome(kept(rows[0]), {"a/2": Dropped("selection", "over the cap")}))
+    found = score(rows, Outcome(kept(rows[0]), {"a/2": Dropped("selection", "more_than_asked")}))
     assert (found.kept, found.precision, found.recall) == (1, Share(2, 2), Share(2, 2))
 
 
 def test_of_a_picture_and_its_duplicates_one_is_right():
     original, copy = planted("a/1"), planted("a/2", "duplicate", "halved", twin="a/1")
-    dropped = Dropped("selection", "copy of another")
+    dropped = Dropped("selection", "duplicate")
     both = score([original, copy], Outcome(kept(original, copy), {}))
     assert (both.precision, both.recall) == (Share(1, 2), Share(1, 1))
     stands_in = score([original, copy], Outcome(kept(copy), {"a/1": dropped}))
@@ -83,10 +83,10 @@ def test_a_duplicate_in_another_class_is_wrong_there():
 def test_leaks_are_kept_out_by_any_rule_and_told_by_one():
     rows = [planted(f"a/{i}", "leak", "gray", split="test") for i in range(5)]
     dropped = {
-        "a/0": Dropped("selection", "copy of test"),
+        "a/0": Dropped("selection", "copy_of_test"),
         "a/1": Dropped("selection", "below the band"),
         "a/2": Dropped("candidates", "caption"),  # no rule has seen its picture
-        "a/4": Dropped("selection", "over the cap"),  # is accepted, though not kept
+        "a/4": Dropped("selection", "more_than_asked"),  # is accepted, though not kept
     }
     found = score(rows, Outcome(kept(rows[3]), dropped))
     assert found.kept_out == {("gray", "test"): Share(3, 5)}
@@ -96,7 +96,7 @@ def test_leaks_are_kept_out_by_any_rule_and_told_by_one():
 
 def test_false_alarms_are_clean_images_told_as_copies():
     rows = [planted("a/1"), planted("a/2"), planted("a/3", "odd format", "CMYK"), planted("a/4", "junk", "noise")]
-    dropped = {"a/2": Dropped("selection", "copy of train"), "a/4": Dropped("selection", "copy of test")}
+    dropped = {"a/2": Dropped("selection", "copy_of_train"), "a/4": Dropped("selection", "copy_of_test")}
     found = score(rows, Outcome(kept(rows[0], rows[2]), dropped))
     assert (found.false_alarms, found.alarms) == (Share(1, 3), ("a/2",))
     assert found.kinds == {("junk", "noise"): Share(0, 1), ("odd format", "CMYK"): Share(1, 1)}
@@ -124,7 +124,7 @@ def test_an_image_of_no_pool_is_refused():
 
 def test_all_of_it_is_told():
     rows = [planted("a/1"), planted("a/2", "leak", "gray", split="test"), planted("s/1", "suspect")]
-    dropped = {"a/2": Dropped("selection", "copy of test"), "s/1": Dropped("selection", "suspect")}
+    dropped = {"a/2": Dropped("selection", "copy_of_test"), "s/1": Dropped("selection", "suspect")}
     found = score(rows, Outcome(kept(rows[0]), dropped))
     console = Console(width=120)
     with console.capture() as capture:
@@ -135,7 +135,7 @@ def test_all_of_it_is_told():
     assert "suspect class s (suspected), accepted" in told
     written = json.loads(json.dumps(found.json()))
     assert written["leaks_told"]["gray"]["test"]["value"] == 1.0
-    assert written["dropped"] == {"leak": {"selection: copy of test": 1}, "suspect": {"selection: suspect": 1}}
+    assert written["dropped"] == {"leak": {"selection: copy_of_test": 1}, "suspect": {"selection: suspect": 1}}
 
 
 def write_lines(file, *records):
@@ -183,6 +183,11 @@ def test_what_a_curation_has_not_left_is_told(curated):
     shutil.rmtree(curated / "set")
     with pytest.raises(DataError, match="set.json"):
         read_outcome(curated, "neighbors", ())
+
+
+def test_what_was_not_planted_is_told(tmp_path):
+    with pytest.raises(DataError, match="plant it first"):
+        read_truth(tmp_path)
 
 
 def test_the_trainings_that_are_named_compose(tmp_path):
