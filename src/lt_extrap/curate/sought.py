@@ -71,4 +71,4 @@ def query(wordnet: WordNet, wnid: str, name: str | None = None) -> str:
 
 
 def _last_word(wordnet: WordNet, wnid: str) -> str:
-    return normal(wordnet[wnid].lemmas[0]).split()[-1]
+    return normal(wordnet[wnid].lemmas[0]).rpartition(" ")[2]

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from lt_extrap.curate.names import normal
 from lt_extrap.errors import DataError
@@ -162,14 +162,7 @@ def read_wordnet(place: Path) -> WordNet:
         DataError: the file cannot be read, is of another version, whose offsets are other ids, or is malformed.
     """
     try:
-        if place.suffix == ".zip":
-            with zipfile.ZipFile(place) as archive:
-                entry = archive.getinfo(f"wordnet/{_NOUNS}")
-                with archive.open(entry) as file:
-                    lines = _lines(file, entry.file_size)
-        else:
-            with (place / _NOUNS).open("rb") as file:
-                lines = _lines(file, (place / _NOUNS).stat().st_size)
+        lines = _archived_lines(place) if place.suffix == ".zip" else _lines(place / _NOUNS)
         head = [line for line in lines if line.startswith("  ")]
         if not any(_VERSION in line for line in head):
             raise DataError(
@@ -198,10 +191,23 @@ def _usual_places() -> Iterator[Path]:
         yield corpora
 
 
-def _lines(file: IO[bytes], size: int) -> list[str]:
+def _lines(file: Path) -> list[str]:
+    _check_size(file.stat().st_size)
+    with file.open(encoding="utf-8") as lines:
+        return list(lines)
+
+
+def _archived_lines(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as files:
+        entry = files.getinfo(f"wordnet/{_NOUNS}")
+        _check_size(entry.file_size)
+        with files.open(entry) as file, io.TextIOWrapper(file, encoding="utf-8") as lines:
+            return list(lines)
+
+
+def _check_size(size: int) -> None:
     if size > _MOST_BYTES:
         raise ValueError(f"{size:,} bytes, more than {_MOST_BYTES:,}")
-    return list(io.TextIOWrapper(file, encoding="utf-8"))
 
 
 def _synsets(lines: Iterable[str]) -> dict[str, Synset]:

@@ -1,0 +1,1 @@
+"""Where images come from: pools of class folders, and tables of captions."""
