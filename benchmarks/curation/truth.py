@@ -3,7 +3,9 @@
 import dataclasses
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from lt_extrap.errors import DataError
 from lt_extrap.files import write_whole
@@ -69,7 +71,7 @@ def write_truth(folder: Path, planted: Iterable[Planted]) -> None:
     captions = [{"path": row["place"], "caption": row["caption"]} for row in rows]
     for name, lines in ((TRUTH, rows), (CAPTIONS, captions)):
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        write_whole(folder / name, lambda file, text=text: file.write(text.encode()))
+        write_whole(folder / name, partial(_write, text))
 
 
 def read_truth(folder: Path) -> list[Planted]:
@@ -84,3 +86,7 @@ def read_truth(folder: Path) -> list[Planted]:
     except OSError as error:
         raise DataError(f"a planted pool at {folder}", str(error), "plant it first") from error
     return [Planted(**{**row, "shot": row["shot"] and Shot(row["shot"])}) for row in rows]
+
+
+def _write(text: str, file: IO[bytes]) -> None:
+    file.write(text.encode())
