@@ -6,7 +6,15 @@ from typing import Any
 from omegaconf import MISSING
 
 from lt_extrap.config.checks import check, one_of
-from lt_extrap.config.curate_proposer import Names
+from lt_extrap.config.curate_filter import FILTER_OPTIONS
+from lt_extrap.config.curate_proposer import (
+    FileNeighbors,
+    Names,
+    RandomClasses,
+    TaxonomyNeighbors,
+    WordNetNeighbors,
+)
+from lt_extrap.config.curate_source import CaptionSource, FolderSource
 
 STAGES = ("targets", "neighbors", "candidates", "images", "features", "copies", "selection", "export")
 ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget")
@@ -92,3 +100,16 @@ class CurateConfig:
             kind, equals, value = word.partition("=")
             known = kind in ("url", "creator", "sha256") and equals and value
             check(bool(known), "forget", "a list of url=..., creator=... or sha256=...", word)
+
+
+# Every class that a group of conf/ can be, by the name that its option files start from.
+CURATE_OPTIONS: dict[str, dict[str, type]] = {
+    "proposer": {
+        "wordnet": WordNetNeighbors,
+        "taxonomy": TaxonomyNeighbors,
+        "file": FileNeighbors,
+        "random": RandomClasses,
+    },
+    "source": {"folders": FolderSource, "captions": CaptionSource},
+    **FILTER_OPTIONS,
+}
