@@ -32,7 +32,7 @@ def test_a_small_image_keeps_its_bytes(pixels):
     assert (found.content, found.width, found.height) == (content, 60, 40)
     assert found.sha256 == hashlib.sha256(content).hexdigest()
     assert found.name == f"{found.sha256[:2]}/{found.sha256}.png"
-    assert len(found.thumbnail) == 32 * 32
+    assert len(found.look.thumbnail) == 32 * 32
 
 
 def test_a_large_image_is_stored_smaller(pixels):
@@ -46,13 +46,13 @@ def test_files_of_the_same_pixels_share_a_hash_of_them(pixels):
     exif[0x010E] = "another description"
     one, other = prepared(encoded(pixels)), prepared(encoded(pixels, exif=exif))
     assert one.sha256 != other.sha256
-    assert one.pixels == other.pixels != prepared(encoded(pixels[::-1])).pixels
+    assert one.look.content == other.look.content != prepared(encoded(pixels[::-1])).look.content
     tall, wide = np.zeros((4, 9, 3), np.uint8), np.zeros((9, 4, 3), np.uint8)
-    assert prepared(encoded(tall)).pixels != prepared(encoded(wide)).pixels
+    assert prepared(encoded(tall)).look.content != prepared(encoded(wide)).look.content
 
 
 def test_a_blank_has_no_deviation():
-    assert prepared(encoded(np.full((40, 40, 3), 200, np.uint8))).deviation == 0
+    assert prepared(encoded(np.full((40, 40, 3), 200, np.uint8))).look.deviation == 0
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,20 @@
 """What `python -m lt_extrap.curate` does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
 from lt_extrap.config.checks import check, one_of
+from lt_extrap.config.curate_filter import FILTER_OPTIONS
+from lt_extrap.config.curate_proposer import (
+    FileNeighbors,
+    Names,
+    RandomClasses,
+    TaxonomyNeighbors,
+    WordNetNeighbors,
+)
+from lt_extrap.config.curate_source import CaptionSource, FolderSource
 
 STAGES = ("targets", "neighbors", "candidates", "images", "features", "copies", "selection", "export")
 ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget")
@@ -23,6 +32,7 @@ class CurateConfig:
         folder: of the state, the stored images and features, and the sets.
         target: the data set; its validation and test images are what no image may be a copy of.
         proposer: who names neighbors.
+        names: what is known of names, and which are no neighbors.
         source: where images come from.
         features: what compares images.
         filter: which images are kept.
@@ -31,7 +41,7 @@ class CurateConfig:
         extra_shots: the groups of target classes of which further images are wanted.
         candidates_per_class: most images of a class that are looked at.
         images_per_class: most images of a class that are kept, drawn from `seed`.
-        seed: of that draw, and of random neighbors.
+        seed: of that draw.
         longest_edge: pixels; larger images are stored smaller, as JPEG; null = as they are.
         workers: processes that read and decode; 0 = this one; null = one a core.
         errors: of `retry`: reasons, as `status` names them; null = all.
@@ -43,13 +53,14 @@ class CurateConfig:
     folder: str = MISSING
     target: Any = MISSING
     proposer: Any = MISSING
+    names: Names = field(default_factory=Names)
     source: Any = MISSING
     features: Any = MISSING
     filter: Any = MISSING
     neighbors_per_class: int = 5
     sampling_ratio: list[float] | None = None
     scale: str = "base"
-    extra_shots: Any = ("medium", "few")
+    extra_shots: list[str] = field(default_factory=lambda: ["medium", "few"])
     candidates_per_class: int = 200
     images_per_class: int = 50
     seed: int = 0
@@ -89,3 +100,16 @@ class CurateConfig:
             kind, equals, value = word.partition("=")
             known = kind in ("url", "creator", "sha256") and equals and value
             check(bool(known), "forget", "a list of url=..., creator=... or sha256=...", word)
+
+
+# Every class that a group of conf/ can be, by the name that its option files start from.
+CURATE_OPTIONS: dict[str, dict[str, type]] = {
+    "proposer": {
+        "wordnet": WordNetNeighbors,
+        "taxonomy": TaxonomyNeighbors,
+        "file": FileNeighbors,
+        "random": RandomClasses,
+    },
+    "source": {"folders": FolderSource, "captions": CaptionSource},
+    **FILTER_OPTIONS,
+}

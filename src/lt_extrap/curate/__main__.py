@@ -19,7 +19,7 @@ from rich.console import Console
 
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
-from lt_extrap.config.curate import STAGES, CurateConfig
+from lt_extrap.config.curate import CURATE_OPTIONS, STAGES, CurateConfig
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
 from lt_extrap.curate.funnel import funnel, short
@@ -157,7 +157,15 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-ConfigStore.instance().store(group="schema", name="curate", node=CurateConfig)
+def _register() -> None:
+    store = ConfigStore.instance()
+    store.store(group="schema", name="curate", node=CurateConfig)
+    for group, options in CURATE_OPTIONS.items():
+        for name, schema in options.items():
+            store.store(group=f"schema/{group}", name=name, node=schema)
+
+
+_register()
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="curate")

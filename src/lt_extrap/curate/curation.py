@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lt_extrap.config.curate import CurateConfig
+from lt_extrap.curate.name_rules import NameRules, read_forbidden
 from lt_extrap.curate.records import Sought, Source, TargetClass
 from lt_extrap.curate.state import State
+from lt_extrap.curate.wordnet import WordNet, find_wordnet, read_wordnet
 from lt_extrap.data.target import TargetSet, load_target
 from lt_extrap.model.shots import Shot
 from lt_extrap.signals import StopSignal
@@ -41,6 +43,28 @@ class Curation:
     def target(self) -> TargetSet:
         """The target set, with its images."""
         return load_target(self.config.target)
+
+    @cached_property
+    def wordnet(self) -> WordNet | None:
+        """WordNet; None where the user did without."""
+        names = self.config.names
+        return read_wordnet(find_wordnet(names.wordnet)) if names.use_wordnet else None
+
+    @property
+    def described(self) -> Path | None:
+        """What the user knows of the target classes."""
+        return Path(self.config.names.classes).expanduser() if self.config.names.classes else None
+
+    def rules(self, targets: Sequence[TargetClass]) -> NameRules:
+        """Which names are no neighbors of these targets."""
+        names = self.config.names
+        return NameRules(
+            targets,
+            self.wordnet,
+            keep_hyponyms=names.keep_hyponyms,
+            keep_persons=names.keep_persons,
+            forbidden=read_forbidden(Path(names.forbidden).expanduser()) if names.forbidden else (),
+        )
 
     @property
     def workers(self) -> int:

@@ -29,7 +29,7 @@ def forget(curation: Curation, words: Sequence[str]) -> int:
         hashes = [(sha256,) for sha256, _ in gone]
         # What it looked like is forgotten too; that it was here is not, or the source would offer it again.
         state.write("INSERT OR IGNORE INTO forgotten VALUES ('sha256', ?)", hashes)
-        for table in ("selection", "copy", "compared", "image"):
+        for table in ("selection", "copy", "image"):
             state.write(f"DELETE FROM {table} WHERE sha256 = ?", hashes)
         state.write("DELETE FROM feature WHERE owner = ?", hashes)
         state.write(

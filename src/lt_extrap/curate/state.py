@@ -10,8 +10,7 @@
     image       what is stored in images/, by the hash of the file
     reference   images of the target set: training, validation, test
     feature     rows of the file of features of a model
-    compared    images of which all near-copies are known, by how they were looked for
-    copy        images that are near-copies of one of the target set, or (split `candidate`) of another one
+    copy        images that are near-copies of one of the target set, or (split `stored`) of one another
     selection   whether an image is kept for a class, and why not
     forgotten   what never comes back
 
@@ -51,16 +50,15 @@ CREATE TABLE IF NOT EXISTS candidate (
 CREATE INDEX IF NOT EXISTS candidate_sha256 ON candidate (sha256);
 CREATE TABLE IF NOT EXISTS image (
     sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    pixels BLOB NOT NULL, thumbnail BLOB NOT NULL, deviation REAL NOT NULL) WITHOUT ROWID;
+    content BLOB NOT NULL, thumbnail BLOB NOT NULL, deviation REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reference (
-    place TEXT NOT NULL, split TEXT NOT NULL, label INTEGER NOT NULL, pixels BLOB, thumbnail BLOB, reason TEXT,
-    PRIMARY KEY (split, place)) WITHOUT ROWID;
+    place TEXT NOT NULL, split TEXT NOT NULL, label INTEGER NOT NULL, content BLOB, thumbnail BLOB, deviation REAL,
+    reason TEXT, PRIMARY KEY (split, place)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS feature (
     model TEXT NOT NULL, owner TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (model, owner)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS compared (how TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (how, sha256)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS copy (
-    how TEXT NOT NULL, sha256 TEXT NOT NULL, split TEXT NOT NULL, of TEXT NOT NULL,
-    PRIMARY KEY (how, sha256, split, of)) WITHOUT ROWID;
+    sha256 TEXT NOT NULL, split TEXT NOT NULL, of TEXT NOT NULL, how TEXT NOT NULL,
+    PRIMARY KEY (sha256, split)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS selection (
     key TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT, because TEXT, cosines TEXT NOT NULL,
     PRIMARY KEY (key, sha256)) WITHOUT ROWID;

@@ -45,11 +45,11 @@ def mirrored(hashes: UInt64[np.ndarray, " images"]) -> UInt64[np.ndarray, " imag
 
 
 def near_pairs(
-    one: UInt64[np.ndarray, " images"], other: UInt64[np.ndarray, " images"], distance: int = DISTANCE
+    one: UInt64[np.ndarray, " _"], other: UInt64[np.ndarray, " _"], distance: int = DISTANCE, *, itself: bool = True
 ) -> Iterator[Int64[np.ndarray, "pairs 2"]]:
-    """Every pair i < j whose hashes `one[i]` and `other[j]` differ in at most `distance` bits, in blocks.
+    """Every pair whose hashes `one[i]` and `other[j]` differ in at most `distance` bits, in blocks.
 
-    Of `distance // 2 + 1` bands of bits, one differs in at most one bit: pairs are looked for where a band is equal, or
+    `itself`: both are of the same images, and only i < j is a pair. Of `distance // 2 + 1` bands of bits, one differs in at most one bit: pairs are looked for where a band is equal, or
     equal but for one bit. A pair may come more than once.
     """
     edges = np.linspace(0, 64, max(2, distance // 2 + 1) + 1).astype(np.uint64)
@@ -66,7 +66,7 @@ def near_pairs(
                 i = np.repeat(np.arange(rows.start, rows.stop), sizes[rows])
                 within = np.arange(len(i)) - np.repeat(np.cumsum(sizes[rows]) - sizes[rows], sizes[rows])
                 j = order[np.repeat(first[rows], sizes[rows]) + within]
-                near = (i < j) & (np.bitwise_count(one[i] ^ other[j]) <= distance)
+                near = (i < j if itself else True) & (np.bitwise_count(one[i] ^ other[j]) <= distance)
                 if near.any():
                     yield np.stack([i[near], j[near]], axis=1)
 

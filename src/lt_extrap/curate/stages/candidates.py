@@ -52,8 +52,10 @@ def _row(wanted: Sought, source: str, position: int, found: Candidate) -> tuple[
 
 def _rule(curation: Curation, sought: list[Sought]) -> None:
     """Decide on captions that are new, and on all where other names are known than before."""
-    known = sorted({spelling for named in (*curation.targets(), *sought) for spelling in named.spellings})
-    rule, accepted = CaptionRule(known), {wanted.key: wanted.spellings for wanted in sought}
+    accepted = {wanted.key: wanted.spellings for wanted in sought}
+    of_targets = (target.spellings for target in curation.targets())
+    known = sorted({spelling for spellings in (*of_targets, *accepted.values()) for spelling in spellings})
+    rule = CaptionRule(known)
     ruled = f"{_VERSION}-{hashlib.sha256(chr(0).join(known).encode()).hexdigest()[:16]}"
     new = list(
         curation.state.rows(

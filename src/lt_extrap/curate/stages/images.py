@@ -8,14 +8,13 @@ from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from lt_extrap.bar import Bar
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forecast import Forecast
+from lt_extrap.curate.near_copies import Look, look
 from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb
-from lt_extrap.data.duplicates import SIDE
 from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.files import write_whole
@@ -31,9 +30,7 @@ class Prepared(NamedTuple):
         sha256: of the content, hexadecimal.
         name: of the file below images/, by its hash.
         width, height: of the upright image, pixels.
-        pixels: SHA-256 of the upright RGB pixels: files that differ in metadata alone share it.
-        thumbnail: `SIDE` x `SIDE` gray bytes.
-        deviation: standard deviation of the gray values, 0..128; a blank has next to none.
+        look: what is compared of it.
     """
 
     content: bytes
@@ -41,9 +38,7 @@ class Prepared(NamedTuple):
     name: str
     width: int
     height: int
-    pixels: bytes
-    thumbnail: bytes
-    deviation: float
+    look: Look
 
 
 def store(curation: Curation) -> None:
@@ -69,7 +64,8 @@ def store(curation: Curation) -> None:
                 _write(curation, image)
             with state.transaction():
                 state.write(
-                    "INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)", [image[1:] for _, image in made]
+                    "INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    [(*image[1:-1], *image.look) for _, image in made],
                 )
                 state.write(
                     "UPDATE candidate SET sha256 = ? WHERE place = ? AND source = ?",
@@ -110,7 +106,6 @@ def described(place: str, content: bytes) -> Prepared:
         warnings.simplefilter("ignore")  # as in decode_rgb, which has taken this file
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             kind = str(opened.format)
-    gray = image.convert("L")
     sha256 = hashlib.sha256(content).hexdigest()
     return Prepared(
         content=content,
@@ -118,11 +113,7 @@ def described(place: str, content: bytes) -> Prepared:
         name=f"{sha256[:2]}/{sha256}.{_SUFFIXES.get(kind, kind.lower())}",
         width=image.width,
         height=image.height,
-        pixels=hashlib.sha256(b"%d" % image.width + image.tobytes()).digest(),
-        thumbnail=gray.reduce(max(1, min(image.size) // (2 * SIDE)))
-        .resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        .tobytes(),
-        deviation=round(float(np.asarray(gray).std()), 3),
+        look=look(image),
     )
 
 

@@ -2,9 +2,10 @@
 
 import json
 
+from lt_extrap.config.curate_proposer import RandomClasses
 from lt_extrap.curate.curation import TARGET, Curation
 from lt_extrap.curate.neighbors import Choice, choose, choose_random, wanted_counts
-from lt_extrap.curate.proposers.random import RandomProposer
+from lt_extrap.curate.proposers import make_proposer, make_random
 from lt_extrap.curate.records import Sought
 
 
@@ -52,11 +53,13 @@ def propose(curation: Curation) -> None:
 
 
 def _choice(curation: Curation) -> Choice:
-    config, targets, proposer = curation.config, curation.targets(), curation.proposer()
+    config, targets = curation.config, curation.targets()
+    rules, options = curation.rules(targets), config.proposer
     wanted = wanted_counts(targets, config.neighbors_per_class, config.sampling_ratio, config.scale)
-    if isinstance(proposer, RandomProposer):
-        return choose_random(proposer, curation.rules(targets), int(wanted.sum()))
-    return choose(targets, proposer, curation.rules(targets), wanted)
+    if isinstance(options, RandomClasses):
+        count = int(wanted.sum()) if options.classes is None else options.classes
+        return choose_random(make_random(options, curation.wordnet, curation.source), rules, count)
+    return choose(targets, make_proposer(options, targets, curation.wordnet, curation.source), rules, wanted)
 
 
 def _own(curation: Curation) -> list[Sought]:
