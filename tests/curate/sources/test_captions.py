@@ -6,7 +6,6 @@ import pickle
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from lt_extrap.config.curate_source import CaptionSource
 from lt_extrap.curate.caption_rule import CaptionRule, plain
 from lt_extrap.curate.records import Candidate, Sought, Source
 from lt_extrap.curate.sources import captions as module
+from lt_extrap.curate.sources import open_source
 from lt_extrap.curate.sources.captions import Captions
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.errors import ConfigError, DataError
@@ -198,7 +198,7 @@ def test_an_index_is_built_once_and_again_where_a_table_changed(tmp_path):
 
 
 def of_captions_again(folder):
-    return Captions(CaptionSource([str(folder / "captions.jsonl")]))
+    return open_source(CaptionSource([str(folder / "captions.jsonl")]))
 
 
 def test_a_killed_build_begins_again(tmp_path, monkeypatch):
@@ -263,9 +263,3 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match="room for an index"):
         of_captions(tmp_path, ["lion"])
-
-
-def test_hostile_captions_take_no_time(tmp_path):
-    began = time.process_time()
-    of_captions(tmp_path, ["<a" * 60_000, "a." * 60_000, "क\u093f" * 60_000])
-    assert time.process_time() - began < 5
