@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lt_extrap.curate.caption_rule import CaptionRule, plain, words_of
@@ -88,6 +88,7 @@ def by_expressions(known, spellings, caption):
     }
 
 
+@settings(max_examples=60)
 @given(NAMES, NAMES, st.lists(st.sampled_from(["sea", "lion", "lions", "cub", ",", "a", "xlion"])).map(" ".join))
 def test_it_is_what_a_loop_over_names_finds(known, spellings, caption):
     found = CaptionRule(known).match(spellings, caption)
