@@ -3,10 +3,8 @@
 import json
 import os
 import pickle
+import shutil
 import sqlite3
-import subprocess
-import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from lt_extrap.config.curate_source import CaptionSource
 from lt_extrap.curate.caption_rule import CaptionRule, plain
 from lt_extrap.curate.records import Candidate, Sought, Source
 from lt_extrap.curate.sources import captions as module
+from lt_extrap.curate.sources import open_source
 from lt_extrap.curate.sources.captions import Captions
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.errors import ConfigError, DataError
@@ -198,20 +197,21 @@ def test_an_index_is_built_once_and_again_where_a_table_changed(tmp_path):
 
 
 def of_captions_again(folder):
-    return Captions(CaptionSource([str(folder / "captions.jsonl")]))
+    return open_source(CaptionSource([str(folder / "captions.jsonl")]))
+
+
+def killed(text):
+    raise KeyboardInterrupt
 
 
 def test_a_killed_build_begins_again(tmp_path, monkeypatch):
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
-    file = jsonl(tmp_path / "captions.jsonl", [{"url": f"{URL}{number}.jpg", "caption": "lion"} for number in range(9)])
-    program = (
-        "import os, signal; from lt_extrap.config.curate_source import CaptionSource\n"
-        "from lt_extrap.curate.sources import captions\n"
-        "captions._indexed = lambda text: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"captions.Captions(CaptionSource([{str(file)!r}]))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], check=False)
-    assert done.returncode == -9
+    jsonl(tmp_path / "captions.jsonl", [{"url": f"{URL}{number}.jpg", "caption": "lion"} for number in range(9)])
+    with pytest.MonkeyPatch.context() as patch:  # a signal that nobody survives leaves no time to clear up
+        patch.setattr(module, "_indexed", killed)
+        patch.setattr(shutil, "rmtree", lambda folder, **options: None)
+        with pytest.raises(KeyboardInterrupt):
+            of_captions_again(tmp_path)
     left = [place for place in (tmp_path / "cache/captions").iterdir() if place.is_dir()]
     assert len(left) == 1
     assert numbers(of_captions_again(tmp_path), "lion") == [*range(9)]
@@ -263,9 +263,3 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match="room for an index"):
         of_captions(tmp_path, ["lion"])
-
-
-def test_hostile_captions_take_no_time(tmp_path):
-    began = time.process_time()
-    of_captions(tmp_path, ["<a" * 60_000, "a." * 60_000, "क\u093f" * 60_000])
-    assert time.process_time() - began < 5

@@ -214,6 +214,7 @@ def test_file_names_that_are_not_utf_8_are_left_out(tmp_path):
     assert [candidate.place for candidate in found] == ["a/x.jpg"]
 
 
+@pytest.mark.slow
 def test_a_class_of_tiny_imagenet_is_read_from_its_tar(real_data):
     source = Folders(FolderSource(str(real_data / "tiny_imagenet/images.tar/train")))
     found = [*source.search(Sought("n01443537", "goldfish", ("goldfish",), wnid="n01443537"))]
