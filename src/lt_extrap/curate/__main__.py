@@ -23,9 +23,8 @@ from lt_extrap.config.curate import CURATE_OPTIONS, STAGES, CurateConfig
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
 from lt_extrap.curate.funnel import funnel, short
-from lt_extrap.curate.sources import open_source
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
-from lt_extrap.curate.state import State
+from lt_extrap.curate.state import STATE, State
 from lt_extrap.curate.verify import verify
 from lt_extrap.errors import ConfigError, LtExtrapError, RunError, some
 from lt_extrap.files import write_whole
@@ -58,10 +57,12 @@ def curate(config: CurateConfig) -> int:
     """
     folder, stop = Path(config.folder), StopSignal()
     stop.patient = True
+    if config.do == "status":  # also while a curation is under way
+        _refuse_none(folder)
+        with State(folder) as state:
+            return _status(Curation(config, folder, state, stop))
     with _alone(folder), State(folder) as state, stop.listening():
-        curation = Curation(config, folder, state, open_source(config.source), stop)
-        if config.do == "status":
-            return _status(curation)
+        curation = Curation(config, folder, state, stop)
         if config.do == "verify":
             return verify(curation)
         if config.do == "forget":
@@ -84,6 +85,8 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
             with curation.state.transaction():
                 curation.state.set("seconds", json.dumps(seconds))
         print(f"{number}/{len(stages)} {stage}: {time.monotonic() - began:.1f} s", flush=True)
+    if stages[-1] != STAGES[-1]:
+        return 0
     return _status(curation)
 
 
@@ -140,6 +143,13 @@ def _again(curation: Curation) -> None:
         raise ConfigError("errors of this curation", ", ".join(reasons), f"choose of: {some(failed, 20) or 'none'}")
     with state.transaction():
         state.write("UPDATE candidate SET reason = NULL WHERE reason = ?", [(reason,) for reason in chosen])
+        if reasons is None:  # and the source is asked again: it may have grown
+            state.write("DELETE FROM search WHERE source = ?", [(curation.source_id,)])
+
+
+def _refuse_none(folder: Path) -> None:
+    if not (folder / STATE).is_file():
+        raise ConfigError("the folder of a curation", f"none in {folder}", "give folder=<the folder>, or begin one")
 
 
 @contextmanager

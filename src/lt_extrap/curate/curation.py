@@ -1,5 +1,7 @@
 """A curation under way: what it is to do, what it has, and how it is told to stop."""
 
+import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -11,6 +13,7 @@ from typing import Any
 from lt_extrap.config.curate import CurateConfig
 from lt_extrap.curate.name_rules import NameRules, read_forbidden
 from lt_extrap.curate.records import Sought, Source, TargetClass
+from lt_extrap.curate.sources import open_source
 from lt_extrap.curate.state import State
 from lt_extrap.curate.wordnet import WordNet, find_wordnet, read_wordnet
 from lt_extrap.data.target import TargetSet, load_target
@@ -29,15 +32,24 @@ class Curation:
         config: of the command.
         folder: of the curation.
         state: its tables.
-        source: where images come from.
         stop: asked after each transaction.
     """
 
     config: CurateConfig
     folder: Path
     state: State
-    source: Source
     stop: StopSignal
+
+    @cached_property
+    def source(self) -> Source:
+        """Where images come from."""
+        return open_source(self.config.source)
+
+    @property
+    def source_id(self) -> str:
+        """What tells the source from another one: its kind and its options."""
+        options = json.dumps(dataclasses.asdict(self.config.source), sort_keys=True)
+        return f"{self.source.name}-{hashlib.sha256(options.encode()).hexdigest()[:8]}"
 
     @cached_property
     def target(self) -> TargetSet:

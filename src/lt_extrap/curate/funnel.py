@@ -30,9 +30,8 @@ SELECT coalesce(n.shot, '-'),
             WHEN c.reason IS NOT NULL THEN 'unreadable' WHEN c.sha256 IS NULL THEN 'to do'
             WHEN s.key IS NULL THEN 'to do' ELSE s.reason END,
        count(*)
-FROM candidate c JOIN sought USING (key) LEFT JOIN nearest n USING (key)
-     LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256
-WHERE used GROUP BY 1, 2, 3
+FROM offered c LEFT JOIN nearest n USING (key) LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256
+GROUP BY 1, 2, 3
 """
 )
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from lt_extrap.curate.nearest import near
 from lt_extrap.curate.overlap import overlap
-from lt_extrap.data.duplicates import DISTANCE, SIDE, Thumbnails, mirrored, near_pairs, perceptual_hash
+from lt_extrap.data.duplicates import SIDE, Thumbnails, mirrored, near_pairs, perceptual_hash
 
 BLANK = 3.0  # standard deviation of gray values below which a picture shows nothing
 OVERLAP = 0.75  # of the pictures of copies

@@ -7,6 +7,7 @@
     refused     neighbors that were proposed and dropped, with the reason
     search      how many candidates of a class a source was asked for, and whether it had no more
     candidate   images that a source offers for a class; `form` is what its caption matched, and `sha256` what it became
+    offered     (a view) those of the source, the classes and the number of candidates that are asked for now
     image       what is stored in images/, by the hash of the file
     reference   images of the target set: training, validation, test
     feature     rows of the file of features of a model
@@ -48,9 +49,14 @@ CREATE TABLE IF NOT EXISTS candidate (
     caption TEXT, url TEXT, page TEXT, creator TEXT, licence TEXT, licence_url TEXT,
     form TEXT, ruled TEXT, reason TEXT, sha256 TEXT, UNIQUE (key, source, place));
 CREATE INDEX IF NOT EXISTS candidate_sha256 ON candidate (sha256);
+CREATE INDEX IF NOT EXISTS candidate_place ON candidate (place, source);
+CREATE VIEW IF NOT EXISTS offered AS
+    SELECT c.* FROM candidate c JOIN sought s USING (key) WHERE s.used
+    AND c.source = (SELECT value FROM setting WHERE name = 'source')
+    AND c.position < (SELECT CAST(value AS INTEGER) FROM setting WHERE name = 'candidates_per_class');
 CREATE TABLE IF NOT EXISTS image (
     sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    content BLOB NOT NULL, thumbnail BLOB NOT NULL, deviation REAL NOT NULL) WITHOUT ROWID;
+    content BLOB NOT NULL, thumbnail BLOB NOT NULL, deviation REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS reference (
     place TEXT NOT NULL, split TEXT NOT NULL, label INTEGER NOT NULL, content BLOB, thumbnail BLOB, deviation REAL,
     reason TEXT, PRIMARY KEY (split, place)) WITHOUT ROWID;

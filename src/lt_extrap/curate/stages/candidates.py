@@ -15,7 +15,10 @@ _VERSION = 1  # of the caption rule: raise it when it decides in another way
 def collect(curation: Curation) -> None:
     """The stage `candidates`."""
     sought = curation.sought()
-    asked = dict(curation.state.rows("SELECT key, asked FROM search WHERE source = ?", curation.source.name))
+    with curation.state.transaction():  # what the view `offered` shows from now on
+        curation.state.set("source", curation.source_id)
+        curation.state.set("candidates_per_class", str(curation.config.candidates_per_class))
+    asked = dict(curation.state.rows("SELECT key, asked FROM search WHERE source = ?", curation.source_id))
     to_do = [wanted for wanted in sought if asked.get(wanted.key, 0) < curation.config.candidates_per_class]
     if to_do:
         before(curation, len(to_do))
@@ -32,7 +35,7 @@ def collect(curation: Curation) -> None:
 def _search(curation: Curation, wanted: Sought) -> int:
     state, source, most = curation.state, curation.source, curation.config.candidates_per_class
     found = [
-        _row(wanted, source.name, position, candidate)
+        _row(wanted, curation.source_id, position, candidate)
         for position, candidate in enumerate(islice(source.search(wanted), most))
     ]
     with state.transaction():
@@ -41,7 +44,7 @@ def _search(curation: Curation, wanted: Sought) -> int:
             "licence_url) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             found,
         )
-        state.write("REPLACE INTO search VALUES (?, ?, ?)", [(wanted.key, source.name, most)])
+        state.write("REPLACE INTO search VALUES (?, ?, ?)", [(wanted.key, curation.source_id, most)])
     return len(found)
 
 
@@ -59,7 +62,7 @@ def _rule(curation: Curation, sought: list[Sought]) -> None:
     ruled = f"{_VERSION}-{hashlib.sha256(chr(0).join(known).encode()).hexdigest()[:16]}"
     new = list(
         curation.state.rows(
-            "SELECT id, key, caption FROM candidate JOIN sought USING (key) WHERE used AND ruled IS NOT ? ORDER BY id",
+            "SELECT id, key, caption FROM offered WHERE ruled IS NOT ? ORDER BY id",
             ruled,
         )
     )

@@ -19,10 +19,10 @@ SET, EXTRA, EXTRA_LIST, DROPPED = "set", "target_extra", "extra.txt", "dropped.j
 _KEPT = """
 SELECT s.key, s.sha256, s.cosines, i.name, i.width, i.height,
        c.caption, c.source, c.url, c.page, c.creator, c.licence, c.licence_url
-FROM selection s JOIN image i USING (sha256) JOIN candidate c USING (key, sha256)
+FROM selection s JOIN image i USING (sha256) JOIN offered c USING (key, sha256)
 WHERE s.reason IS NULL AND c.form IS NOT NULL
-  AND c.id = (SELECT id FROM candidate d WHERE d.key = s.key AND d.sha256 = s.sha256 AND d.form IS NOT NULL
-              ORDER BY source, position, place LIMIT 1)
+  AND c.position = (SELECT min(position) FROM offered d WHERE d.key = s.key AND d.sha256 = s.sha256
+                    AND d.form IS NOT NULL)
 """
 
 
@@ -145,9 +145,9 @@ def _write_extra(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> 
 def _write_dropped(curation: Curation) -> None:
     """A line a candidate that was not kept: its class, its place, the stage and the reason."""
     rows = curation.state.rows(
-        "SELECT c.key, c.source, c.place, c.sha256, c.ruled, c.form, c.reason, s.reason, s.because FROM candidate c "
-        "JOIN sought USING (key) LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256 AND c.form IS NOT NULL "
-        "WHERE used ORDER BY c.key, c.source, c.place"
+        "SELECT c.key, c.source, c.place, c.sha256, c.ruled, c.form, c.reason, s.reason, s.because FROM offered c "
+        "LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256 AND c.form IS NOT NULL "
+        "ORDER BY c.key, c.position"
     )
 
     def lines() -> Iterator[str]:

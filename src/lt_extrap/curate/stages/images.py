@@ -46,9 +46,8 @@ def store(curation: Curation) -> None:
     state = curation.state
     to_do = list(
         state.rows(
-            "SELECT place, min(key) FROM candidate JOIN sought USING (key) WHERE used AND form IS NOT NULL AND "
-            "sha256 IS NULL AND reason IS NULL AND source = ? GROUP BY place ORDER BY min(key), min(position), place",
-            curation.source.name,
+            "SELECT place, min(key) FROM offered WHERE form IS NOT NULL AND sha256 IS NULL AND reason IS NULL "
+            "GROUP BY place ORDER BY min(key), min(position), place"
         )
     )
     places, key_of = [place for place, _ in to_do], dict(to_do)
@@ -69,11 +68,11 @@ def store(curation: Curation) -> None:
                 )
                 state.write(
                     "UPDATE candidate SET sha256 = ? WHERE place = ? AND source = ?",
-                    [(image.sha256, place, curation.source.name) for place, image in made],
+                    [(image.sha256, place, curation.source_id) for place, image in made],
                 )
                 state.write(
                     "UPDATE candidate SET reason = ? WHERE place = ? AND source = ?",
-                    [(*row, curation.source.name) for row in failed],
+                    [(*row, curation.source_id) for row in failed],
                 )
             done += len(chunk)
             bar.show(done, len(places))

@@ -132,8 +132,8 @@ def _choices(curation: Curation) -> list[Choice]:
     return [
         Choice(key, sha256, place)
         for key, sha256, place in curation.state.rows(
-            "SELECT key, sha256, min(position) FROM candidate JOIN sought USING (key) "
-            "WHERE used AND form IS NOT NULL AND sha256 IS NOT NULL GROUP BY key, sha256 ORDER BY key, sha256"
+            "SELECT key, sha256, min(position) FROM offered WHERE form IS NOT NULL AND sha256 IS NOT NULL "
+            "GROUP BY key, sha256 ORDER BY key, sha256"
         )
     ]
 

@@ -16,13 +16,15 @@ def collect(curation: Curation) -> None:
     """
     state, target = curation.state, curation.target
     files = {key: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for key, file in sorted(target.files.items())}
+    for key in ("samples_per_class", "label_order"):  # which change what is trained on, and the numbers of classes
+        files[key] = str(getattr(curation.config.target, key, None))
     found, before = json.dumps(files), state.setting("target")
     if before is not None and before != found:
         old = json.loads(before)
         changed = [f"target.{key}" for key in sorted(old.keys() | files.keys()) if old.get(key) != files.get(key)]
         raise RunError(
             f"the target whose curation is in {curation.folder}",
-            f"another content of {', '.join(changed)}",
+            f"another {', '.join(changed)}",
             "give this target another folder=: copies are looked for among the images of one target",
         )
     with state.transaction():
