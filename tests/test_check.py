@@ -488,7 +488,7 @@ def test_an_interrupted_check_goes_on_where_it_was(tree, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(check._Bar, "show", stop)
+        patch.setattr(check.Bar, "show", stop)
         with pytest.raises(KeyboardInterrupt):
             tree.check()
     looked = []
@@ -538,7 +538,7 @@ def test_the_command_ends_with_1_if_there_are_errors(tree, monkeypatch, capfd): 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_check_goes_on_and_leaves_no_process(tree, number):
     for label in range(3):
-        for position in range(400):
+        for position in range(1200):
             tree.add("train", f"train/{IDS[label]}/more{position}.png", label)
     words = command(tree, "workers=2")
     store = tree.root / "cache" / f"facts-{FORMAT}.sqlite"

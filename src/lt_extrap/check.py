@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,10 +20,9 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig
-from rich.console import Console
-from rich.progress import Progress
 
 from lt_extrap import cli
+from lt_extrap.bar import Bar
 from lt_extrap.compose import from_hydra
 from lt_extrap.config import AuxiliaryClasses, Target, TargetExtra, check
 from lt_extrap.data.auxiliary import add_classes, add_target_images
@@ -39,7 +37,6 @@ from lt_extrap.page import class_rows, page
 from lt_extrap.paths import cache_dir, conf_dir
 
 VERSION = 1  # of check.json
-_SILENT = 10.0  # seconds between two lines of progress where there is no terminal
 # Findings that say why training does not begin.
 _REFUSALS = {"list", "labels", "empty", "missing", "auxiliary_name"}
 
@@ -83,7 +80,7 @@ def check_data(config: CheckConfig) -> Findings:
     files = [inventory.images.where(path) for path in inventory.paths]
     workers = (os.cpu_count() or 1) if config.workers is None else config.workers
     with FactStore(cache_dir() / f"facts-{FORMAT}.sqlite") as store:
-        with _Bar() as bar:
+        with Bar("images") as bar:
             missing = survey(files, inventory.images, store, workers=workers, report=bar.show)
         findings = find(inventory, files, missing, store, tiny=config.tiny, allow_empty=config.target.allow_empty)
     if not _REFUSALS & {finding.kind for finding in findings.of(Severity.ERROR)} and (refusal := _refusal(config)):
@@ -93,38 +90,6 @@ def check_data(config: CheckConfig) -> Findings:
     _write(folder, text, _json(config, inventory, findings), _excluded(config.target, inventory, findings))
     print(text)
     return findings
-
-
-class _Bar:
-    """How far it is: a bar on a terminal, else a line now and then."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        # Without its thread: processes are forked while it is shown.
-        self._bar = Progress(console=self._console, auto_refresh=False, transient=True)
-        self._task = self._bar.add_task("images")
-        self._began = self._spoken = time.monotonic()
-        self._first: int | None = None
-
-    def __enter__(self) -> "_Bar":
-        if self._console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
-
-    def show(self, done: int, total: int) -> None:
-        """Tell how many files of how many are done."""
-        if self._first is None:
-            self._first = done
-        if self._console.is_terminal:
-            self._bar.update(self._task, completed=done, total=total, refresh=True)
-        elif time.monotonic() - self._spoken >= _SILENT:
-            self._spoken = time.monotonic()
-            rate = max(1, done - self._first) / (self._spoken - self._began)
-            print(f"{done:,} of {total:,} images, {rate:,.0f}/s", file=sys.stderr, flush=True)
 
 
 def _refusal(config: CheckConfig) -> Finding | None:

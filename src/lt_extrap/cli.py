@@ -14,25 +14,35 @@ from lt_extrap.errors import LtExtrapError, RunError
 from lt_extrap.refusals import refuse_words, told
 
 
-def run(task: Callable[[], Any]) -> None:
+def run(task: Callable[[], Any], *, status: Callable[[LtExtrapError], int] = lambda error: 1) -> None:
     """Run a function that `hydra.main` made, with the words of the command line.
 
     Everything else than a mistake of the user's keeps its traceback.
+
+    Args:
+        task: the function.
+        status: of the command where it ends with an error.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or Hydra prints errors itself and they never come here
     try:
         refuse_words(sys.argv[1:])
         task()
-    except LtExtrapError as error:
-        sys.exit(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(str(told(error)))
-    except OSError as error:
-        if (told_error := disk(error)) is None:
+    except (HydraException, OmegaConfBaseException, OSError) as error:
+        ours = _ours(error)
+        if ours is None:
             raise
-        sys.exit(str(told_error))
+        if (code := status(ours)) == 1:
+            sys.exit(str(ours))  # which several processes say with one voice
+        print(ours, file=sys.stderr)
+        sys.exit(code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def _ours(error: Exception) -> LtExtrapError | None:
+    if isinstance(error, LtExtrapError):  # which is one of Hydra's too
+        return error
+    return disk(error) if isinstance(error, OSError) else told(error)  # type: ignore[arg-type]
 
 
 def disk(error: OSError) -> RunError | None:

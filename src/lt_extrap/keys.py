@@ -25,6 +25,7 @@ class Stream(IntEnum):
     WORLD = 10  # (seed, ...): the embedded world
     SUBSET = 11  # (seed, ...): which images and classes of a larger data set a target has
     ERASE = 12  # (seed, epoch, sample): which box of an image is noise
+    CURATE = 13  # (seed, image): which images of an auxiliary class a curation keeps
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:

@@ -14,6 +14,10 @@ from lt_extrap.curate.names import forms, normal
         ("Café au lait", "cafe au lait"),
         ("Grey_whale", "gray whale"),
         ("dog's  bone", "dog bone"),
+        ("golden_retriever.jpg", "golden retriever jpg"),
+        ("U.S. mail", "us mail"),
+        ("black & tan", "black and tan"),
+        ("ger\u00adman", "german"),
         ("St. Bernard", "st bernard"),
         ("柴犬", "柴犬"),
         ("", ""),
@@ -40,6 +44,12 @@ def test_what_is_normal_stays_as_it_is(text):
         ("sunglasses", "sunglass"),
         ("potato", "potatoes"),
         ("canaries", "canary"),
+        ("wolves", "wolf"),
+        ("dormouse", "dormice"),
+        ("mongoose", "mongooses"),
+        ("firemen", "fireman"),
+        ("cactus", "cacti"),
+        ("bird of paradise", "birds of paradise"),
     ],
 )
 def test_forms(name, plural):

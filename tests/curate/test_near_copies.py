@@ -123,7 +123,7 @@ def test_the_overlap_of_pictures():
     assert overlap(thumbnails, thumbnails[:, :, ::-1]) == pytest.approx(1.0, abs=1e-5)
     brighter = (thumbnails // 2 + 60).astype(np.uint8)
     assert overlap(thumbnails, brighter).min() > 0.99
-    assert (overlap(thumbnails, np.full_like(thumbnails, 7)) == 0).all()
+    assert overlap(thumbnails, np.full_like(thumbnails, 7)).max() < 1e-4
     rolled = np.roll(thumbnails, 1, axis=0)
     assert overlap(thumbnails, rolled).max() < OVERLAP
     assert overlap(thumbnails, rolled) == pytest.approx(overlap(rolled, thumbnails), abs=1e-5)

@@ -137,6 +137,28 @@ def test_archives_of_one_size_and_second_are_told_apart(folder):
     assert [file.name for file in unpack(folder / "a.tar").iterdir()] == ["t0.png"]
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("../out.png", {}, r"\.\."),
+        ("/out.png", {}, "not relative"),
+        ("link.png", {"type": tarfile.SYMTYPE, "linkname": "../out.png"}, "a link or a device"),
+        ("pipe", {"type": tarfile.FIFOTYPE}, "a link or a device"),
+    ],
+)
+def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path, monkeypatch, name, options, said):
+    monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        member = tarfile.TarInfo(name)
+        for key, value in options.items():
+            setattr(member, key, value)
+        tar.addfile(member)
+    with pytest.raises(DataError, match=said):
+        unpack(tmp_path / "a.tar")
+    assert not list(tmp_path.rglob("*out.png"))
+    assert not list((tmp_path / "cache" / "archives").iterdir())
+
+
 def test_an_archive_cannot_write_elsewhere(folder):
     with tarfile.open(folder / "images.tar", "w") as tar:
         tar.add(folder / "a0.png", "../../out.png")

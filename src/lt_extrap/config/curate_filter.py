@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from lt_extrap.config.checks import check
+from lt_extrap.config.checks import check, one_of
 from lt_extrap.config.model import Backbone
 
 
@@ -117,14 +117,20 @@ class Filter:
         near_copies: of validation and test images, of training images, and of one another.
         placeholders: pictures that stand for none.
         likeness: of an auxiliary class and a target from which on it is suspect; 1 = two halves of one class.
+        suspects: `drop` the images of suspect classes, or `keep` them.
+        shortest_edge: pixels; images with a shorter one are dropped.
     """
 
     near_copies: NearCopies = field(default_factory=NearCopies)
     placeholders: Placeholders = field(default_factory=Placeholders)
     likeness: float = 0.98
+    suspects: str = "drop"
+    shortest_edge: int = 32
 
     def __post_init__(self) -> None:
         check(self.likeness > 0, "filter.likeness", "positive", self.likeness)
+        one_of("filter.suspects", self.suspects, ("drop", "keep"))
+        check(self.shortest_edge >= 0, "filter.shortest_edge", "at least 0", self.shortest_edge)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lt_extrap.model.shots import Shot
 
@@ -74,6 +74,7 @@ class Candidate:
     licence_url: str | None = None
 
 
+@runtime_checkable
 class Proposer(Protocol):
     """Names neighbors."""
 
@@ -84,6 +85,7 @@ class Proposer(Protocol):
         ...
 
 
+@runtime_checkable
 class Source(Protocol):
     """Has images."""
 

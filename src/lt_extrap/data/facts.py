@@ -6,14 +6,11 @@ the image that it died of, which is named.
 
 import hashlib
 import io
-import signal
 import sqlite3
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +19,12 @@ from PIL import Image
 
 from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb, orientation_of
 from lt_extrap.data.duplicates import SIDE
-from lt_extrap.data.loader import end_with_parent
+from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.data.store import ImageStore, Stamp
 from lt_extrap.errors import DataError
 
 FORMAT = 1  # of the store: raise it when facts are found in another way
 DIED = "the process that decoded it died (a crash of the decoder, or no memory left)"
-_CHUNK = 16  # images that a worker takes at once
 _GRAY = 8  # largest difference between the channels of a gray picture: JPEG rounds
 
 
@@ -171,7 +167,8 @@ def survey(
         elif not store.knows(file, stamp):
             new[file] = stamp
     done = len(files) - len(missing) - len(new)
-    with closing(_look_at_all(list(new), images, workers)) as found:
+    died = Facts(None, DIED, None)
+    with closing(side_by_side(partial(look, images=images), list(new), workers, died=died)) as found:
         for chunk in found:
             store.put([(file, new[file], facts) for file, facts in chunk])
             done += len(chunk)
@@ -222,57 +219,3 @@ def _animated(image: Image.Image) -> bool:
         return image.format != "MPO" and bool(getattr(image, "is_animated", False))
     except Exception:  # the first frame is whole, the second may be anything
         return True
-
-
-_Found = list[tuple[str, Facts]]
-
-
-def _look_at_all(paths: Sequence[str], images: ImageStore, workers: int) -> Generator[_Found, None, None]:
-    chunks = iter([paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)])
-    if workers == 0:
-        for chunk in chunks:
-            yield _look_at(chunk, images)
-        return
-    while suspects := (yield from _look_together(chunks, images, workers)):
-        for path in suspects:
-            if (yield from _look_together(iter([[path]]), images, 1)):
-                yield [(path, Facts(None, DIED, None))]
-
-
-def _look_together(
-    chunks: Iterator[Sequence[str]], images: ImageStore, workers: int
-) -> Generator[_Found, None, list[str]]:
-    """Look at chunks side by side.
-
-    Returns:
-        If a worker died, the images that it may have died of; chunks that nobody had begun are left.
-    """
-    running: dict[Future[_Found], Sequence[str]] = {}
-    begun: list[Sequence[str]] = []
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_begin)
-    try:
-        while True:
-            while len(running) < 2 * workers and (chunk := next(chunks, None)) is not None:
-                begun.append(chunk)
-                running[pool.submit(_look_at, chunk, images)] = chunk
-            if not running:
-                return []
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                found = future.result()
-                begun.remove(running.pop(future))
-                yield found
-    except BrokenProcessPool:
-        return [path for chunk in begun for path in chunk]
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _look_at(paths: Sequence[str], images: ImageStore) -> _Found:
-    return [(path, look(path, images)) for path in paths]
-
-
-def _begin() -> None:
-    """In a worker: leave signals of the terminal to the parent, and end when that has ended in whatever way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent()

@@ -1,16 +1,14 @@
 """A DataLoader that goes on in the middle of an epoch."""
 
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from multiprocessing import parent_process
 from types import FrameType
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from lt_extrap.data.sampler import EpochSampler
+from lt_extrap.data.side_by_side import end_with_parent
 
 
 class ResumableLoader(DataLoader[Any]):
@@ -55,21 +53,6 @@ def leave_signals(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _ignore_once)
     end_with_parent()
-
-
-def end_with_parent() -> None:
-    """End this worker when the process that started it has ended, in whatever way.
-
-    Else it would wait for ever for somebody to take what it has read.
-    """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _ignore_once(number: int, frame: FrameType | None) -> None:

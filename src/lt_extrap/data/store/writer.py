@@ -6,7 +6,6 @@ done. A writer that was killed goes on behind the last shard that is. At the end
 """
 
 import hashlib
-import io
 import json
 import os
 import signal
@@ -17,18 +16,17 @@ from itertools import chain, count
 from pathlib import Path
 from typing import IO
 
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from lt_extrap.data.decode import UnreadableImage, decode_rgb, image_size
-from lt_extrap.data.loader import end_with_parent
+from lt_extrap.data.decode import UnreadableImage
+from lt_extrap.data.shrink import QUALITY, shrunk
+from lt_extrap.data.side_by_side import end_with_parent
 from lt_extrap.data.store.image_store import ImageStore
 from lt_extrap.data.store.index import BLOCK, INDEX, MOST_SHARDS, Extent, PackIndex
 from lt_extrap.data.store.packed import LocalShards, Packed, shard_name
 from lt_extrap.errors import DataError, RunError, some
 from lt_extrap.files import write_whole
 
-QUALITY = 92  # of a JPEG that is made of a larger image
 _CHUNK = 16  # images that a worker prepares at once
 _END = b"\0" * (2 * BLOCK)  # of a tar
 
@@ -125,23 +123,6 @@ def faults(folder: Path, index: PackIndex, shard: int) -> Iterator[str]:
         return
     if (row := next(rows, None)) is not None:
         yield f"{name}: {index.path(row)!r} is not there"
-
-
-def shrunk(path: str, content: bytes, longest_edge: int) -> bytes:
-    """An image whose longest edge is at most so many pixels: as it is, or resized, upright, as JPEG.
-
-    Raises:
-        UnreadableImage: it is none.
-    """
-    if max(image_size(path, data=content)) <= longest_edge:
-        return content
-    # A JPEG is decoded at a smaller size first, of which all pixels are averages; the filter sees two and more of each.
-    image = decode_rgb(path, data=content, draft=2 * longest_edge)
-    scale = longest_edge / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    shown = io.BytesIO()
-    image.resize(size, Image.Resampling.LANCZOS).save(shown, "JPEG", quality=QUALITY)
-    return shown.getvalue()
 
 
 class _Content(Dataset[Prepared]):

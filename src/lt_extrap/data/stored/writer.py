@@ -3,9 +3,10 @@
 import codecs
 import csv
 import json
+import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +43,7 @@ def write_set(
     pairs: Sequence[PairRecord],
     images: Iterable[ImageRecord],
     copy_from: Path | None = None,
+    link: bool = False,
 ) -> Header:
     """Write an auxiliary set.
 
@@ -53,6 +55,7 @@ def write_set(
         pairs: of each target by rank; targets in the order of the table.
         images: by aux and path; read once, none is kept.
         copy_from: where the paths of the images start, to copy them into the folder; None = they are not copied.
+        link: give their files a second name in the folder instead: they must never change.
 
     Returns:
         What set.json holds.
@@ -67,7 +70,7 @@ def write_set(
     with whole_folder(folder) as new:
         _write_lines(new / CLASSES, classes)
         _write_lines(new / PAIRS, pairs)
-        rows = _copied(images, copy_from, new) if copy_from else images
+        rows = _copied(images, copy_from, new, os.link if link else shutil.copyfile) if copy_from else images
         write_whole(
             new / MANIFEST,
             lambda manifest: write_whole(
@@ -124,11 +127,13 @@ def _write_images(images: Iterable[ImageRecord], tally: _Tally, manifest: IO[byt
         tally.sources[image.source or "unknown"] += 1
 
 
-def _copied(images: Iterable[ImageRecord], root: Path, folder: Path) -> Iterator[ImageRecord]:
+def _copied(
+    images: Iterable[ImageRecord], root: Path, folder: Path, copy: Callable[[Path, Path], object]
+) -> Iterator[ImageRecord]:
     for image in images:
-        copy = folder / image.path
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / image.path, copy)
+        new = folder / image.path
+        new.parent.mkdir(parents=True, exist_ok=True)
+        copy(root / image.path, new)
         yield image
 
 

@@ -1,0 +1,1 @@
+"""Curation on real photographs of which everything is known: a pool is planted, curated, and scored."""

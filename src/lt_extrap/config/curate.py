@@ -1,0 +1,115 @@
+"""What `python -m lt_extrap.curate` does."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from lt_extrap.config.checks import check, one_of
+from lt_extrap.config.curate_filter import FILTER_OPTIONS
+from lt_extrap.config.curate_proposer import (
+    FileNeighbors,
+    Names,
+    RandomClasses,
+    TaxonomyNeighbors,
+    WordNetNeighbors,
+)
+from lt_extrap.config.curate_source import CaptionSource, FolderSource
+
+STAGES = ("targets", "neighbors", "candidates", "images", "features", "copies", "selection", "export")
+ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget")
+
+
+@dataclass
+class CurateConfig:
+    """From class names to an auxiliary set.
+
+    Attributes:
+        do: `run` = all stages; one of them, which wants those before it done; `status`; `retry` = what failed for a
+            reason in `errors` is to be done again, then all stages; `verify` = look whether all that is stored is as it
+            was written; `forget` = remove what `forget` names, everywhere and for good.
+        what: `neighbors` = auxiliary classes; `target` = further images of the target classes themselves; or `both`.
+        folder: of the state, the stored images and features, and the sets.
+        target: the data set; its validation and test images are what no image may be a copy of.
+        proposer: who names neighbors.
+        names: what is known of names, and which are no neighbors.
+        source: where images come from.
+        features: what compares images.
+        filter: which images are kept.
+        neighbors_per_class, sampling_ratio, scale: how many neighbors are proposed for a class, as in training: for the
+            largest numbers that are to be swept, since training keeps the first.
+        extra_shots: the groups of target classes of which further images are wanted.
+        candidates_per_class: most images of a class that are looked at.
+        images_per_class: most images of a class that are kept, drawn from `seed`.
+        seed: of that draw.
+        longest_edge: pixels; larger images are stored smaller, as JPEG; null = as they are.
+        workers: processes that read and decode; 0 = this one; null = one a core.
+        errors: of `retry`: reasons, as `status` names them; null = all.
+        forget: of `forget`: `url=...`, `creator=...` or `sha256=...` in a list.
+    """
+
+    do: str = "run"
+    what: str = "neighbors"
+    folder: str = MISSING
+    target: Any = MISSING
+    proposer: Any = MISSING
+    names: Names = field(default_factory=Names)
+    source: Any = MISSING
+    features: Any = MISSING
+    filter: Any = MISSING
+    neighbors_per_class: int = 5
+    sampling_ratio: list[float] | None = None
+    scale: str = "base"
+    extra_shots: list[str] = field(default_factory=lambda: ["medium", "few"])
+    candidates_per_class: int = 200
+    images_per_class: int = 50
+    seed: int = 0
+    longest_edge: int | None = 512
+    workers: int | None = None
+    errors: list[str] | None = None
+    forget: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        one_of("do", self.do, ORDERS)
+        one_of("what", self.what, ("neighbors", "target", "both"))
+        check(self.neighbors_per_class >= 1, "neighbors_per_class", "at least 1", self.neighbors_per_class)
+        ratio = self.sampling_ratio
+        check(
+            ratio is None or (len(ratio) == 3 and min(ratio) >= 0 and 0 < max(ratio) < float("inf")),
+            "sampling_ratio",
+            "three numbers [many, medium, few], none negative, not all 0",
+            ratio,
+        )
+        one_of("scale", self.scale, ("base", "largest"))
+        for shot in self.extra_shots:
+            one_of("extra_shots", shot, ("many", "medium", "few"))
+        for key in ("candidates_per_class", "images_per_class"):
+            check(getattr(self, key) >= 1, key, "at least 1", getattr(self, key))
+        check(0 <= self.seed < 2**63, "seed", "in 0..2**63-1", self.seed)
+        edge = self.longest_edge
+        check(edge is None or edge >= 64, "longest_edge", "at least 64, or null", edge)
+        check(self.workers is None or self.workers >= 0, "workers", "at least 0, or null", self.workers)
+        check(self.errors is None or self.do == "retry", "errors", "null without do=retry", self.errors)
+        check(
+            (self.forget is None) == (self.do != "forget"),
+            "forget",
+            "given with do=forget, and only there",
+            self.forget,
+        )
+        for word in self.forget or []:
+            kind, equals, value = word.partition("=")
+            known = kind in ("url", "creator", "sha256") and equals and value
+            check(bool(known), "forget", "a list of url=..., creator=... or sha256=...", word)
+
+
+# Every class that a group of conf/ can be, by the name that its option files start from.
+CURATE_OPTIONS: dict[str, dict[str, type]] = {
+    "proposer": {
+        "wordnet": WordNetNeighbors,
+        "taxonomy": TaxonomyNeighbors,
+        "file": FileNeighbors,
+        "random": RandomClasses,
+    },
+    "source": {"folders": FolderSource, "captions": CaptionSource},
+    **FILTER_OPTIONS,
+}

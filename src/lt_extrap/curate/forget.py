@@ -1,0 +1,55 @@
+"""Remove images for good: from the state, the store and the sets; they do not come back."""
+
+import shutil
+from collections.abc import Sequence
+
+from lt_extrap.curate.curation import IMAGES, Curation
+from lt_extrap.curate.stages.export import EXTRA, SET
+
+_COLUMNS = {"url": "url", "creator": "creator", "sha256": "sha256"}
+
+
+def forget(curation: Curation, words: Sequence[str]) -> int:
+    """Remove what some words name.
+
+    Args:
+        curation: whose.
+        words: `url=...`, `creator=...` or `sha256=...` (of a stored file).
+
+    Returns:
+        How many stored images were removed.
+    """
+    state, removed = curation.state, 0
+    for word in words:
+        kind, _, value = word.partition("=")
+        with state.transaction():
+            state.write("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", [(kind, value)])
+    with state.transaction():
+        gone = list(state.rows(f"SELECT sha256, name FROM image WHERE sha256 IN ({_forgotten_images()})"))
+        hashes = [(sha256,) for sha256, _ in gone]
+        # What it looked like is forgotten too; that it was here is not, or the source would offer it again.
+        state.write("INSERT OR IGNORE INTO forgotten VALUES ('sha256', ?)", hashes)
+        for table in ("selection", "copy", "image"):
+            state.write(f"DELETE FROM {table} WHERE sha256 = ?", hashes)
+        state.write("DELETE FROM feature WHERE owner = ?", hashes)
+        state.write(
+            "UPDATE candidate SET reason = 'forgotten', sha256 = NULL, caption = NULL, page = NULL WHERE sha256 = ?",
+            hashes,
+        )
+    for _, name in gone:
+        for folder in (curation.folder, curation.folder / SET, curation.folder / EXTRA):
+            file = folder / IMAGES / name if folder != curation.folder / SET else folder / name
+            if file.is_file():
+                file.unlink()
+                removed += folder == curation.folder
+    if gone:  # a set that lacks images of its manifest is none: it is written again
+        shutil.rmtree(curation.folder / SET, ignore_errors=True)
+    return removed
+
+
+def _forgotten_images() -> str:
+    kinds = " UNION ".join(
+        f"SELECT c.sha256 FROM candidate c JOIN forgotten f ON f.kind = '{kind}' AND f.value = c.{column}"
+        for kind, column in _COLUMNS.items()
+    )
+    return f"SELECT sha256 FROM ({kinds}) WHERE sha256 IS NOT NULL"

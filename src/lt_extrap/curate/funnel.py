@@ -1,0 +1,110 @@
+"""What became of every candidate, by stage, reason and shot group."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from rich.table import Table
+
+from lt_extrap.curate.curation import Curation
+from lt_extrap.curate.state import State
+from lt_extrap.model.shots import Shot
+
+GROUPS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
+# A class counts for the group of the target that it is nearest to; one that is nobody's neighbor for none.
+_SHOT = """
+WITH nearest AS (
+    SELECT key, shot FROM (
+        SELECT p.key AS key, t.shot AS shot, row_number() OVER (PARTITION BY p.key ORDER BY p.rank, p.target) AS place
+        FROM pair p JOIN target t ON t.label = p.target)
+    WHERE place = 1
+    UNION SELECT 'target:' || label, shot FROM target)
+"""
+_REASONS = (
+    _SHOT
+    + """
+SELECT coalesce(n.shot, '-'),
+       CASE WHEN c.ruled IS NULL THEN 'candidates' WHEN c.form IS NULL THEN 'candidates'
+            WHEN c.reason IS NOT NULL THEN 'images' WHEN c.sha256 IS NULL THEN 'images'
+            WHEN s.key IS NULL THEN 'selection' WHEN s.reason IS NOT NULL THEN 'selection' ELSE 'kept' END,
+       CASE WHEN c.ruled IS NULL THEN 'to do' WHEN c.form IS NULL THEN 'caption'
+            WHEN c.reason IS NOT NULL THEN 'unreadable' WHEN c.sha256 IS NULL THEN 'to do'
+            WHEN s.key IS NULL THEN 'to do' ELSE s.reason END,
+       count(*)
+FROM offered c LEFT JOIN nearest n USING (key) LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256
+GROUP BY 1, 2, 3
+"""
+)
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """Candidates by what became of them.
+
+    Attributes:
+        counts: of (stage, reason, shot); the stage `kept` has the reason None.
+        refused: proposed neighbors that were dropped, by (reason, shot).
+    """
+
+    counts: Counter[tuple[str, str | None, str]] = field(default_factory=Counter)
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def to_do(self) -> int:
+        """Candidates with which some stage is not done."""
+        return sum(count for (_, reason, _), count in self.counts.items() if reason == "to do")
+
+    @property
+    def kept(self) -> int:
+        """Candidates that were kept."""
+        return sum(count for (stage, _, _), count in self.counts.items() if stage == "kept")
+
+    def table(self) -> Table:
+        """A row a reason, in the order of the stages, and the share that was kept."""
+        shown = [*GROUPS, "-"] if any(shot == "-" for _, _, shot in self.counts) else list(GROUPS)
+        table = Table("stage", "reason", *map(str, shown), "all")
+        for column in table.columns[2:]:
+            column.justify = "right"
+
+        def add(stage: str, reason: str, numbers: list[int]) -> None:
+            table.add_row(stage, reason, *(f"{number:,}" for number in (*numbers, sum(numbers))))
+
+        for reason in sorted({reason for reason, _ in self.refused}):
+            add("neighbors", reason, [self.refused[reason, str(shot)] for shot in shown])
+        add("candidates", "found", [self._all(str(shot)) for shot in shown])
+        for stage in ("candidates", "images", "selection"):
+            for reason in sorted({str(reason) for at, reason, _ in self.counts if at == stage}):
+                add(stage, reason, [-self.counts[stage, reason, str(shot)] for shot in shown])
+        kept = [self.counts["kept", None, str(shot)] for shot in shown]
+        add("selection", "kept", kept)
+        shares = [(kept[i], self._all(str(shot))) for i, shot in enumerate(shown)]
+        shares.append((sum(kept), sum(self.counts.values())))
+        table.add_row("", "share kept", *(f"{part / whole:.0%}" if whole else "-" for part, whole in shares))
+        return table
+
+    def _all(self, shot: str) -> int:
+        return sum(count for (_, _, of), count in self.counts.items() if of == shot)
+
+
+def funnel(state: State) -> Funnel:
+    """Count what became of every candidate and of every neighbor that was proposed."""
+    found = Funnel()
+    for shot, stage, reason, count in state.rows(_REASONS):
+        found.counts[stage, reason, shot] += count
+    for reason, shot, count in state.rows(
+        "SELECT reason, shot, count(*) FROM refused JOIN target ON label = target GROUP BY 1, 2"
+    ):
+        found.refused[reason, shot] += count
+    return found
+
+
+def short(curation: Curation) -> list[str]:
+    """Classes with fewer images than asked for, a line each: how many of how many, and its name."""
+    most = curation.config.images_per_class
+    return [
+        f"{count} of {most}: {name} ({key})"
+        for key, name, count in curation.state.rows(
+            "SELECT key, name, (SELECT count(*) FROM selection s WHERE s.key = sought.key AND s.reason IS NULL) AS n "
+            "FROM sought WHERE used AND n < ? ORDER BY n, key",
+            most,
+        )
+    ]

@@ -1,0 +1,89 @@
+"""Who names neighbors: WordNet, a taxonomy, a file, or chance."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lt_extrap.config.curate_proposer import (
+    FileNeighbors,
+    Proposing,
+    RandomClasses,
+    TaxonomyNeighbors,
+    WordNetNeighbors,
+)
+from lt_extrap.curate.proposers.file import FileProposer
+from lt_extrap.curate.proposers.random import RandomProposer, things
+from lt_extrap.curate.proposers.taxonomy import TaxonomyProposer
+from lt_extrap.curate.proposers.within import Within
+from lt_extrap.curate.proposers.wordnet import WordNetProposer
+from lt_extrap.curate.records import Proposer, Sought, Source, TargetClass
+from lt_extrap.curate.sought import of_synset
+from lt_extrap.curate.wordnet import WordNet
+from lt_extrap.errors import ConfigError
+
+
+def make_proposer(
+    options: Proposing, targets: Sequence[TargetClass], wordnet: WordNet | None, source: Source
+) -> Proposer:
+    """Who names neighbors, by the node `proposer` (see `make_random` for RandomClasses).
+
+    Args:
+        options: the node.
+        targets: the classes of the target set.
+        wordnet: None where the user did without.
+        source: to which proposals are restricted with `within`.
+
+    Raises:
+        ConfigError: WordNet is needed and not used.
+        DataError: a file is missing or malformed.
+    """
+    proposer: Proposer
+    match options:
+        case WordNetNeighbors():
+            among = {sought.wnid for sought in source.classes() if sought.wnid} if options.within else None
+            proposer = WordNetProposer(_needed(wordnet), options.levels, leaves=options.leaves, among=among or None)
+        case TaxonomyNeighbors():
+            target_file = options.target_file
+            proposer = TaxonomyProposer(_path(options.file), _path(target_file) if target_file else None)
+        case FileNeighbors():
+            proposer = FileProposer(_path(options.file), targets, wordnet)
+        case _:
+            raise TypeError(f"{type(options).__name__} names no neighbors")
+    return Within(proposer, source) if options.within else proposer
+
+
+def make_random(options: RandomClasses, wordnet: WordNet | None, source: Source) -> RandomProposer:
+    """Who names classes at random: of the source's with `within`, else of the things that WordNet knows.
+
+    Raises:
+        ConfigError: WordNet is needed and not used, or the source is not divided into classes.
+    """
+    if not options.within:
+        return RandomProposer(things(_needed(wordnet)), options.seed)
+    pool = list(_named(source.classes(), wordnet))
+    if not pool:
+        raise ConfigError(
+            "a source that is divided into classes, with proposer.within=true",
+            f"{source.name}, which is not",
+            "set proposer.within=false to draw from WordNet, or choose a source of class folders",
+        )
+    return RandomProposer(pool, options.seed)
+
+
+def _named(classes: Iterable[Sought], wordnet: WordNet | None) -> Iterator[Sought]:
+    """Classes of a source, with all that WordNet knows of them."""
+    for sought in classes:
+        if wordnet is not None and sought.wnid is not None and sought.wnid in wordnet:
+            yield of_synset(wordnet, sought.wnid, RandomProposer.name)
+        else:
+            yield replace(sought, proposer=RandomProposer.name)
+
+
+def _needed(wordnet: WordNet | None) -> WordNet:
+    if wordnet is None:
+        raise ConfigError("WordNet, for this proposer", "names.use_wordnet=false", "set names.use_wordnet=true")
+    return wordnet
+
+
+def _path(file: str) -> Path:
+    return Path(file).expanduser()

@@ -1,0 +1,77 @@
+"""Ask the source for images of each class, and let the captions decide which are looked at."""
+
+import hashlib
+from itertools import islice
+
+from lt_extrap.bar import Bar
+from lt_extrap.curate.caption_rule import CaptionRule
+from lt_extrap.curate.curation import Curation
+from lt_extrap.curate.forecast import Forecast, before
+from lt_extrap.curate.records import Candidate, Sought
+
+_VERSION = 1  # of the caption rule: raise it when it decides in another way
+
+
+def collect(curation: Curation) -> None:
+    """The stage `candidates`."""
+    sought = curation.sought()
+    with curation.state.transaction():  # what the view `offered` shows from now on
+        curation.state.set("source", curation.source_id)
+        curation.state.set("candidates_per_class", str(curation.config.candidates_per_class))
+    asked = dict(curation.state.rows("SELECT key, asked FROM search WHERE source = ?", curation.source_id))
+    to_do = [wanted for wanted in sought if asked.get(wanted.key, 0) < curation.config.candidates_per_class]
+    if to_do:
+        before(curation, len(to_do))
+    forecast, found = Forecast("candidates", len(to_do)), 0
+    with Bar("classes asked for") as bar:
+        for number, wanted in enumerate(to_do, 1):
+            found += _search(curation, wanted)
+            bar.show(number, len(to_do))
+            forecast.after(number, found)
+            curation.stop.answer()
+    _rule(curation, sought)
+
+
+def _search(curation: Curation, wanted: Sought) -> int:
+    state, source, most = curation.state, curation.source, curation.config.candidates_per_class
+    found = [
+        _row(wanted, curation.source_id, position, candidate)
+        for position, candidate in enumerate(islice(source.search(wanted), most))
+    ]
+    with state.transaction():
+        state.write(
+            "INSERT OR IGNORE INTO candidate (key, source, place, position, caption, url, page, creator, licence, "
+            "licence_url) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            found,
+        )
+        state.write("REPLACE INTO search VALUES (?, ?, ?)", [(wanted.key, curation.source_id, most)])
+    return len(found)
+
+
+def _row(wanted: Sought, source: str, position: int, found: Candidate) -> tuple[str | int | None, ...]:
+    said = (found.caption, found.url, found.page, found.creator, found.licence, found.licence_url)
+    return (wanted.key, source, found.place, position, *said)
+
+
+def _rule(curation: Curation, sought: list[Sought]) -> None:
+    """Decide on captions that are new, and on all where other names are known than before."""
+    accepted = {wanted.key: wanted.spellings for wanted in sought}
+    of_targets = (target.spellings for target in curation.targets())
+    known = sorted({spelling for spellings in (*of_targets, *accepted.values()) for spelling in spellings})
+    rule = CaptionRule(known)
+    ruled = f"{_VERSION}-{hashlib.sha256(chr(0).join(known).encode()).hexdigest()[:16]}"
+    new = list(
+        curation.state.rows(
+            "SELECT id, key, caption FROM offered WHERE ruled IS NOT ? ORDER BY id",
+            ruled,
+        )
+    )
+    with Bar("captions read") as bar:
+        done = 0
+        for block in curation.kept(new, 2000):
+            curation.state.write(
+                "UPDATE candidate SET form = ?, ruled = ? WHERE id = ?",
+                [(rule.match(accepted[key], caption) if caption else None, ruled, id) for id, key, caption in block],
+            )
+            done += len(block)
+            bar.show(done, len(new))

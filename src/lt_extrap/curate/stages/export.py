@@ -1,0 +1,178 @@
+"""Write what was kept: an auxiliary set, further target images, and why everything else was dropped."""
+
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lt_extrap.curate.curation import IMAGES, TARGET, Curation
+from lt_extrap.data.stored.schema import ClassRecord, Header, ImageRecord, PairRecord
+from lt_extrap.data.stored.writer import write_set
+from lt_extrap.data.target import load_classes
+from lt_extrap.files import write_whole
+
+SET, EXTRA, EXTRA_LIST, DROPPED = "set", "target_extra", "extra.txt", "dropped.jsonl"
+
+_KEPT = """
+SELECT s.key, s.sha256, s.cosines, i.name, i.width, i.height,
+       c.caption, c.source, c.url, c.page, c.creator, c.licence, c.licence_url
+FROM selection s JOIN image i USING (sha256) JOIN offered c USING (key, sha256)
+WHERE s.reason IS NULL AND c.form IS NOT NULL
+  AND c.position = (SELECT min(position) FROM offered d WHERE d.key = s.key AND d.sha256 = s.sha256
+                    AND d.form IS NOT NULL)
+"""
+
+
+def write_sets(curation: Curation) -> Header | None:
+    """The stage `export`.
+
+    Returns:
+        What the auxiliary set holds; None where none was asked for, or no image was kept.
+    """
+    kept = defaultdict[str, list[tuple[Any, ...]]](list)
+    for row in curation.state.rows(_KEPT):
+        kept[row[0]].append(row[1:])
+    _write_dropped(curation)
+    own = {key: rows for key, rows in kept.items() if key.startswith(TARGET)}
+    _write_extra(curation, own)
+    return _write_auxiliary(curation, {key: rows for key, rows in kept.items() if key not in own})
+
+
+def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> Header | None:
+    folder, table = curation.folder / SET, load_classes(curation.config.target)
+    if not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    sought = [wanted for wanted in curation.sought() if wanted.key in kept]
+    number = {wanted.key: aux for aux, wanted in enumerate(sought)}
+    classes = [
+        ClassRecord(aux, wanted.name, wanted.wnid, list(wanted.spellings), wanted.gloss, wanted.proposer or None)
+        for aux, wanted in enumerate(sought)
+    ]
+    pairs, last, rank = list[PairRecord](), -1, 0
+    found = curation.state.rows("SELECT target, key, similarity FROM pair ORDER BY target, rank")
+    for target, key, similarity in found:
+        if key in number:  # ranks without those that have no image
+            rank = rank + 1 if target == last else 1
+            last = target
+            pairs.append(PairRecord(table.ids[target], table.names[target], number[key], rank, similarity))
+    records = [_record(row, number[wanted.key], table.ids) for wanted in sought for row in sorted(kept[wanted.key])]
+    new, old = folder.with_name(f"{SET}.new"), folder.with_name(f"{SET}.old")
+    for left in (new, old):  # of a start that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    header = write_set(
+        new,
+        target=curation.config.target.folder,
+        table=table,
+        classes=classes,
+        pairs=pairs,
+        images=records,
+        copy_from=curation.folder / IMAGES,
+        link=True,
+    )
+    if folder.is_dir():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return header
+
+
+def _record(row: tuple[Any, ...], aux: int, ids: tuple[str, ...]) -> ImageRecord:
+    sha256, cosines, name, width, height, caption, source, url, page, creator, licence, licence_url = row
+    values: dict[str, float] = {ids[int(label)]: value for label, value in json.loads(cosines).items()}
+    return ImageRecord(
+        path=name,
+        aux=aux,
+        sha256=sha256,
+        width=width,
+        height=height,
+        caption=" ".join(str(caption).split())[:1000] if caption else None,
+        source=source,
+        url=url,
+        page=page,
+        creator=creator,
+        licence=licence,
+        licence_url=licence_url,
+        cosine=values or None,
+    )
+
+
+def _write_extra(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> None:
+    """Further images of target classes: files, their list as `target.extra` takes it, and what is known of each."""
+    folder = curation.folder / EXTRA
+    if not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    of_class = {int(key.removeprefix(TARGET)): sorted(rows) for key, rows in kept.items()}
+    lines, records = list[str](), list[dict[str, Any]]()
+    wanted = set[Path]()
+    for label in sorted(of_class):
+        for row in of_class[label]:
+            sha256, cosines, name, width, height, caption, source, url, page, creator, licence, licence_url = row
+            file = folder / IMAGES / name
+            wanted.add(file)
+            if not file.is_file():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                os.link(curation.folder / IMAGES / name, file)
+            lines.append(f"{file.resolve()} {label}\n")
+            records.append(
+                {
+                    "path": f"{IMAGES}/{name}",
+                    "label": label,
+                    "sha256": sha256,
+                    "width": width,
+                    "height": height,
+                    "caption": caption,
+                    "source": source,
+                    "url": url,
+                    "page": page,
+                    "creator": creator,
+                    "licence": licence,
+                    "licence_url": licence_url,
+                    "cosine": json.loads(cosines).get(str(label)),
+                }
+            )
+    for file in sorted((folder / IMAGES).rglob("*")):
+        if file.is_file() and file not in wanted:
+            file.unlink()
+    _write_lines(folder / "manifest.jsonl", (json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    _write_lines(folder / EXTRA_LIST, iter(lines))
+
+
+def _write_dropped(curation: Curation) -> None:
+    """A line a candidate that was not kept: its class, its place, the stage and the reason."""
+    rows = curation.state.rows(
+        "SELECT c.key, c.source, c.place, c.sha256, c.ruled, c.form, c.reason, s.reason, s.because FROM offered c "
+        "LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256 AND c.form IS NOT NULL "
+        "ORDER BY c.key, c.position"
+    )
+
+    def lines() -> Iterator[str]:
+        for key, source, place, sha256, ruled, form, unreadable, reason, because in rows:
+            if ruled is not None and form is None:
+                stage, reason, because = "candidates", "caption", None
+            elif unreadable is not None:
+                stage, reason, because = "images", "unreadable", unreadable
+            elif reason is not None:
+                stage = "selection"
+            else:
+                continue
+            record = {
+                "class": key,
+                "source": source,
+                "place": place,
+                "sha256": sha256,
+                "stage": stage,
+                "reason": reason,
+                "because": because,
+            }
+            yield json.dumps(record, ensure_ascii=False) + "\n"
+
+    _write_lines(curation.folder / DROPPED, lines())
+
+
+def _write_lines(file: Path, lines: Iterator[str]) -> None:
+    write_whole(file, lambda opened: opened.writelines(line.encode() for line in lines))

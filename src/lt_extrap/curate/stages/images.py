@@ -1,0 +1,123 @@
+"""Read the candidates whose captions name their class, and store what is an image."""
+
+import hashlib
+import io
+import warnings
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import NamedTuple
+
+from PIL import Image
+
+from lt_extrap.bar import Bar
+from lt_extrap.curate.curation import IMAGES, Curation
+from lt_extrap.curate.forecast import Forecast
+from lt_extrap.curate.near_copies import Look, look
+from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb
+from lt_extrap.data.shrink import shrunk
+from lt_extrap.data.side_by_side import side_by_side
+from lt_extrap.files import write_whole
+
+_SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
+
+
+class Prepared(NamedTuple):
+    """An image as it is stored.
+
+    Attributes:
+        content: of the file.
+        sha256: of the content, hexadecimal.
+        name: of the file below images/, by its hash.
+        width, height: of the upright image, pixels.
+        look: what is compared of it.
+    """
+
+    content: bytes
+    sha256: str
+    name: str
+    width: int
+    height: int
+    look: Look
+
+
+def store(curation: Curation) -> None:
+    """The stage `images`."""
+    state = curation.state
+    to_do = list(
+        state.rows(
+            "SELECT place, min(key) FROM offered WHERE form IS NOT NULL AND sha256 IS NULL AND reason IS NULL "
+            "GROUP BY place ORDER BY min(key), min(position), place"
+        )
+    )
+    places, key_of = [place for place, _ in to_do], dict(to_do)
+    forecast, classes = Forecast("images", len(set(key_of.values()))), set[str]()
+    work = partial(prepare, read=curation.source.read, longest_edge=curation.config.longest_edge)
+    died: Prepared | str = "the process that decoded it died (a crash of the decoder, or no memory left)"
+    done = 0
+    with closing(side_by_side(work, places, curation.workers, died=died)) as chunks, Bar("images read") as bar:
+        for chunk in chunks:
+            made = [(place, found) for place, found in chunk if isinstance(found, Prepared)]
+            failed = [(found, place) for place, found in chunk if not isinstance(found, Prepared)]
+            for _, image in made:
+                _write(curation, image)
+            with state.transaction():
+                state.write(
+                    "INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    [(*image[1:-1], *image.look) for _, image in made],
+                )
+                state.write(
+                    "UPDATE candidate SET sha256 = ? WHERE place = ? AND source = ?",
+                    [(image.sha256, place, curation.source_id) for place, image in made],
+                )
+                state.write(
+                    "UPDATE candidate SET reason = ? WHERE place = ? AND source = ?",
+                    [(*row, curation.source_id) for row in failed],
+                )
+            done += len(chunk)
+            bar.show(done, len(places))
+            classes.update(key_of[place] for place, _ in chunk)
+            forecast.after(len(classes), done)
+            curation.stop.answer()
+
+
+def prepare(place: str, *, read: Callable[[str], bytes], longest_edge: int | None) -> Prepared | str:
+    """Read an image, make it smaller where it is large, and look at it; a reason where it is none."""
+    try:
+        content = read(place)
+        if longest_edge is not None:
+            content = shrunk(place, content, longest_edge)
+        return described(place, content)
+    except UnreadableImage as error:
+        return error.reason.encode("utf-8", "backslashreplace").decode()
+    except MemoryError:
+        return "no memory to decode it"
+
+
+def described(place: str, content: bytes) -> Prepared:
+    """What is kept of an image.
+
+    Raises:
+        UnreadableImage: it is none.
+    """
+    image = decode_rgb(place, data=content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in decode_rgb, which has taken this file
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            kind = str(opened.format)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Prepared(
+        content=content,
+        sha256=sha256,
+        name=f"{sha256[:2]}/{sha256}.{_SUFFIXES.get(kind, kind.lower())}",
+        width=image.width,
+        height=image.height,
+        look=look(image),
+    )
+
+
+def _write(curation: Curation, image: Prepared) -> None:
+    """Its place is its content: a file that is there is the same."""
+    file = curation.folder / IMAGES / image.name
+    if not file.is_file():
+        write_whole(file, lambda opened: opened.write(image.content))

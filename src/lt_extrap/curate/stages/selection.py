@@ -1,0 +1,252 @@
+"""Decide which images are kept, from what the stages before have found; nothing is read or computed again."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Int64
+
+from lt_extrap.config.curate_filter import CalibratedGate
+from lt_extrap.curate.curation import TARGET, Curation
+from lt_extrap.curate.gates import Band, calibrated_band, fixed_band, gate
+from lt_extrap.curate.placeholders import blank, placeholders
+from lt_extrap.curate.prototypes import Features, cosines, prototypes
+from lt_extrap.curate.stages.copies import STORED
+from lt_extrap.curate.stages.features import feature_rows, open_features, owner
+from lt_extrap.curate.suspects import gather, suspects
+from lt_extrap.keys import Stream, hash64
+
+# The order of the splits in which a copy is told: what is measured on first.
+_COPIES = {"test": "copy_of_test", "val": "copy_of_val", "train": "copy_of_train"}
+
+
+def select(curation: Curation) -> None:
+    """The stage `selection`: whole, in one transaction."""
+    state, options = curation.state, curation.config.filter
+    choices = _choices(curation)
+    group = dict(state.rows("SELECT sha256, of FROM copy WHERE split = ?", STORED))
+    _drop_pictures(curation, choices, group)
+    drop_copies(choices, _copies(curation))
+    features = open_features(curation)
+    rows, labels = _training(curation)
+    own, count = features[rows], len(curation.targets())
+    _drop_by_cosine(curation, choices, features, own, labels, count)
+    drop_duplicates(choices, group)
+    if options.suspects == "drop":
+        _drop_suspects(curation, choices, features, own, labels, count)
+    cap(choices, curation.config.images_per_class, curation.config.seed)
+    with state.transaction():
+        state.write("DELETE FROM selection")
+        state.write(
+            "INSERT INTO selection VALUES (?, ?, ?, ?, ?)",
+            [
+                (
+                    choice.key,
+                    choice.sha256,
+                    choice.reason,
+                    choice.because,
+                    json.dumps({str(label): value for label, value in sorted(choice.cosines.items())}),
+                )
+                for choice in choices
+            ],
+        )
+
+
+@dataclass
+class Choice:
+    """An image that a class may keep.
+
+    Attributes:
+        key: of the class.
+        sha256: of the image.
+        place: in the order of the source, 0 = its best.
+        reason: why it is dropped; None as long as it is not.
+        because: more of the reason.
+        cosines: to the prototypes of the class's targets, by label.
+    """
+
+    key: str
+    sha256: str
+    place: int
+    reason: str | None = None
+    because: str | None = None
+    cosines: dict[int, float] = field(default_factory=dict)
+
+    def drop(self, reason: str, because: str | None = None) -> None:
+        """Drop it, if it has not been dropped for something else."""
+        if self.reason is None:
+            self.reason, self.because = reason, because
+
+
+def cap(choices: Sequence[Choice], most: int, seed: int) -> None:
+    """Drop all but so many of the kept images of each class.
+
+    Which ones is a function of (seed, image): images that are added later push out only as many as they are.
+    """
+    kept = defaultdict[str, list[Choice]](list)
+    for choice in choices:
+        if choice.reason is None:
+            kept[choice.key].append(choice)
+    for of_class in kept.values():
+        numbers = np.array([int(choice.sha256[:15], 16) for choice in of_class], np.int64)
+        draws = np.asarray(hash64(Stream.CURATE, seed, numbers))
+        order = sorted(range(len(of_class)), key=lambda i: (int(draws[i]), of_class[i].sha256))
+        for i in order[most:]:
+            of_class[i].drop("more_than_asked")
+
+
+def drop_copies(choices: Sequence[Choice], copies: Mapping[tuple[str, str], str]) -> None:
+    """Drop what is a near-copy of an image of the target set.
+
+    Args:
+        choices: all images.
+        copies: place of the image of the target set, by (image, split).
+    """
+    for choice in choices:
+        for split, reason in _COPIES.items():
+            if (of := copies.get((choice.sha256, split))) is not None:
+                choice.drop(reason, of)
+
+
+def drop_duplicates(choices: Sequence[Choice], group: Mapping[str, str]) -> None:
+    """Of near-copies of one another keep the one whose class is nearest to a target, then the source's best.
+
+    Args:
+        choices: all images.
+        group: what near-copies share, by image; an image without is a copy of none.
+    """
+    alive = [choice for choice in choices if choice.reason is None]
+    alive.sort(key=lambda c: (-max(c.cosines.values(), default=0.0), c.key, c.place, c.sha256))
+    kept: dict[str, Choice] = {}
+    for choice in alive:
+        first = kept.setdefault(group.get(choice.sha256, choice.sha256), choice)
+        if first is not choice:
+            reason = "duplicate" if first.key == choice.key else "duplicate_of_another_class"
+            choice.drop(reason, f"{first.key}/{first.sha256}")
+
+
+def _choices(curation: Curation) -> list[Choice]:
+    """Every image of every class whose images are looked for, by class and image."""
+    return [
+        Choice(key, sha256, place)
+        for key, sha256, place in curation.state.rows(
+            "SELECT key, sha256, min(position) FROM offered WHERE form IS NOT NULL AND sha256 IS NOT NULL "
+            "GROUP BY key, sha256 ORDER BY key, sha256"
+        )
+    ]
+
+
+def _drop_pictures(curation: Curation, choices: Sequence[Choice], group: Mapping[str, str]) -> None:
+    """Drop what is too small, shows nothing, or stands for no class."""
+    looks = {
+        sha256: (min(width, height), deviation)
+        for sha256, width, height, deviation in curation.state.rows(
+            "SELECT sha256, width, height, deviation FROM image"
+        )
+    }
+    parents = defaultdict[str, set[int]](set)
+    for target, key in curation.state.rows("SELECT target, key FROM pair"):
+        parents[key].add(target)
+    images = sorted({choice.sha256 for choice in choices})
+    number, keys = {name: i for i, name in enumerate(images)}, sorted({choice.key for choice in choices})
+    place_of = {key: i for i, key in enumerate(keys)}
+    leaders = {name: i for i, name in enumerate(sorted({group.get(name, name) for name in images}))}
+    standing = placeholders(
+        np.array([leaders[group.get(name, name)] for name in images], np.int64),
+        [(number[choice.sha256], place_of[choice.key]) for choice in choices],
+        {i: frozenset(parents[key]) for i, key in enumerate(keys)},
+        classes=curation.config.filter.placeholders.classes,
+        times=curation.config.filter.placeholders.times,
+    )
+    blanks = blank(np.array([looks[name][1] for name in images]))
+    for choice in choices:
+        if looks[choice.sha256][0] < curation.config.filter.shortest_edge:
+            choice.drop("small")
+        elif blanks[number[choice.sha256]]:
+            choice.drop("blank")
+        elif standing[number[choice.sha256]]:
+            choice.drop("placeholder")
+
+
+def _copies(curation: Curation) -> dict[tuple[str, str], str]:
+    return {
+        (sha256, split): of
+        for sha256, split, of in curation.state.rows("SELECT sha256, split, of FROM copy WHERE split != ?", STORED)
+    }
+
+
+def _training(curation: Curation) -> tuple[Int64[np.ndarray, " images"], Int64[np.ndarray, " images"]]:
+    """Rows of the features of the training images, and their labels."""
+    found = list(
+        curation.state.rows(
+            "SELECT place, label FROM reference WHERE split = 'train' AND reason IS NULL ORDER BY place"
+        )
+    )
+    rows = feature_rows(curation, [owner("train", place) for place, _ in found])
+    return rows, np.array([label for _, label in found], np.int64)
+
+
+def _band(curation: Curation, own: Features, labels: Int64[np.ndarray, " images"], count: int) -> Band:
+    options = curation.config.filter
+    if isinstance(options, CalibratedGate):
+        return calibrated_band(own, labels, count, low=options.quantile_low, high=options.quantile_high)
+    return fixed_band(count, options.gamma_low, options.gamma_high)
+
+
+def _drop_by_cosine(
+    curation: Curation,
+    choices: Sequence[Choice],
+    features: Features,
+    own: Features,
+    labels: Int64[np.ndarray, " images"],
+    count: int,
+) -> None:
+    """Drop what is not in the band of a parent; of a class that is nobody's neighbor nothing."""
+    parents = defaultdict[str, list[int]](list)
+    for target, key in curation.state.rows("SELECT target, key FROM pair ORDER BY target"):
+        parents[key].append(target)
+    of_choice = [
+        (i, parent)
+        for i, choice in enumerate(choices)
+        for parent in ([int(choice.key.removeprefix(TARGET))] if choice.key.startswith(TARGET) else parents[choice.key])
+    ]
+    if not of_choice:
+        return
+    pairs = np.array(of_choice, np.int64)
+    rows = feature_rows(curation, [choice.sha256 for choice in choices])
+    values = cosines(features, prototypes(own, labels, count), rows[pairs[:, 0]], pairs[:, 1])
+    for (i, parent), value in zip(of_choice, values.tolist(), strict=True):
+        if value == value:  # what has no direction has no cosine
+            choices[i].cosines[parent] = round(value, 4)
+    passed = gate(values, pairs[:, 0], pairs[:, 1], _band(curation, own, labels, count), len(choices)).kept
+    for i in sorted({i for i, _ in of_choice}):
+        if not passed[i]:
+            best = max(choices[i].cosines.values(), default=None)
+            choices[i].drop("cosine", None if best is None else f"{best:.3f}")
+
+
+def _drop_suspects(
+    curation: Curation,
+    choices: Sequence[Choice],
+    features: Features,
+    own: Features,
+    labels: Int64[np.ndarray, " images"],
+    count: int,
+) -> None:
+    """Drop classes that may be a target under another name."""
+    alive = [choice for choice in choices if choice.reason is None and not choice.key.startswith(TARGET)]
+    keys = sorted({choice.key for choice in alive})
+    number = {key: i for i, key in enumerate(keys)}
+    if not keys:
+        return
+    rows = feature_rows(curation, [choice.sha256 for choice in alive])
+    of = np.array([number[choice.key] for choice in alive], np.int64)
+    names = {target.label: f"{target.name} ({target.id})" for target in curation.targets()}
+    likeness = curation.config.filter.likeness
+    found = suspects(gather(features[rows], of, len(keys)), gather(own, labels, count), likeness=likeness)
+    suspected = {keys[suspect.auxiliary]: f"{names[suspect.target]}, {suspect.likeness:.3f}" for suspect in found}
+    for choice in alive:
+        if choice.key in suspected:
+            choice.drop("suspect", suspected[choice.key])

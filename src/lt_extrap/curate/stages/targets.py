@@ -1,0 +1,48 @@
+"""Write down the target classes, and refuse a folder that is of other ones."""
+
+import hashlib
+import json
+
+from lt_extrap.curate.curation import Curation
+from lt_extrap.curate.targets import target_classes
+from lt_extrap.errors import RunError
+
+
+def collect(curation: Curation) -> None:
+    """The stage `targets`.
+
+    Raises:
+        RunError: the folder's curation is of another target: other classes, or other lists of images.
+    """
+    state, target = curation.state, curation.target
+    files = {key: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for key, file in sorted(target.files.items())}
+    for key in ("samples_per_class", "label_order"):  # which change what is trained on, and the numbers of classes
+        files[key] = str(getattr(curation.config.target, key, None))
+    found, before = json.dumps(files), state.setting("target")
+    if before is not None and before != found:
+        old = json.loads(before)
+        changed = [f"target.{key}" for key in sorted(old.keys() | files.keys()) if old.get(key) != files.get(key)]
+        raise RunError(
+            f"the target whose curation is in {curation.folder}",
+            f"another {', '.join(changed)}",
+            "give this target another folder=: copies are looked for among the images of one target",
+        )
+    with state.transaction():
+        state.set("target", found)
+        state.write("DELETE FROM target")
+        state.write(
+            "INSERT INTO target VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    found.label,
+                    found.id,
+                    found.name,
+                    json.dumps(found.spellings, ensure_ascii=False),
+                    found.wnid,
+                    found.gloss,
+                    found.images,
+                    str(found.shot),
+                )
+                for found in target_classes(curation.config.target, curation.wordnet, curation.described)
+            ],
+        )

@@ -1,0 +1,72 @@
+"""What is kept of an image: bytes, hashes, thumbnail; in place of what is none, the reason."""
+
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lt_extrap.curate.stages.images import prepare
+from lt_extrap.data.decode import UnreadableImage
+
+
+def encoded(pixels, kind="PNG", **options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+
+
+def prepared(content, longest_edge=512):
+    return prepare("a place", read=lambda place: content, longest_edge=longest_edge)
+
+
+def test_a_small_image_keeps_its_bytes(pixels):
+    content = encoded(pixels)
+    found = prepared(content)
+    assert (found.content, found.width, found.height) == (content, 60, 40)
+    assert found.sha256 == hashlib.sha256(content).hexdigest()
+    assert found.name == f"{found.sha256[:2]}/{found.sha256}.png"
+    assert len(found.look.thumbnail) == 32 * 32
+
+
+def test_a_large_image_is_stored_smaller(pixels):
+    found = prepared(encoded(np.kron(pixels, np.ones((2, 2, 1), np.uint8))), longest_edge=64)
+    assert (found.width, found.height) == (64, 43)
+    assert found.name.endswith(".jpg")
+
+
+def test_files_of_the_same_pixels_share_a_hash_of_them(pixels):
+    exif = Image.Exif()
+    exif[0x010E] = "another description"
+    one, other = prepared(encoded(pixels)), prepared(encoded(pixels, exif=exif))
+    assert one.sha256 != other.sha256
+    assert one.look.content == other.look.content != prepared(encoded(pixels[::-1])).look.content
+    tall, wide = np.zeros((4, 9, 3), np.uint8), np.zeros((9, 4, 3), np.uint8)
+    assert prepared(encoded(tall)).look.content != prepared(encoded(wide)).look.content
+
+
+def test_a_blank_has_no_deviation():
+    assert prepared(encoded(np.full((40, 40, 3), 200, np.uint8))).look.deviation == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"<html>", "not an image"), (b"", "not an image"), (b"\xff\xd8\xff\xe0 cut", "")],
+)
+def test_what_is_no_image_is_a_reason(content, reason):
+    found = prepared(content)
+    assert isinstance(found, str)
+    assert reason in found
+
+
+def test_what_cannot_be_read_is_a_reason():
+    def read(place):
+        raise UnreadableImage(place, "half of \udcff a character")
+
+    assert prepare("a", read=read, longest_edge=None) == r"half of \udcff a character"
