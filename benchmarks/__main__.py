@@ -13,7 +13,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-PARTS = ("lists", "sampler", "resident", "store", "augmentation", "check", "captions", "loss", "step", "vit_step")
+PARTS = (
+    *("lists", "sampler", "resident", "store", "augmentation", "check", "captions", "near_copies"),
+    *("loss", "step", "vit_step"),
+)
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks")
 parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all")

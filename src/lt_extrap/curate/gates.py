@@ -64,7 +64,8 @@ def calibrated_band(
         features: of the training images, raw.
         labels: 0..classes-1.
         classes: how many.
-        low, high: quantiles, 0 <= low < high <= 1.
+        low: quantile, at least 0.
+        high: quantile, above `low` and at most 1.
 
     Raises:
         DataError: no class has two images whose similarity could be measured.
@@ -96,7 +97,8 @@ def gate(
 
     Args:
         cosines: of the image and the prototype of the parent of each pair.
-        images: 0..count-1. parents: labels of target classes.
+        images: 0..count-1, of each pair.
+        parents: the target class of each pair.
         band: of each target class.
         count: number of images.
     """

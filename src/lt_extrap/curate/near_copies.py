@@ -59,10 +59,10 @@ class Pictures:
     """Images, a row each; arrays may be memory-mapped.
 
     Attributes:
-        content: sha256 of the decoded pixels.
+        content: sha256 of size and pixels.
         thumbnails: of 32 x 32 gray values.
-        features: raw ones, of one extractor; None: pictures are compared by pixels and hashes alone, and a copy that
-            was cropped is found as often as chance has it.
+        features: raw ones, of one extractor; None: pictures are compared by pixels and hashes alone, which see few
+            of the copies that were cropped.
     """
 
     content: UInt8[np.ndarray, "images 32"]
@@ -178,11 +178,13 @@ def _suspected(
     shows = _shows(images.thumbnails), _shows(originals.thumbnails)
     hashes, others = _hashes(images.thumbnails), _hashes(originals.thumbnails)
     rows, columns = (np.flatnonzero(shown) for shown in shows)
-    for side in (others, mirrored(others)):
-        for block in near_pairs(hashes[rows], side[columns], itself=itself):
-            for start in range(0, len(block), _VERIFIED):
-                i, j = block[start : start + _VERIFIED].T
-                yield 1, np.stack([rows[i], columns[j]], axis=1)
+    sides = others[columns], mirrored(others[columns])
+    blocks = [block for side in sides for block in near_pairs(hashes[rows], side, itself=itself)]
+    pairs = np.concatenate([np.empty((0, 2), np.int64), *blocks])
+    codes = np.unique(pairs[:, 0] * len(columns) + pairs[:, 1])  # a pair comes once for each band that is near
+    for start in range(0, len(codes), _VERIFIED):
+        i, j = np.divmod(codes[start : start + _VERIFIED], len(columns))
+        yield 1, np.stack([rows[i], columns[j]], axis=1)
     if images.features is not None and originals.features is not None:
         found = near(images.features, originals.features, at_least=cosine, most=nearest, itself=itself)
         for block, _ in found:

@@ -37,7 +37,8 @@ def near(
     Which pairs are found, and their cosines, depends on no block and no number of threads.
 
     Args:
-        one, other: raw features; may be memory-mapped. A row that is zero or not finite is near to nothing.
+        one: raw features; may be memory-mapped. A row that is zero or not finite is near to nothing.
+        other: likewise; a copy of it in 16 bits is held in memory.
         at_least: the cosine, in 0.05..1.
         most: pairs of a row that are kept: those of the largest cosines, and of equal ones the first. None: all.
         itself: both are the same rows; a row is not paired with itself.

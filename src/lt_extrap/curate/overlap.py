@@ -12,6 +12,7 @@ from lt_extrap.data.duplicates import SIDE, Thumbnails
 _COARSE, _FINE = (32, 29, 26), (32, 31, 30, 29, 28, 27, 26)
 _WORTH = 0.4  # correlation of the first look from which on there is a second
 _BLUR = 1.5  # deviation, pixels, of what is taken off: skies and beaches agree in the rest too well
+_LEAST = 1.0  # length of details below which there are none: rounding makes some out of one even gray
 _TOGETHER = 128  # pairs compared together: 70 MB
 
 _Planes = Float32[np.ndarray, "pairs 32 32"]
@@ -20,44 +21,39 @@ _Planes = Float32[np.ndarray, "pairs 32 32"]
 def overlap(one: Thumbnails, other: Thumbnails) -> Float32[np.ndarray, " pairs"]:
     """The best correlation of one thumbnail with a part of the other, pair by pair, either way round or mirrored.
 
-    A part is any rectangle with sides of 80, 90 or 100 % of the whole, so that a copy that was cropped at any edge
+    A part is any rectangle with sides of 80 to 100 % of the whole, so that a copy that was cropped at any edge
     still agrees. Compared are details: what is left of a picture when a blurred one is taken off it.
 
     Returns:
-        -1..1: 1 for equal pictures, whatever their brightness and contrast; 0 where one is of one even gray.
+        0..1: 1 for equal pictures, whatever their brightness and contrast; 0 where one is of one even gray.
     """
     found = np.zeros(len(one), np.float32)
     for start in range(0, len(one), _TOGETHER):
         rows = slice(start, start + _TOGETHER)
         first, second = _details(one[rows]), _details(other[rows])
-        best = _either_way(first, second, _COARSE)
-        again = best >= _WORTH
-        if again.any():
-            best[again] = _either_way(first[again], second[again], _FINE)
-        found[rows] = best
+        mirror = second[:, :, ::-1]
+        for whole, part in ((first, second), (second, first), (first, mirror), (mirror, first)):
+            best = _best(whole, part, _COARSE)
+            again = best >= _WORTH
+            best[again] = _best(whole[again], part[again], _FINE)
+            found[rows] = np.maximum(found[rows], best)
     return found
-
-
-def _either_way(one: _Planes, other: _Planes, sides: tuple[int, ...]) -> Float32[np.ndarray, " pairs"]:
-    mirror = other[:, :, ::-1]
-    ways = ((one, other), (other, one), (one, mirror), (mirror, one))
-    return np.asarray(np.max([_best(whole, part, sides) for whole, part in ways], axis=0))
 
 
 def _best(whole: _Planes, part: _Planes, sides: tuple[int, ...]) -> Float32[np.ndarray, " pairs"]:
     """The best correlation of `part` with a rectangle of `whole`."""
     best = np.zeros(len(whole), np.float32)
     for height, width in product(sides, sides):
-        patch = (_shrinking(height) @ part @ _shrinking(width).T).reshape(len(part), -1)
+        patch = (_shrinking(height) @ part @ _shrinking(width).T).reshape(len(part), height * width)
         patch = patch - patch.mean(axis=1, keepdims=True)
-        patch /= np.maximum(np.linalg.norm(patch, axis=1, keepdims=True), 1e-6)
+        patch /= np.maximum(np.linalg.norm(patch, axis=1, keepdims=True), _LEAST)
         places = product(range(SIDE - height + 1), range(SIDE - width + 1))
         windows = np.stack([whole[:, y : y + height, x : x + width] for y, x in places], axis=1)
-        windows = windows.reshape(*windows.shape[:2], -1)
+        windows = windows.reshape(*windows.shape[:2], height * width)
         # Of the patch the mean is 0, so that the mean of a window adds nothing to the product.
         products = np.matmul(windows, patch[:, :, None])[:, :, 0]
         squares = np.einsum("pwi,pwi->pw", windows, windows) - windows.sum(axis=2) ** 2 / (height * width)
-        best = np.maximum(best, (products / np.sqrt(np.maximum(squares, 1e-6))).max(axis=1))
+        best = np.maximum(best, (products / np.sqrt(np.maximum(squares, _LEAST**2))).max(axis=1))
     return best
 
 

@@ -1,4 +1,4 @@
-"""Pictures that stand for no class: blank ones, and those that come up again and again, as "image not available" does."""
+"""Pictures that stand for no class: blank ones, and those that come up again and again ("image not available")."""
 
 from collections.abc import Iterable, Mapping
 

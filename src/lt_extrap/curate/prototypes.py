@@ -56,7 +56,7 @@ def cosines(
     """The cosine of `features[rows[k]]` and `prototypes[classes[k]]`, for each pair k; NaN where one has none."""
     found = np.empty(len(rows), np.float32)
     for pairs in _blocks(len(rows)):
-        one, other = np.asarray(features[rows[pairs]], np.float64), prototypes[classes[pairs]]
+        one, other = _finite(features[rows[pairs]]), prototypes[classes[pairs]]
         found[pairs] = _cosine((one * other).sum(1), (one * one).sum(1), (other * other).sum(1))
     return found
 
@@ -77,11 +77,16 @@ def own_cosines(
     squares = (sums * sums).sum(1)
     found = np.empty(len(features), np.float32)
     for rows in _blocks(len(features)):
-        image, of = np.asarray(features[rows], np.float64), labels[rows]
+        image, of = _finite(features[rows]), labels[rows]
         square, product = (image * image).sum(1), (image * sums[of]).sum(1)
         rest = np.where(counts[of] > 1, squares[of] - 2 * product + square, 0)
         found[rows] = _cosine(product - square, square, rest)
     return found
+
+
+def _finite(features: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, "rows dim"]:
+    """Features in 64 bits; 0 where they have no direction."""
+    return np.asarray(np.where(directed(features)[:, None], features, 0), np.float64)
 
 
 def _cosine(

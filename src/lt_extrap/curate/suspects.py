@@ -17,11 +17,11 @@ class Gathered(NamedTuple):
 
     Attributes:
         mean: of the unit vectors of each class; 0 for a class without images.
-        count: images that have a direction.
+        size: images that have a direction.
     """
 
     mean: Float64[np.ndarray, "classes dim"]
-    count: Int64[np.ndarray, " classes"]
+    size: Int64[np.ndarray, " classes"]
 
 
 class Suspect(NamedTuple):
@@ -39,12 +39,12 @@ class Suspect(NamedTuple):
 
 def gather(features: Features, labels: Int64[np.ndarray, " images"], classes: int) -> Gathered:
     """Sum up the images of classes 0..classes-1."""
-    sums, count = np.zeros((classes, features.shape[1])), np.zeros(classes, np.int64)
+    sums, size = np.zeros((classes, features.shape[1])), np.zeros(classes, np.int64)
     for start in range(0, len(features), 4096):
         block, of = np.asarray(features[start : start + 4096]), labels[start : start + 4096]
         np.add.at(sums, of, unit(block).astype(np.float64))
-        count += np.bincount(of[directed(block)], minlength=classes)
-    return Gathered(sums / np.maximum(count, 1)[:, None], count)
+        size += np.bincount(of[directed(block)], minlength=classes)
+    return Gathered(sums / np.maximum(size, 1)[:, None], size)
 
 
 def suspects(auxiliary: Gathered, targets: Gathered, *, likeness: float = LIKENESS, least: int = 5) -> list[Suspect]:
@@ -69,26 +69,26 @@ def suspects(auxiliary: Gathered, targets: Gathered, *, likeness: float = LIKENE
     pooled = _pooled([auxiliary, targets])
     within, among = _within(auxiliary, pooled), _within(targets, pooled)
     found = []
-    for start in range(0, len(auxiliary.count), _TOGETHER):
+    for start in range(0, len(auxiliary.size), _TOGETHER):
         rows = slice(start, start + _TOGETHER)
         like = auxiliary.mean[rows] @ targets.mean.T / np.sqrt(np.outer(within[rows], among))
         best = like.argmax(axis=1)
-        for row in np.flatnonzero((like.max(axis=1) >= likeness) & (auxiliary.count[rows] >= least)).tolist():
+        for row in np.flatnonzero((like.max(axis=1) >= likeness) & (auxiliary.size[rows] >= least)).tolist():
             found.append(Suspect(start + row, int(best[row]), float(like[row, best[row]])))
     return sorted(found, key=lambda suspect: (-suspect.likeness, suspect.auxiliary))
 
 
 def _pooled(gathered: list[Gathered]) -> float:
     """The mean cosine of two images of one class, over all pairs."""
-    between = sum(float((_squares(classes) * classes.count**2 - classes.count).sum()) for classes in gathered)
-    pairs = sum(int((classes.count * (classes.count - 1)).sum()) for classes in gathered)
+    between = sum(float((_squares(classes) * classes.size**2 - classes.size).sum()) for classes in gathered)
+    pairs = sum(int((classes.size * (classes.size - 1)).sum()) for classes in gathered)
     return between / pairs if pairs else 1.0
 
 
 def _within(classes: Gathered, pooled: float) -> Float64[np.ndarray, " classes"]:
     """The mean cosine of two images of each class; of a class of few, near the pooled one."""
-    pairs = classes.count * (classes.count - 1) / 2
-    sums = (_squares(classes) * classes.count**2 - classes.count) / 2
+    pairs = classes.size * (classes.size - 1) / 2
+    sums = (_squares(classes) * classes.size**2 - classes.size) / 2
     return np.asarray(np.maximum((sums + _PRIOR * pooled) / (pairs + _PRIOR), 1e-3))
 
 

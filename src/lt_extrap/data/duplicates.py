@@ -49,8 +49,9 @@ def near_pairs(
 ) -> Iterator[Int64[np.ndarray, "pairs 2"]]:
     """Every pair whose hashes `one[i]` and `other[j]` differ in at most `distance` bits, in blocks.
 
-    `itself`: both are of the same images, and only i < j is a pair. Of `distance // 2 + 1` bands of bits, one differs in at most one bit: pairs are looked for where a band is equal, or
-    equal but for one bit. A pair may come more than once.
+    Of `distance // 2 + 1` bands of bits, one differs in at most one bit: pairs are looked for where a band is equal, or
+    equal but for one bit. A pair may come more than once. With `itself` both are of the same images, and only i < j is
+    a pair.
     """
     edges = np.linspace(0, 64, max(2, distance // 2 + 1) + 1).astype(np.uint64)
     for low, high in pairwise(edges):
