@@ -66,7 +66,6 @@ def curate(config: CurateConfig) -> int:
         if config.do == "verify":
             return verify(curation)
         if config.do == "forget":
-            assert config.forget is not None
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
             return _run(curation, ("selection", "export"))
         if config.do == "retry":
