@@ -163,6 +163,7 @@ def test_other_thresholds_need_no_image(made, curated, tmp_path, monkeypatch):
     assert not (folder / "set").exists()
 
 
+@pytest.mark.slow
 def test_images_of_target_classes_are_collected_too(made, tmp_path, monkeypatch):
     """Of a pool that is the world itself: all of its training and test images are copies."""
     target = load_target(configure(*SMALL).target)
@@ -186,6 +187,7 @@ def test_images_of_target_classes_are_collected_too(made, tmp_path, monkeypatch)
     assert not (folder / "set").exists()
 
 
+@pytest.mark.slow
 def test_what_is_forgotten_is_gone_and_stays_gone(made, curated, tmp_path):
     folder = shutil.copytree(curated, tmp_path / "state")
     _, image = next(iter(read_images(folder / "set")))
@@ -204,6 +206,7 @@ def test_a_changed_image_is_found(made, curated, tmp_path, capsys):
     assert image.path in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_another_target_needs_another_folder(made, curated, tmp_path):
     folder = shutil.copytree(curated, tmp_path / "state")
     with pytest.raises(RunError, match="another"):
