@@ -268,3 +268,21 @@ def test_killed_again_and_again(made, curated, tmp_path, cache):
     assert process.returncode == 0
     assert kills > 0
     assert bytes_of(tmp_path / "state") == bytes_of(curated)
+
+
+@pytest.mark.slow
+def test_the_exit_status_of_a_mistake_is_2_and_of_a_folder_in_use_3(made, curated, tmp_path, cache):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    environment = {**os.environ, "LT_EXTRAP_CACHE": str(cache)}
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        words_of = [sys.executable, "-m", "lt_extrap.curate", *words(made, folder, *more)]
+        return subprocess.run(words_of, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    for more, status in ((("do=everything",), 2), (("filter.gamma_lo=1",), 2), ((), 0), (("do=status",), 0)):
+        done = run(*more)
+        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    with command._alone(folder):
+        done = run()
+        assert (done.returncode, "another process" in done.stderr) == (3, True)
+    assert not (tmp_path / "outputs").exists()
