@@ -176,9 +176,10 @@ def test_only_the_known_files_are_there():
     groups = {path.name for path in conf_dir().iterdir()}
     assert groups == {
         *("train.yaml", "report.yaml", "evaluate.yaml", "predict.yaml", "export.yaml"),
-        *("check.yaml", "auxiliary_set.yaml", "pack.yaml"),
+        *("check.yaml", "auxiliary_set.yaml", "pack.yaml", "curate.yaml"),
         *("target", "auxiliary", "loss", "backbone", "head", "recipe"),
         *("trainer", "logger", "component", "experiment", "sweep"),
+        *("proposer", "source", "features", "filter"),
     }
 
 

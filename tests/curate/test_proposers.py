@@ -33,6 +33,7 @@ class Offers:
     """A source of some classes; it has no images."""
 
     name = "offers"
+    notes = ()
 
     def __init__(self, *offered: Sought, divided: bool = True):
         self._offered, self._divided = offered, divided

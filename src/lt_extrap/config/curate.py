@@ -21,6 +21,21 @@ ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget")
 
 
 @dataclass
+class Forgotten:
+    """Images that are removed for good: all that one of these is said of.
+
+    Attributes:
+        url: of the image, as the source has it.
+        creator: as the source names them.
+        sha256: of the stored file.
+    """
+
+    url: str | None = None
+    creator: str | None = None
+    sha256: str | None = None
+
+
+@dataclass
 class CurateConfig:
     """From class names to an auxiliary set.
 
@@ -45,7 +60,7 @@ class CurateConfig:
         longest_edge: pixels; larger images are stored smaller, as JPEG; null = as they are.
         workers: processes that read and decode; 0 = this one; null = one a core.
         errors: of `retry`: reasons, as `status` names them; null = all.
-        forget: of `forget`: `url=...`, `creator=...` or `sha256=...` in a list.
+        forget: of `forget`: what is removed.
     """
 
     do: str = "run"
@@ -67,7 +82,7 @@ class CurateConfig:
     longest_edge: int | None = 512
     workers: int | None = None
     errors: list[str] | None = None
-    forget: list[str] | None = None
+    forget: Forgotten = field(default_factory=Forgotten)
 
     def __post_init__(self) -> None:
         one_of("do", self.do, ORDERS)
@@ -90,16 +105,9 @@ class CurateConfig:
         check(edge is None or edge >= 64, "longest_edge", "at least 64, or null", edge)
         check(self.workers is None or self.workers >= 0, "workers", "at least 0, or null", self.workers)
         check(self.errors is None or self.do == "retry", "errors", "null without do=retry", self.errors)
-        check(
-            (self.forget is None) == (self.do != "forget"),
-            "forget",
-            "given with do=forget, and only there",
-            self.forget,
-        )
-        for word in self.forget or []:
-            kind, equals, value = word.partition("=")
-            known = kind in ("url", "creator", "sha256") and equals and value
-            check(bool(known), "forget", "a list of url=..., creator=... or sha256=...", word)
+        named = any(vars(self.forget).values())
+        keys = "forget.url, forget.creator or forget.sha256"
+        check(named == (self.do == "forget"), keys, "given with do=forget, and only there", vars(self.forget))
 
 
 # Every class that a group of conf/ can be, by the name that its option files start from.

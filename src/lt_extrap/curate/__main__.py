@@ -66,7 +66,6 @@ def curate(config: CurateConfig) -> int:
         if config.do == "verify":
             return verify(curation)
         if config.do == "forget":
-            assert config.forget is not None
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
             return _run(curation, ("selection", "export"))
         if config.do == "retry":
@@ -76,6 +75,11 @@ def curate(config: CurateConfig) -> int:
 
 def _run(curation: Curation, stages: tuple[str, ...]) -> int:
     seconds = json.loads(curation.state.setting("seconds") or "{}")
+    if "features" in stages:
+        # First of all: weights that are not to be had are told before hours of reading.
+        print(f"features of {curation.extractor.key}", flush=True)
+        if curation.extractor.note:
+            print(curation.extractor.note)
     for number, stage in enumerate(stages, 1):
         began = time.monotonic()
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_extrap.config.curate import CurateConfig
 from lt_extrap.curate.name_rules import NameRules, read_forbidden
@@ -19,6 +19,9 @@ from lt_extrap.curate.wordnet import WordNet, find_wordnet, read_wordnet
 from lt_extrap.data.target import TargetSet, load_target
 from lt_extrap.model.shots import Shot
 from lt_extrap.signals import StopSignal
+
+if TYPE_CHECKING:
+    from lt_extrap.curate.features import Extractor
 
 IMAGES, FEATURES = "images", "features"
 TARGET = "target:"  # the beginning of the key of a target class of which further images are wanted
@@ -50,6 +53,13 @@ class Curation:
         """What tells the source from another one: its kind and its options."""
         options = json.dumps(dataclasses.asdict(self.config.source), sort_keys=True)
         return f"{self.source.name}-{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+
+    @cached_property
+    def extractor(self) -> "Extractor":
+        """What turns images into features, with its weights."""
+        from lt_extrap.curate.features import load_extractor  # torch, whose seconds most commands need not wait
+
+        return load_extractor(self.config.features)
 
     @cached_property
     def target(self) -> TargetSet:

@@ -1,29 +1,28 @@
 """Remove images for good: from the state, the store and the sets; they do not come back."""
 
 import shutil
-from collections.abc import Sequence
 
+from lt_extrap.config.curate import Forgotten
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.stages.export import EXTRA, SET
 
 _COLUMNS = {"url": "url", "creator": "creator", "sha256": "sha256"}
 
 
-def forget(curation: Curation, words: Sequence[str]) -> int:
-    """Remove what some words name.
+def forget(curation: Curation, named: Forgotten) -> int:
+    """Remove the images that are named.
 
     Args:
         curation: whose.
-        words: `url=...`, `creator=...` or `sha256=...` (of a stored file).
+        named: which.
 
     Returns:
         How many stored images were removed.
     """
     state, removed = curation.state, 0
-    for word in words:
-        kind, _, value = word.partition("=")
-        with state.transaction():
-            state.write("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", [(kind, value)])
+    with state.transaction():
+        values = [(kind, value) for kind, value in vars(named).items() if value]
+        state.write("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", values)
     with state.transaction():
         gone = list(state.rows(f"SELECT sha256, name FROM image WHERE sha256 IN ({_forgotten_images()})"))
         hashes = [(sha256,) for sha256, _ in gone]

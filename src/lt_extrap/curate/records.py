@@ -87,9 +87,14 @@ class Proposer(Protocol):
 
 @runtime_checkable
 class Source(Protocol):
-    """Has images."""
+    """Has images.
+
+    Attributes:
+        notes: what is to be told of it, a line each.
+    """
 
     name: str
+    notes: tuple[str, ...]
 
     def offers(self, sought: Sought) -> bool:
         """Whether it may have images of a class, by a look that costs little."""

@@ -32,12 +32,14 @@ class Folders:
 
     Attributes:
         name: of the source.
+        notes: none.
 
     Raises:
         DataError: there is no such pool, it has no classes, or it or its captions cannot be read.
     """
 
     name = "folders"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, config: FolderSource) -> None:
         self._config = config

@@ -21,6 +21,8 @@ def collect(curation: Curation) -> None:
     asked = dict(curation.state.rows("SELECT key, asked FROM search WHERE source = ?", curation.source_id))
     to_do = [wanted for wanted in sought if asked.get(wanted.key, 0) < curation.config.candidates_per_class]
     if to_do:
+        for note in curation.source.notes:
+            print(note)
         before(curation, len(to_do))
     forecast, found = Forecast("candidates", len(to_do)), 0
     with Bar("classes asked for") as bar:

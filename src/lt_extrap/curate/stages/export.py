@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lt_extrap.curate.curation import IMAGES, TARGET, Curation
 from lt_extrap.data.stored.schema import ClassRecord, Header, ImageRecord, PairRecord
 from lt_extrap.data.stored.writer import write_set
@@ -108,7 +110,7 @@ def _write_extra(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> 
         return
     of_class = {int(key.removeprefix(TARGET)): sorted(rows) for key, rows in kept.items()}
     lines, records = list[str](), list[dict[str, Any]]()
-    wanted = set[Path]()
+    wanted, label_of = set[Path](), np.argsort(curation.target.class_of)  # a list has the labels of the target's files
     for label in sorted(of_class):
         for row in of_class[label]:
             sha256, cosines, name, width, height, caption, source, url, page, creator, licence, licence_url = row
@@ -117,7 +119,7 @@ def _write_extra(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> 
             if not file.is_file():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 os.link(curation.folder / IMAGES / name, file)
-            lines.append(f"{file.resolve()} {label}\n")
+            lines.append(f"{file.resolve()} {label_of[label]}\n")
             records.append(
                 {
                     "path": f"{IMAGES}/{name}",
@@ -135,11 +137,11 @@ def _write_extra(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> 
                     "cosine": json.loads(cosines).get(str(label)),
                 }
             )
+    _write_lines(folder / "manifest.jsonl", (json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    _write_lines(folder / EXTRA_LIST, iter(lines))
     for file in sorted((folder / IMAGES).rglob("*")):
         if file.is_file() and file not in wanted:
             file.unlink()
-    _write_lines(folder / "manifest.jsonl", (json.dumps(record, ensure_ascii=False) + "\n" for record in records))
-    _write_lines(folder / EXTRA_LIST, iter(lines))
 
 
 def _write_dropped(curation: Curation) -> None:

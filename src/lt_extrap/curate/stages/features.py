@@ -11,7 +11,7 @@ from PIL import Image
 
 from lt_extrap.bar import Bar
 from lt_extrap.curate.curation import FEATURES, IMAGES, Curation
-from lt_extrap.curate.features import Extractor, FeatureFile, load_extractor
+from lt_extrap.curate.features import Extractor, FeatureFile
 from lt_extrap.curate.near_copies import look
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.side_by_side import side_by_side
@@ -22,8 +22,8 @@ SPLITS = ("train", "val", "test")
 
 def compute(curation: Curation) -> None:
     """The stage `features`."""
+    extractor = curation.extractor
     _look_at_references(curation)
-    extractor = load_extractor(curation.config.features)
     with curation.state.transaction():
         curation.state.set("model", extractor.key)
         curation.state.set("dim", str(extractor.dim))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float16, Int64
 
 from lt_extrap.config.curate_filter import CalibratedGate
 from lt_extrap.curate.curation import TARGET, Curation
@@ -188,7 +188,12 @@ def _training(curation: Curation) -> tuple[Int64[np.ndarray, " images"], Int64[n
     return rows, np.array([label for _, label in found], np.int64)
 
 
-def _band(curation: Curation, own: Features, labels: Int64[np.ndarray, " images"], count: int) -> Band:
+def _band(
+    curation: Curation,
+    own: Float16[np.ndarray, "training dim"],
+    labels: Int64[np.ndarray, " training"],
+    count: int,
+) -> Band:
     options = curation.config.filter
     if isinstance(options, CalibratedGate):
         return calibrated_band(own, labels, count, low=options.quantile_low, high=options.quantile_high)
@@ -199,8 +204,8 @@ def _drop_by_cosine(
     curation: Curation,
     choices: Sequence[Choice],
     features: Features,
-    own: Features,
-    labels: Int64[np.ndarray, " images"],
+    own: Float16[np.ndarray, "training dim"],
+    labels: Int64[np.ndarray, " training"],
     count: int,
 ) -> None:
     """Drop what is not in the band of a parent; of a class that is nobody's neighbor nothing."""
@@ -231,8 +236,8 @@ def _drop_suspects(
     curation: Curation,
     choices: Sequence[Choice],
     features: Features,
-    own: Features,
-    labels: Int64[np.ndarray, " images"],
+    own: Float16[np.ndarray, "training dim"],
+    labels: Int64[np.ndarray, " training"],
     count: int,
 ) -> None:
     """Drop classes that may be a target under another name."""

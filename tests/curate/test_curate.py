@@ -1,0 +1,291 @@
+"""A whole curation on the embedded world: from class names to a set that training reads."""
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import SMALL
+from lt_extrap.compose import configure, from_hydra
+from lt_extrap.config.curate import CurateConfig
+from lt_extrap.curate import __main__ as command
+from lt_extrap.curate.__main__ import INCOMPLETE, NOTHING, curate
+from lt_extrap.curate.stages import images as images_stage
+from lt_extrap.data.stored.reader import read_images, read_set
+from lt_extrap.data.target import load_target
+from lt_extrap.data.training_set import build_training_set
+from lt_extrap.errors import ConfigError, RunError
+from lt_extrap.paths import conf_dir
+from lt_extrap.signals import Stopped
+from lt_extrap.train import train
+
+WORLD = tuple(word for word in SMALL if word.startswith("target.world"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, cache):
+    """A pool with planted faults, a list of neighbors, and the baseline whose features are used."""
+    folder = tmp_path_factory.mktemp("curation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LT_EXTRAP_CACHE", str(cache))
+        target = load_target(configure(*SMALL).target)
+        train(configure(*SMALL, "component=baseline"), folder / "run")
+    root = target.place.root
+    names = json.loads((root / "classes.json").read_text())
+    ranks = json.loads((root / "neighbor_ranks.json").read_text())["ranks"]
+    neighbors = [entry["name"] for entry in names["aux_neighbor"]]
+    for name in neighbors:
+        shutil.copytree(root / "images" / name.replace(" ", "_"), folder / "pool" / name.replace(" ", "_"))
+    file = {target.classes.ids[label]: [neighbors[aux] for aux, _ in row] for label, row in enumerate(ranks)}
+    (folder / "neighbors.json").write_text(json.dumps(file))
+    first = folder / "pool" / neighbors[0].replace(" ", "_")
+    test = Image.open(target.place.images.path / target.test.path(0)).convert("RGB")
+    test.save(first / "leak.jpg", quality=80)
+    test.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(first / "leak_mirrored.png")
+    Image.fromarray(np.full((24, 24, 3), 99, np.uint8)).save(first / "blank.png")
+    (first / "page.jpg").write_text("<html>no image</html>")
+    shutil.copy(first / "0001.png", first / "again.png")
+    return folder
+
+
+def hash_of(made: Path, name: str) -> str:
+    (file,) = (made / "pool").rglob(name)
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def words(made: Path, folder: Path, *more: str) -> list[str]:
+    return [
+        "target=embedded",
+        *WORLD,
+        "names.use_wordnet=false",
+        "proposer=file",
+        f"proposer.file={made / 'neighbors.json'}",
+        "source=folders",
+        f"source.root={made / 'pool'}",
+        "features=run",
+        f"features.run={made / 'run'}",
+        "filter.gamma_low=-1",
+        "filter.gamma_high=1",
+        "filter.shortest_edge=8",
+        "filter.suspects=keep",
+        "workers=0",
+        f"folder={folder}",
+        *more,
+    ]
+
+
+def config(made: Path, folder: Path, *more: str) -> CurateConfig:
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        found = from_hydra(hydra.compose("curate", words(made, folder, *more)))
+    assert isinstance(found, CurateConfig)
+    return found
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """The hash of each file of the set, and of what was dropped."""
+    files = [*(folder / "set").rglob("*"), folder / "dropped.jsonl"]
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def curated(made, tmp_path_factory, cache):
+    folder = tmp_path_factory.mktemp("curated") / "state"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LT_EXTRAP_CACHE", str(cache))
+        assert curate(config(made, folder)) == 0
+    return folder
+
+
+def test_it_makes_a_set_that_training_reads(made, curated):
+    stored = read_set(curated / "set")
+    assert stored.header.classes == 9
+    assert {pair.rank for pair in stored.pairs} == {1, 2, 3}
+    lists = ("train", "names", "pairs")
+    of = [f"target.neighbors.folder={curated / 'set'}", *(f"target.neighbors.{key}=null" for key in lists)]
+    run = configure(*SMALL, "component=silencing", *of)
+    training = build_training_set(run.auxiliary, load_target(run.target), seed=0)
+    assert len(training.auxiliary_names) == 9
+    for _, image in read_images(curated / "set"):
+        assert hashlib.sha256((curated / "set" / image.path).read_bytes()).hexdigest() == image.sha256
+        assert all(-1 <= value <= 1 for value in image.cosine.values())
+
+
+def test_what_was_planted_is_dropped_with_its_reason(made, curated):
+    lines = [json.loads(line) for line in (curated / "dropped.jsonl").read_text().splitlines()]
+    reason = {Path(line["place"]).name: line["reason"] for line in lines}
+    assert reason["leak.jpg"] == reason["leak_mirrored.png"] == "copy_of_test"
+    assert reason["blank.png"] == "blank"
+    assert reason["page.jpg"] == "unreadable"
+    assert "again.png" not in reason  # the same bytes are one image
+    assert [Path(image.path).stem for _, image in read_images(curated / "set")].count(hash_of(made, "again.png")) == 1
+    status = json.loads((curated / "status.json").read_text())
+    assert sum(row["count"] for row in status["candidates"]) == 9 * 20 + 5
+    assert set(status["stages"]) == set(command.STAGES)
+
+
+def test_a_second_start_reads_nothing_again_and_ends_with_the_same_bytes(made, curated, monkeypatch):
+    before = bytes_of(curated)
+
+    def prepare(*args, **kwargs):
+        raise AssertionError("an image was read again")
+
+    monkeypatch.setattr(images_stage, "prepare", prepare)
+    assert curate(config(made, curated)) == 0
+    assert bytes_of(curated) == before
+
+
+def test_other_thresholds_need_no_image(made, curated, tmp_path, monkeypatch):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    shutil.move(made / "pool", made / "away")
+    try:
+        assert curate(config(made, folder, "do=selection", "images_per_class=5")) == 0
+        assert curate(config(made, folder, "do=export", "images_per_class=5")) == 0
+    finally:
+        shutil.move(made / "away", made / "pool")
+    assert read_set(folder / "set").header.images == 9 * 5
+    few = {image.sha256 for _, image in read_images(folder / "set")}
+    assert few < {image.sha256 for _, image in read_images(curated / "set")}
+    assert curate(config(made, folder, "do=selection", "filter.gamma_low=0.999999")) == 0
+    assert curate(config(made, folder, "do=export")) == NOTHING
+    assert not (folder / "set").exists()
+
+
+@pytest.mark.slow
+def test_images_of_target_classes_are_collected_too(made, tmp_path, monkeypatch):
+    """Of a pool that is the world itself: all of its training and test images are copies."""
+    target = load_target(configure(*SMALL).target)
+    source = f"source.root={target.place.root / 'images'}"
+    folder = tmp_path / "state"
+    assert curate(config(made, folder, source, "what=target", "extra_shots=[few]")) == 0
+    listed = (folder / "target_extra" / "extra.txt").read_text().splitlines()
+    labels = {int(line.rpartition(" ")[2]) for line in listed}
+    assert labels == {label for label, shot in enumerate(target.classes.shots) if str(shot) == "few"}
+    run = configure(
+        *SMALL,
+        "component=target_extra",
+        "auxiliary.images_per_epoch=20",
+        "auxiliary.shots=[few]",
+        f"target.extra={folder / 'target_extra' / 'extra.txt'}",
+    )
+    training = build_training_set(run.auxiliary, load_target(run.target), seed=0)
+    trained = {(target.place.images.path / path).read_bytes() for path in target.train.paths()}
+    assert not trained & {Path(line.rpartition(" ")[0]).read_bytes() for line in listed}
+    assert training.relation.neighbor.size == 0
+    assert not (folder / "set").exists()
+
+
+@pytest.mark.slow
+def test_what_is_forgotten_is_gone_and_stays_gone(made, curated, tmp_path):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    _, image = next(iter(read_images(folder / "set")))
+    assert curate(config(made, folder, "do=forget", f"forget.sha256={image.sha256}")) == 0
+    assert not list(folder.rglob(f"{image.sha256}*"))
+    assert curate(config(made, folder, "do=retry")) == 0
+    assert image.sha256 not in {found.sha256 for _, found in read_images(folder / "set")}
+    assert curate(config(made, folder, "do=verify")) == 0
+
+
+def test_a_changed_image_is_found(made, curated, tmp_path, capsys):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    _, image = next(iter(read_images(folder / "set")))
+    (folder / "images" / image.path).write_bytes(b"other")
+    assert curate(config(made, folder, "do=verify")) == INCOMPLETE
+    assert image.path in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_another_target_needs_another_folder(made, curated, tmp_path):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    with pytest.raises(RunError, match="another"):
+        curate(config(made, folder, "target.world.test_per_class=6"))
+
+
+def test_a_second_process_is_kept_out_and_may_ask_how_far_it_is(made, curated, tmp_path, capsys):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    with command._alone(folder):
+        with pytest.raises(RunError, match="another process"):
+            curate(config(made, folder))
+        assert curate(config(made, folder, "do=status")) == 0
+    assert "copy_of_test" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="none in"):
+        curate(config(made, tmp_path / "nowhere", "do=status"))
+
+
+def test_retry_wants_reasons_that_there_are(made, curated, tmp_path):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    with pytest.raises(ConfigError, match="not an image"):
+        curate(config(made, folder, "do=retry", "errors=[timeout]"))
+
+
+def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_path, monkeypatch):
+    seen = []
+    whole = images_stage.prepare
+
+    def prepare(*args, **kwargs):
+        seen.append(1)
+        if len(seen) == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(images_stage, "prepare", prepare)
+    with pytest.raises(Stopped) as stopped:
+        curate(config(made, tmp_path / "state"))
+    assert stopped.value.code == 130
+    assert curate(config(made, tmp_path / "state")) == 0
+    assert len(seen) == 9 * 20 + 5 + 1 - 1
+    assert bytes_of(tmp_path / "state") == bytes_of(curated)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: other threads wait
+def test_killed_at_fifty_moments(made, curated, tmp_path):
+    """And begun again each time, until it ends by itself, again and again: always the same bytes."""
+    moments, kills, folder = random.Random(0), 0, 0
+    while kills < 50:
+        child = os.fork()
+        if child == 0:
+            signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.02, 2.5))  # which ends it as SIGKILL does
+            with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+                os._exit(curate(config(made, tmp_path / str(folder))))
+        moments.random()  # as the child has
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            assert os.WTERMSIG(status) == signal.SIGALRM
+            kills += 1
+        else:
+            assert os.WEXITSTATUS(status) == 0
+            assert bytes_of(tmp_path / str(folder)) == bytes_of(curated)
+            folder += 1
+    assert curate(config(made, tmp_path / str(folder))) == 0
+    assert bytes_of(tmp_path / str(folder)) == bytes_of(curated)
+
+
+@pytest.mark.slow
+def test_the_exit_status_of_a_mistake_is_2_and_of_a_folder_in_use_3(made, curated, tmp_path, cache):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    environment = {**os.environ, "LT_EXTRAP_CACHE": str(cache)}
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        words_of = [sys.executable, "-m", "lt_extrap.curate", *words(made, folder, *more)]
+        return subprocess.run(words_of, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    for more, status in ((("do=everything",), 2), (("filter.gamma_lo=1",), 2), ((), 0), (("do=status",), 0)):
+        done = run(*more)
+        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    with command._alone(folder):
+        done = run()
+        assert (done.returncode, "another process" in done.stderr) == (3, True)
+    assert not (tmp_path / "outputs").exists()
