@@ -1,6 +1,7 @@
 """What every test stands on: no network, no environment of the user's, one thread, a small embedded world."""
 
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,13 @@ SMALL = (
     "data.workers=0",
     "logger=csv",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible():
+    """A shell starts what runs in its background deaf to SIGINT, and so would be the commands that tests start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -90,7 +90,8 @@ def test_the_tail_falls_exponentially(classes, smallest, more):
     assert (counts[0], counts[-1], len(counts)) == (smallest + more, smallest, classes)
     for before, count, after in zip(counts, counts[1:], counts[2:], strict=False):
         assert before >= count >= after
-        assert abs(count - (before * after) ** 0.5) < 1.5  # equal ratios, but for rounding
+        low, high = ((before + half) * (after + half) for half in (-0.5, 0.5))  # equal ratios, but for rounding
+        assert low**0.5 - 0.5 <= count <= high**0.5 + 0.5
 
 
 def test_names_never_repeat():
