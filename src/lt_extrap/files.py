@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
+from lt_extrap.errors import RunError
+
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file beside its place, flush it to the disk, and rename it; its folder is made if it is not there.
@@ -37,6 +41,30 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         os.fsync(folder)  # or a loss of power may undo the renaming, and keep that of a later file
     finally:
         os.close(folder)
+
+
+@contextmanager
+def alone_in(folder: Path, what: str, remedy: str) -> Iterator[None]:
+    """Keep every other process out of a folder, which is made if it is not there.
+
+    The lock ends with the process, however that ends.
+
+    Args:
+        folder: to be alone in.
+        what: it is, for the message.
+        remedy: where another process is in it.
+
+    Raises:
+        RunError: another process is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        found = "another process that is in it right now"
+        raise RunError(f"{what} to itself: {folder}", found, remedy) from None
+    with lock:
+        yield
 
 
 @contextmanager

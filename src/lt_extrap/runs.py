@@ -11,15 +11,14 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
@@ -29,7 +28,7 @@ from lt_extrap.data.auxiliary_set import set_folder
 from lt_extrap.data.stored.schema import CLASSES, MANIFEST, PAIRS
 from lt_extrap.data.target import ClassTable, TargetSet
 from lt_extrap.errors import ConfigError, RunError
-from lt_extrap.files import write_whole
+from lt_extrap.files import alone_in, write_whole
 from lt_extrap.model.metrics import Confusions, PerClass
 from lt_extrap.paths import cache_dir
 
@@ -96,24 +95,13 @@ OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 OmegaConf.register_new_resolver("runs_root", runs_root, replace=True)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> AbstractContextManager[None]:
     """Keep every other process out of a run folder. The lock ends with the process, however that ends.
 
     Raises:
         RunError: another process has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = FileLock(folder / ".lock").acquire(timeout=0)
-    except Timeout:
-        raise RunError(
-            f"a run folder to itself: {folder}",
-            "another process that is in it right now",
-            "wait for that one, or give this run its own name=...",
-        ) from None
-    with lock:
-        yield
+    return alone_in(folder, "a run folder", "wait for that one, or give this run its own name=...")
 
 
 def files_of(config: TrainConfig, target: TargetSet) -> dict[str, Path]:

@@ -188,14 +188,19 @@ def test_images_of_target_classes_are_collected_too(made, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_what_is_forgotten_is_gone_and_stays_gone(made, curated, tmp_path):
+def test_what_is_forgotten_is_gone_and_stays_gone(made, curated, tmp_path, capsys):
     folder = shutil.copytree(curated, tmp_path / "state")
     _, image = next(iter(read_images(folder / "set")))
     assert curate(config(made, folder, "do=forget", f"forget.sha256={image.sha256}")) == 0
     assert not list(folder.rglob(f"{image.sha256}*"))
     assert curate(config(made, folder, "do=retry")) == 0
     assert image.sha256 not in {found.sha256 for _, found in read_images(folder / "set")}
+    pool = shutil.copytree(made / "pool", tmp_path / "pool")  # another source, which offers it again
+    assert curate(config(made, folder, f"source.root={pool}")) == 0
+    assert read_set(folder / "set").header.images > 0
+    assert not list(folder.rglob(f"{image.sha256}*"))
     assert curate(config(made, folder, "do=verify")) == 0
+    assert "unreadable, 1: not an image of a known format" in capsys.readouterr().out
 
 
 def test_a_changed_image_is_found(made, curated, tmp_path, capsys):

@@ -7,12 +7,11 @@ mistake in the command, 3 not done, the same command goes on, 4 nothing was kept
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import hydra
-from filelock import FileLock, Timeout
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 from rich.console import Console
@@ -26,8 +25,8 @@ from lt_extrap.curate.funnel import funnel, short
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
 from lt_extrap.curate.state import STATE, State
 from lt_extrap.curate.verify import verify
-from lt_extrap.errors import ConfigError, LtExtrapError, RunError, some
-from lt_extrap.files import write_whole
+from lt_extrap.errors import ConfigError, LtExtrapError, some
+from lt_extrap.files import alone_in, write_whole
 from lt_extrap.paths import conf_dir
 from lt_extrap.signals import StopSignal
 
@@ -99,6 +98,11 @@ def _status(curation: Curation) -> int:
     found, state = funnel(curation.state), curation.state
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(found.table())
+    for reason, count in state.rows(
+        "SELECT reason, count(*) FROM offered WHERE reason != ? GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10",
+        images.FORGOTTEN,
+    ):
+        print(f"unreadable, {count:,}: {reason}")
     lacking = short(curation)
     if lacking:
         print(f"fewer images than asked for: {len(lacking)} classes: {some(lacking, 3)}")
@@ -142,7 +146,7 @@ def _again(curation: Curation) -> None:
     failed = sorted(
         {reason for (reason,) in state.rows("SELECT DISTINCT reason FROM candidate WHERE reason IS NOT NULL")}
     )
-    chosen = [r for r in failed if r != "forgotten" and (reasons is None or any(word in r for word in reasons))]
+    chosen = [r for r in failed if r != images.FORGOTTEN and (reasons is None or any(word in r for word in reasons))]
     if reasons is not None and not chosen:
         raise ConfigError("errors of this curation", ", ".join(reasons), f"choose of: {some(failed, 20) or 'none'}")
     with state.transaction():
@@ -156,19 +160,8 @@ def _refuse_none(folder: Path) -> None:
         raise ConfigError("the folder of a curation", f"none in {folder}", "give folder=<the folder>, or begin one")
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = FileLock(folder / ".lock").acquire(timeout=0)
-    except Timeout:
-        raise RunError(
-            f"a curation to itself: {folder}",
-            "another process that is in it right now",
-            "wait for that one, or give another folder=",
-        ) from None
-    with lock:
-        yield
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    return alone_in(folder, "a curation", "wait for that one, or give another folder=")
 
 
 def _register() -> None:

@@ -5,12 +5,11 @@ import shutil
 from lt_extrap.config.curate import Forgotten
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.stages.export import EXTRA, SET
-
-_COLUMNS = {"url": "url", "creator": "creator", "sha256": "sha256"}
+from lt_extrap.curate.stages.images import FORGOTTEN
 
 
 def forget(curation: Curation, named: Forgotten) -> int:
-    """Remove the images that are named.
+    """Remove the images that are named; the stage `images` does not store them again, whoever offers them.
 
     Args:
         curation: whose.
@@ -32,7 +31,7 @@ def forget(curation: Curation, named: Forgotten) -> int:
             state.write(f"DELETE FROM {table} WHERE sha256 = ?", hashes)
         state.write("DELETE FROM feature WHERE owner = ?", hashes)
         state.write(
-            "UPDATE candidate SET reason = 'forgotten', sha256 = NULL, caption = NULL, page = NULL WHERE sha256 = ?",
+            f"UPDATE candidate SET reason = '{FORGOTTEN}', sha256 = NULL, caption = NULL, page = NULL WHERE sha256 = ?",
             hashes,
         )
     for _, name in gone:
@@ -48,7 +47,7 @@ def forget(curation: Curation, named: Forgotten) -> int:
 
 def _forgotten_images() -> str:
     kinds = " UNION ".join(
-        f"SELECT c.sha256 FROM candidate c JOIN forgotten f ON f.kind = '{kind}' AND f.value = c.{column}"
-        for kind, column in _COLUMNS.items()
+        f"SELECT c.sha256 FROM candidate c JOIN forgotten f ON f.kind = '{kind}' AND f.value = c.{kind}"
+        for kind in ("url", "creator", "sha256")
     )
     return f"SELECT sha256 FROM ({kinds}) WHERE sha256 IS NOT NULL"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lt_extrap.curate.curation import IMAGES, TARGET, Curation
+from lt_extrap.curate.stages.images import FORGOTTEN
 from lt_extrap.data.stored.schema import ClassRecord, Header, ImageRecord, PairRecord
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_classes
@@ -157,7 +158,8 @@ def _write_dropped(curation: Curation) -> None:
             if ruled is not None and form is None:
                 stage, reason, because = "candidates", "caption", None
             elif unreadable is not None:
-                stage, reason, because = "images", "unreadable", unreadable
+                stage = "images"
+                reason, because = (FORGOTTEN, None) if unreadable == FORGOTTEN else ("unreadable", unreadable)
             elif reason is not None:
                 stage = "selection"
             else:

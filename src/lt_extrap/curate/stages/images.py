@@ -19,6 +19,7 @@ from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.files import write_whole
 
+FORGOTTEN = "forgotten"  # the reason of what was removed for good (forget.py)
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
@@ -44,6 +45,14 @@ class Prepared(NamedTuple):
 def store(curation: Curation) -> None:
     """The stage `images`."""
     state = curation.state
+    with state.transaction():
+        state.write(
+            "UPDATE candidate SET reason = ? WHERE sha256 IS NULL AND reason IS NULL AND ("
+            "url IN (SELECT value FROM forgotten WHERE kind = 'url') OR "
+            "creator IN (SELECT value FROM forgotten WHERE kind = 'creator'))",
+            [(FORGOTTEN,)],
+        )
+    forgotten = {value for (value,) in state.rows("SELECT value FROM forgotten WHERE kind = 'sha256'")}
     to_do = list(
         state.rows(
             "SELECT place, min(key) FROM offered WHERE form IS NOT NULL AND sha256 IS NULL AND reason IS NULL "
@@ -57,8 +66,14 @@ def store(curation: Curation) -> None:
     done = 0
     with closing(side_by_side(work, places, curation.workers, died=died)) as chunks, Bar("images read") as bar:
         for chunk in chunks:
-            made = [(place, found) for place, found in chunk if isinstance(found, Prepared)]
-            failed = [(found, place) for place, found in chunk if not isinstance(found, Prepared)]
+            made, failed = list[tuple[str, Prepared]](), list[tuple[str, str]]()
+            for place, found in chunk:
+                if not isinstance(found, Prepared):
+                    failed.append((found, place))
+                elif found.sha256 in forgotten:
+                    failed.append((FORGOTTEN, place))
+                else:
+                    made.append((place, found))
             for _, image in made:
                 _write(curation, image)
             with state.transaction():

@@ -4,9 +4,10 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float16, Int64
+from jaxtyping import Int64
 
 from lt_extrap.config.curate_filter import CalibratedGate
 from lt_extrap.curate.curation import TARGET, Curation
@@ -29,13 +30,11 @@ def select(curation: Curation) -> None:
     group = dict(state.rows("SELECT sha256, of FROM copy WHERE split = ?", STORED))
     _drop_pictures(curation, choices, group)
     drop_copies(choices, _copies(curation))
-    features = open_features(curation)
-    rows, labels = _training(curation)
-    own, count = features[rows], len(curation.targets())
-    _drop_by_cosine(curation, choices, features, own, labels, count)
+    training = _training(curation)
+    _drop_by_cosine(curation, choices, training)
     drop_duplicates(choices, group)
     if options.suspects == "drop":
-        _drop_suspects(curation, choices, features, own, labels, count)
+        _drop_suspects(curation, choices, training)
     cap(choices, curation.config.images_per_class, curation.config.seed)
     with state.transaction():
         state.write("DELETE FROM selection")
@@ -177,37 +176,33 @@ def _copies(curation: Curation) -> dict[tuple[str, str], str]:
     }
 
 
-def _training(curation: Curation) -> tuple[Int64[np.ndarray, " images"], Int64[np.ndarray, " images"]]:
-    """Rows of the features of the training images, and their labels."""
+class _Training(NamedTuple):
+    """The training images of the target classes: raw features, labels, and the number of classes."""
+
+    features: Features
+    labels: Int64[np.ndarray, " images"]
+    classes: int
+
+
+def _training(curation: Curation) -> _Training:
     found = list(
         curation.state.rows(
             "SELECT place, label FROM reference WHERE split = 'train' AND reason IS NULL ORDER BY place"
         )
     )
     rows = feature_rows(curation, [owner("train", place) for place, _ in found])
-    return rows, np.array([label for _, label in found], np.int64)
+    labels = np.array([label for _, label in found], np.int64)
+    return _Training(open_features(curation)[rows], labels, len(curation.targets()))
 
 
-def _band(
-    curation: Curation,
-    own: Float16[np.ndarray, "training dim"],
-    labels: Int64[np.ndarray, " training"],
-    count: int,
-) -> Band:
+def _band(curation: Curation, training: _Training) -> Band:
     options = curation.config.filter
     if isinstance(options, CalibratedGate):
-        return calibrated_band(own, labels, count, low=options.quantile_low, high=options.quantile_high)
-    return fixed_band(count, options.gamma_low, options.gamma_high)
+        return calibrated_band(*training, low=options.quantile_low, high=options.quantile_high)
+    return fixed_band(training.classes, options.gamma_low, options.gamma_high)
 
 
-def _drop_by_cosine(
-    curation: Curation,
-    choices: Sequence[Choice],
-    features: Features,
-    own: Float16[np.ndarray, "training dim"],
-    labels: Int64[np.ndarray, " training"],
-    count: int,
-) -> None:
+def _drop_by_cosine(curation: Curation, choices: Sequence[Choice], training: _Training) -> None:
     """Drop what is not in the band of a parent; of a class that is nobody's neighbor nothing."""
     parents = defaultdict[str, list[int]](list)
     for target, key in curation.state.rows("SELECT target, key FROM pair ORDER BY target"):
@@ -221,25 +216,18 @@ def _drop_by_cosine(
         return
     pairs = np.array(of_choice, np.int64)
     rows = feature_rows(curation, [choice.sha256 for choice in choices])
-    values = cosines(features, prototypes(own, labels, count), rows[pairs[:, 0]], pairs[:, 1])
+    values = cosines(open_features(curation), prototypes(*training), rows[pairs[:, 0]], pairs[:, 1])
     for (i, parent), value in zip(of_choice, values.tolist(), strict=True):
         if value == value:  # what has no direction has no cosine
             choices[i].cosines[parent] = round(value, 4)
-    passed = gate(values, pairs[:, 0], pairs[:, 1], _band(curation, own, labels, count), len(choices)).kept
+    passed = gate(values, pairs[:, 0], pairs[:, 1], _band(curation, training), len(choices)).kept
     for i in sorted({i for i, _ in of_choice}):
         if not passed[i]:
             best = max(choices[i].cosines.values(), default=None)
             choices[i].drop("cosine", None if best is None else f"{best:.3f}")
 
 
-def _drop_suspects(
-    curation: Curation,
-    choices: Sequence[Choice],
-    features: Features,
-    own: Float16[np.ndarray, "training dim"],
-    labels: Int64[np.ndarray, " training"],
-    count: int,
-) -> None:
+def _drop_suspects(curation: Curation, choices: Sequence[Choice], training: _Training) -> None:
     """Drop classes that may be a target under another name."""
     alive = [choice for choice in choices if choice.reason is None and not choice.key.startswith(TARGET)]
     keys = sorted({choice.key for choice in alive})
@@ -250,7 +238,7 @@ def _drop_suspects(
     of = np.array([number[choice.key] for choice in alive], np.int64)
     names = {target.label: f"{target.name} ({target.id})" for target in curation.targets()}
     likeness = curation.config.filter.likeness
-    found = suspects(gather(features[rows], of, len(keys)), gather(own, labels, count), likeness=likeness)
+    found = suspects(gather(open_features(curation)[rows], of, len(keys)), gather(*training), likeness=likeness)
     suspected = {keys[suspect.auxiliary]: f"{names[suspect.target]}, {suspect.likeness:.3f}" for suspect in found}
     for choice in alive:
         if choice.key in suspected:
