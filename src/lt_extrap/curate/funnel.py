@@ -27,7 +27,8 @@ SELECT coalesce(n.shot, '-'),
             WHEN c.reason IS NOT NULL THEN 'images' WHEN c.sha256 IS NULL THEN 'images'
             WHEN s.key IS NULL THEN 'selection' WHEN s.reason IS NOT NULL THEN 'selection' ELSE 'kept' END,
        CASE WHEN c.ruled IS NULL THEN 'to do' WHEN c.form IS NULL THEN 'caption'
-            WHEN c.reason = 'forgotten' THEN c.reason WHEN c.reason IS NOT NULL THEN 'unreadable' WHEN c.sha256 IS NULL THEN 'to do'
+            WHEN c.reason = 'forgotten' THEN c.reason WHEN c.reason IS NOT NULL THEN 'unreadable'
+            WHEN c.sha256 IS NULL THEN 'to do'
             WHEN s.key IS NULL THEN 'to do' ELSE s.reason END,
        count(*)
 FROM offered c LEFT JOIN nearest n USING (key) LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256
