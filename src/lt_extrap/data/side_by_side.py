@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from typing import TypeVar
 
 _CHUNK = 16  # items that a process takes at once
@@ -47,6 +47,7 @@ def _together(
     """
     running: dict[Future[list[tuple[T, R]]], Sequence[T]] = {}
     begun: list[Sequence[T]] = []
+    others = active_children()
     pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_begin)
     try:
         while True:
@@ -61,6 +62,10 @@ def _together(
                 yield found
     except BrokenProcessPool:
         return [item for chunk in begun for item in chunk]
+    except BaseException:  # nobody takes what is in work any more: it is not waited for
+        for process in set(active_children()).difference(others):
+            process.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
