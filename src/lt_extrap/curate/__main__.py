@@ -19,6 +19,7 @@ from rich.console import Console
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
 from lt_extrap.config.curate import CURATE_OPTIONS, STAGES, CurateConfig
+from lt_extrap.config.curate_proposer import RandomClasses
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
 from lt_extrap.curate.funnel import funnel, short
@@ -28,7 +29,7 @@ from lt_extrap.curate.verify import verify
 from lt_extrap.errors import ConfigError, LtExtrapError, some
 from lt_extrap.files import alone_in, write_whole
 from lt_extrap.paths import conf_dir
-from lt_extrap.signals import StopSignal
+from lt_extrap.signals import Stopped, StopSignal
 
 INCOMPLETE, NOTHING = 3, 4  # exit status
 STATUS = "status.json"
@@ -88,6 +89,8 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
             with curation.state.transaction():
                 curation.state.set("seconds", json.dumps(seconds))
         print(f"{number}/{len(stages)} {stage}: {time.monotonic() - began:.1f} s", flush=True)
+    if stages == ("images",) and images.to_do(curation):
+        return INCOMPLETE
     if stages[-1] != STAGES[-1]:
         return 0
     return _status(curation)
@@ -133,8 +136,9 @@ def _status(curation: Curation) -> int:
 def _tell(curation: Curation) -> None:
     """Say how to train on what there is."""
     if (folder := curation.folder / export.SET).is_dir():
-        lists = curation.config.target.neighbors.lists()
-        words = [f"target.neighbors.folder={folder.resolve()}", *(f"target.neighbors.{key}=null" for key in lists)]
+        target, control = curation.config.target, isinstance(curation.config.proposer, RandomClasses)
+        node, files = ("random", target.random) if control else ("neighbors", target.neighbors)
+        words = [f"target.{node}.folder={folder.resolve()}", *(f"target.{node}.{key}=null" for key in files.lists())]
         print(f"train on it by: {' '.join(words)}")
     if (extra := curation.folder / export.EXTRA / export.EXTRA_LIST).is_file():
         print(f"train on further target images by: auxiliary=target_extra target.extra={extra.resolve()}")
@@ -178,7 +182,12 @@ _register()
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="curate")
 def task(composed: DictConfig) -> None:
     """Hydra's entry."""
-    if status := curate(from_hydra(composed)):
+    try:
+        status = curate(from_hydra(composed))
+    except Stopped:
+        print("stopped: the same command goes on", flush=True)
+        raise
+    if status:
         sys.exit(status)
 
 
