@@ -106,7 +106,7 @@ def write_pool(target: TargetSet, folder: Path) -> None:
         name, stranger = neighbors[n % len(neighbors)], strangers[n % len(strangers)]
         place = n * (len(target.test) // EACH)  # of one class after the other
         nearest = neighbors[ranks[int(target.test.labels[place])][0][0]]
-        with Image.open(target.place.images.path / target.test.path(place)) as test:
+        with Image.open(world / target.test.path(place)) as test:
             test.save(put(nearest, f"again_{n}.jpg", "test images, saved again as JPEG"), quality=80)
             ImageOps.mirror(test).save(put(nearest, f"mirrored_{n}.png", "test images, mirrored"))
         with Image.open(drawn(name, 0)) as first:
