@@ -54,7 +54,6 @@ def demo(more: Sequence[str] = ()) -> int:
         "source.captions=captions.csv",
         "features=run",
         f"features.run={RUNS / run_folder(words, seed=0)}",
-        "filter=calibrated",
         f"folder={CURATED}",
         *of_target,
     )
