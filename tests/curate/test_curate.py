@@ -8,8 +8,6 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -297,18 +295,18 @@ def test_killed_at_fifty_moments(made, curated, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_exit_status_of_a_mistake_is_2_and_of_a_folder_in_use_3(made, curated, tmp_path, cache):
+def test_the_exit_status_of_a_mistake_is_2_and_of_a_folder_in_use_3(made, curated, tmp_path, monkeypatch):
     folder = shutil.copytree(curated, tmp_path / "state")
-    environment = {**os.environ, "LT_EXTRAP_CACHE": str(cache)}
+    monkeypatch.chdir(tmp_path)
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        words_of = [sys.executable, "-m", "lt_extrap.curate", *words(made, folder, *more)]
-        return subprocess.run(words_of, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    def run(*more: str) -> tuple[int, str]:
+        begun = begin(tmp_path / "log", *words(made, folder, *more))
+        return begun.status(), begun.said
 
     for more, status in ((("do=everything",), 2), (("filter.gamma_lo=1",), 2), ((), 0), (("do=status",), 0)):
-        done = run(*more)
-        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+        ended, said = run(*more)
+        assert (ended, "Traceback" in said) == (status, False), said
     with command._alone(folder):
-        done = run()
-        assert (done.returncode, "another process" in done.stderr) == (3, True)
+        ended, said = run()
+        assert (ended, "another process" in said) == (3, True)
     assert not (tmp_path / "outputs").exists()

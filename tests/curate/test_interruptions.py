@@ -80,11 +80,11 @@ def test_a_disk_that_is_full_again_and_again(made, straight, tmp_path, tmpfs):
             failed.add(stage(command.said))
         return status == 0
 
-    assert any(done(int(100 * 1.4**growth)) for growth in range(20))
+    assert any(done(int(100 * 1.6**growth)) for growth in range(15))
     assert bytes_of(place / "state") == straight
     shutil.rmtree(place / "state" / "set")
     used = shutil.disk_usage(place).used // 1024
-    assert any(done(used + room) for room in range(0, 1000, 50))
+    assert any(done(used + room) for room in range(0, 1000, 80))
     assert bytes_of(place / "state") == straight
     assert {"images", "features", "export"} <= failed
 
