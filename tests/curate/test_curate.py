@@ -77,6 +77,7 @@ def words(made: Path, folder: Path, *more: str) -> list[str]:
         f"source.root={made / 'pool'}",
         "features=run",
         f"features.run={made / 'run'}",
+        "filter=fixed",
         "filter.gamma_low=-1",
         "filter.gamma_high=1",
         "filter.shortest_edge=8",

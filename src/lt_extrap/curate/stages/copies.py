@@ -62,7 +62,7 @@ def find(curation: Curation) -> None:
         state.write("REPLACE INTO compared VALUES (?, ?)", [(*sha256, mark) for sha256 in hashes])
 
 
-def found(curation: Curation) -> str:
+def found_with(curation: Curation) -> str:
     """What copies were looked for with: the images of the target set, their features, and options.
 
     Raises:

@@ -15,9 +15,9 @@ from lt_extrap.curate.curation import TARGET, Curation
 from lt_extrap.curate.gates import Band, calibrated_band, fixed_band, gate
 from lt_extrap.curate.placeholders import blank, placeholders
 from lt_extrap.curate.prototypes import Features, cosines, prototypes
-from lt_extrap.curate.stages.copies import STORED, found
+from lt_extrap.curate.stages.copies import STORED, found_with
 from lt_extrap.curate.stages.features import feature_rows, open_features, owner
-from lt_extrap.curate.suspects import gather, suspects
+from lt_extrap.curate.suspects import gather, suspects, threshold
 from lt_extrap.errors import RunError
 from lt_extrap.keys import Stream, hash64
 
@@ -37,7 +37,7 @@ def select(curation: Curation) -> None:
         RunError: images came since the stages before were run.
     """
     state, options = curation.state, curation.config.filter
-    made_of, choices = _made_of(curation, found(curation)), _choices(curation)
+    made_of, choices = _made_of(curation, found_with(curation)), _choices(curation)
     group = dict(state.rows("SELECT sha256, of FROM copy WHERE split = ?", STORED))
     _drop_pictures(curation, choices, group)
     drop_copies(choices, _copies(curation))
@@ -73,7 +73,7 @@ def require(curation: Curation) -> None:
         RunError: it is not.
     """
     require_options(curation)
-    if curation.state.setting("selected_of") != _made_of(curation, found(curation)):
+    if curation.state.setting("selected_of") != _made_of(curation, found_with(curation)):
         raise RunError("a selection of the images that there are", "an older one, or none", "run do=selection first")
 
 
@@ -290,9 +290,12 @@ def _drop_suspects(curation: Curation, choices: Sequence[Choice], training: _Tra
     rows = feature_rows(curation, [choice.sha256 for choice in alive])
     of = np.array([number[choice.key] for choice in alive], np.int64)
     names = {target.label: f"{target.name} ({target.id})" for target in curation.targets()}
-    likeness = curation.config.filter.likeness
-    like = suspects(gather(open_features(curation)[rows], of, len(keys)), gather(*training), likeness=likeness)
-    suspected = {keys[suspect.auxiliary]: f"{names[suspect.target]}, {suspect.likeness:.3f}" for suspect in like}
+    asked, targets = curation.config.filter.likeness, gather(*training)
+    likeness = threshold(targets, likeness=asked)
+    if likeness > asked:
+        print(f"suspect classes: from a likeness of {likeness:.3f} on: some targets are as alike as that")
+    found = suspects(gather(open_features(curation)[rows], of, len(keys)), targets, likeness=likeness)
+    suspected = {keys[suspect.auxiliary]: f"{names[suspect.target]}, {suspect.likeness:.3f}" for suspect in found}
     for choice in alive:
         if choice.key in suspected:
             choice.drop("suspect", suspected[choice.key])
