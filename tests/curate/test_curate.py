@@ -11,13 +11,16 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pool import begin, bytes_of, config, make, words
 
 from conftest import SMALL
 from lt_extrap.compose import configure
 from lt_extrap.curate import __main__ as command
 from lt_extrap.curate.__main__ import INCOMPLETE, NOTHING, curate
+from lt_extrap.curate.stages import copies as copies_stage
 from lt_extrap.curate.stages import images as images_stage
+from lt_extrap.curate.state import State
 from lt_extrap.data.stored.reader import read_images, read_set
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
@@ -93,9 +96,103 @@ def test_other_thresholds_need_no_image(made, curated, tmp_path, monkeypatch):
     assert read_set(folder / "set").header.images == 9 * 5
     few = {image.sha256 for _, image in read_images(folder / "set")}
     assert few < {image.sha256 for _, image in read_images(curated / "set")}
-    assert curate(config(made, folder, "do=selection", "filter.gamma_low=0.999999")) == 0
-    assert curate(config(made, folder, "do=export")) == NOTHING
+    other = ("filter.gamma_low=0.999999", "images_per_class=5")
+    with pytest.raises(RunError, match=r"filter\.gamma_low=0\.999999, not -1"):
+        curate(config(made, folder, "do=export", *other))
+    with pytest.raises(RunError, match="filter.gamma_low"):  # the sets are written again, by other rules
+        curate(config(made, folder, "do=forget", "forget.creator=nobody", *other))
+    with pytest.raises(RunError, match="near-copies"):  # whose options are those of another stage
+        curate(config(made, folder, "do=selection", "filter.near_copies.overlap=0.9"))
+    assert curate(config(made, folder, "do=selection", *other)) == 0
+    assert curate(config(made, folder, "do=export", *other)) == NOTHING
     assert not (folder / "set").exists()
+
+
+def test_a_stage_wants_those_before_it_and_looks_at_what_is_new(made, curated, tmp_path, monkeypatch):
+    """Above all the search for copies: a test image that came since is not to be kept."""
+    folder = shutil.copytree(curated, tmp_path / "state")
+    (leak,) = (made / "pool").rglob("leak.jpg")
+    (tmp_path / "pool" / leak.parent.name).mkdir(parents=True)
+    image = Image.open(leak)
+    image.save(tmp_path / "pool" / leak.parent.name / "new.jpg", quality=60)
+    source = f"source.root={tmp_path / 'pool'}"
+    with pytest.raises(RunError, match="do=candidates"):
+        curate(config(made, folder, source, "do=images"))
+    assert curate(config(made, folder, source, "do=candidates")) == 0
+    assert curate(config(made, folder, source, "do=images")) == 0
+    with pytest.raises(RunError, match="do=features"):
+        curate(config(made, folder, source, "do=copies"))
+    assert curate(config(made, folder, source, "do=features")) == 0
+    with pytest.raises(RunError, match="do=copies"):
+        curate(config(made, folder, source, "do=selection"))
+    with pytest.raises(RunError, match="do=copies"):
+        curate(config(made, folder, source, "do=export"))
+    seen, whole = [], copies_stage.copies_of
+    monkeypatch.setattr(copies_stage, "copies_of", lambda new, *a, **k: seen.append(len(new)) or whole(new, *a, **k))
+    assert curate(config(made, folder, source, "do=copies")) == 0
+    assert set(seen) == {1}
+    with pytest.raises(RunError, match="do=selection"):
+        curate(config(made, folder, source, "do=export"))
+    assert curate(config(made, folder, source, "do=selection")) == 0
+    assert curate(config(made, folder, source, "do=export")) == NOTHING
+    (dropped,) = (folder / "dropped.jsonl").read_text().splitlines()
+    assert json.loads(dropped)["reason"] == "copy_of_test"
+    assert curate(config(made, folder)) == 0  # with the first pool again, nothing is to be done
+    assert bytes_of(folder) == bytes_of(curated)
+    assert set(seen) == {1}
+
+
+def test_a_place_is_read_once_and_an_image_of_a_class_is_in_the_set_once(made, curated, tmp_path, monkeypatch):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    first, second = sorted(file.name for file in (made / "pool").iterdir())[:2]
+    with State(folder) as state, state.transaction():
+        columns = "source, position, caption, form, ruled"
+        for place in (f"{second}/0003.png", f"{second}/a copy of it.png"):
+            state.write(
+                f"INSERT INTO candidate (key, place, {columns}) "
+                f"SELECT key, ?, {columns} FROM candidate WHERE place = ?",
+                [(place, f"{first}/0003.png")],
+            )
+        state.write(
+            "UPDATE candidate SET sha256 = (SELECT sha256 FROM candidate WHERE place = ?) WHERE place = ?",
+            [(f"{first}/0003.png", f"{second}/a copy of it.png")],
+        )
+    monkeypatch.setattr(images_stage, "prepare", lambda *args, **kwargs: pytest.fail("an image was read again"))
+    for stage in ("images", "selection", "export"):
+        assert curate(config(made, folder, f"do={stage}")) == 0
+    found = [image.sha256 for _, image in read_images(folder / "set")]
+    assert len(found) == len(set(found)) == read_set(curated / "set").header.images
+
+
+def test_forgetting_that_was_killed_is_done_by_the_same_command(made, curated, tmp_path, monkeypatch):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    _, image = next(iter(read_images(folder / "set")))
+    shutil.copytree(folder / "set", folder / "set.old")  # of an export that was killed
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            curate(config(made, folder, "do=forget", f"forget.sha256={image.sha256}"))
+    assert list(folder.rglob(f"{image.sha256}*"))
+    assert curate(config(made, folder, "do=forget", f"forget.sha256={image.sha256}")) == 0
+    assert not list(folder.rglob(f"{image.sha256}*"))
+
+
+@pytest.mark.slow
+def test_target_images_that_could_not_be_read_are_told_and_read_again(made, curated, tmp_path, capsys):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    with State(folder) as state, state.transaction():
+        state.write(
+            "UPDATE reference SET reason = 'its decoder died', content = NULL, thumbnail = NULL WHERE split = 'test'"
+        )
+    assert curate(config(made, folder)) == 0
+    assert "test images that no copy was looked for of, 45: its decoder died" in capsys.readouterr().out
+    assert bytes_of(folder) != bytes_of(curated)
+    assert curate(config(made, folder, "do=retry", "errors=[died]")) == 0
+    assert bytes_of(folder) == bytes_of(curated)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from PIL import Image
 
 from lt_extrap.config import ConvNet, Timm
 from lt_extrap.config.curate_filter import BackboneFeatures, EfficientNetFeatures, RunFeatures
-from lt_extrap.curate.features import FeatureFile, load_extractor
+from lt_extrap.curate.features import Extractor, FeatureFile, load_extractor
 from lt_extrap.errors import ConfigError, DataError, RunError
 from lt_extrap.model.direct import DirectClassifier
 
@@ -60,6 +60,9 @@ def test_the_key_tells_weights_and_input(extractor, timm_run, convnet_run):
     other = load_extractor(RunFeatures(run=str(convnet_run)))
     assert same.key == extractor.key
     assert len({extractor.key, cropped.key, other.key}) == 3
+    assert Extractor(extractor._backbone, extractor._transform, "hf-hub:timm/vit").key.startswith(
+        "hf-hub:timm_vit-32px"
+    )
     assert re.fullmatch(r"test_vit-32px-crop0.875-(bilinear|bicubic)-[0-9a-f]{16}", extractor.key)
 
 

@@ -66,6 +66,7 @@ def curate(config: CurateConfig) -> int:
         if config.do == "verify":
             return verify(curation)
         if config.do == "forget":
+            selection.require_options(curation)
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
             return _run(curation, ("selection", "export"))
         if config.do == "retry":
@@ -106,6 +107,10 @@ def _status(curation: Curation) -> int:
         images.FORGOTTEN,
     ):
         print(f"unreadable, {count:,}: {reason}")
+    for split, reason, count in state.rows(
+        "SELECT split, reason, count(*) FROM reference WHERE reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
+    ):
+        print(f"{split} images that no copy was looked for of, {count:,}: {reason} (do=retry reads them again)")
     lacking = short(curation)
     if lacking:
         print(f"fewer images than asked for: {len(lacking)} classes: {some(lacking, 3)}")
@@ -148,13 +153,18 @@ def _again(curation: Curation) -> None:
     """Let what failed be done again."""
     state, reasons = curation.state, curation.config.errors
     failed = sorted(
-        {reason for (reason,) in state.rows("SELECT DISTINCT reason FROM candidate WHERE reason IS NOT NULL")}
+        {
+            reason
+            for table in ("candidate", "reference")
+            for (reason,) in state.rows(f"SELECT DISTINCT reason FROM {table} WHERE reason IS NOT NULL")
+        }
     )
     chosen = [r for r in failed if r != images.FORGOTTEN and (reasons is None or any(word in r for word in reasons))]
     if reasons is not None and not chosen:
         raise ConfigError("errors of this curation", ", ".join(reasons), f"choose of: {some(failed, 20) or 'none'}")
     with state.transaction():
         state.write("UPDATE candidate SET reason = NULL WHERE reason = ?", [(reason,) for reason in chosen])
+        state.write("DELETE FROM reference WHERE reason = ?", [(reason,) for reason in chosen])
         if reasons is None:  # and the source is asked again: it may have grown
             state.write("DELETE FROM search WHERE source = ?", [(curation.source_id,)])
 

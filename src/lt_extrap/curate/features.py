@@ -35,7 +35,8 @@ class Extractor:
         note: what a reader of results has to know about it; empty: nothing.
 
     Attributes:
-        key: of the network, its weights, its preprocessing and its input. Features of two keys are never compared.
+        key: of the network, its weights, its preprocessing and its input; the name of a file. Features of two keys are
+            never compared.
         dim: width of the features.
         note: as above.
     """
@@ -44,7 +45,12 @@ class Extractor:
         self.note, self.dim = note, backbone.dim
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._backbone, self._transform = backbone.eval().to(self._device), transform
-        parts = (name, f"{transform.size}px", f"crop{transform.crop_fraction:g}", transform.interpolation)
+        parts = (
+            name.replace("/", "_"),
+            f"{transform.size}px",
+            f"crop{transform.crop_fraction:g}",
+            transform.interpolation,
+        )
         self.key = "-".join((*parts, _hash(backbone)))
 
     def of(self, images: Iterable[Image.Image], batch: int) -> Iterator[Float16[np.ndarray, "images {self.dim}"]]:

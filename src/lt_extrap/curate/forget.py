@@ -22,26 +22,25 @@ def forget(curation: Curation, named: Forgotten) -> int:
     with state.transaction():
         values = [(kind, value) for kind, value in vars(named).items() if value]
         state.write("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", values)
+    gone = list(state.rows(f"SELECT sha256, name FROM image WHERE sha256 IN ({_forgotten_images()})"))
+    if gone:  # a set that lacks images of its manifest is none: it is written again
+        for written in (SET, f"{SET}.new", f"{SET}.old"):  # the latter of a start that was killed
+            shutil.rmtree(curation.folder / written, ignore_errors=True)
+    for _, name in gone:  # before their rows: the same command goes on where it was killed
+        for folder in (curation.folder, curation.folder / EXTRA):
+            (folder / IMAGES / name).unlink(missing_ok=True)
+        removed += 1
+    hashes = [(sha256,) for sha256, _ in gone]
     with state.transaction():
-        gone = list(state.rows(f"SELECT sha256, name FROM image WHERE sha256 IN ({_forgotten_images()})"))
-        hashes = [(sha256,) for sha256, _ in gone]
         # What it looked like is forgotten too; that it was here is not, or the source would offer it again.
         state.write("INSERT OR IGNORE INTO forgotten VALUES ('sha256', ?)", hashes)
-        for table in ("selection", "copy", "image"):
+        for table in ("selection", "copy", "compared", "image"):
             state.write(f"DELETE FROM {table} WHERE sha256 = ?", hashes)
         state.write("DELETE FROM feature WHERE owner = ?", hashes)
         state.write(
             f"UPDATE candidate SET reason = '{FORGOTTEN}', sha256 = NULL, caption = NULL, page = NULL WHERE sha256 = ?",
             hashes,
         )
-    for _, name in gone:
-        for folder in (curation.folder, curation.folder / SET, curation.folder / EXTRA):
-            file = folder / IMAGES / name if folder != curation.folder / SET else folder / name
-            if file.is_file():
-                file.unlink()
-                removed += folder == curation.folder
-    if gone:  # a set that lacks images of its manifest is none: it is written again
-        shutil.rmtree(curation.folder / SET, ignore_errors=True)
     return removed
 
 

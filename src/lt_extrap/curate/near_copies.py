@@ -90,6 +90,11 @@ class Pictures:
         thumbnails = np.frombuffer(b"".join(look.thumbnail for look in looks), np.uint8).reshape(-1, SIDE, SIDE)
         return cls(content, thumbnails, features)
 
+    def of_rows(self, rows: Int64[np.ndarray, " rows"]) -> "Pictures":
+        """Some of the images."""
+        features = None if self.features is None else self.features[rows]
+        return Pictures(self.content[rows], self.thumbnails[rows], features)
+
 
 class Copies(NamedTuple):
     """Which images are copies of which.
@@ -148,11 +153,7 @@ def groups(
     _, first, content = np.unique(_keys(images.content), return_index=True, return_inverse=True)
     leader = first[content]
     unique = np.flatnonzero(leader == np.arange(len(images)))
-    once = Pictures(
-        images.content[unique],
-        images.thumbnails[unique],
-        None if images.features is None else images.features[unique],
-    )
+    once = images.of_rows(unique)
     forest = _Forest(len(unique))
     for _, pairs in _suspected(once, once, cosine, nearest, itself=True):
         pairs = pairs[[forest.root(i) != forest.root(j) for i, j in pairs.tolist()]]

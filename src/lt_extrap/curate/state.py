@@ -11,6 +11,7 @@
     image       what is stored in images/, by the hash of the file
     reference   images of the target set: training, validation, test
     feature     rows of the file of features of a model
+    compared    with what copies of an image were looked for
     copy        images that are near-copies of one of the target set, or (split `stored`) of one another
     selection   whether an image is kept for a class, and why not
     forgotten   what never comes back
@@ -62,6 +63,7 @@ CREATE TABLE IF NOT EXISTS reference (
     reason TEXT, PRIMARY KEY (split, place)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS feature (
     model TEXT NOT NULL, owner TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (model, owner)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS compared (sha256 TEXT PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS copy (
     sha256 TEXT NOT NULL, split TEXT NOT NULL, of TEXT NOT NULL, how TEXT NOT NULL,
     PRIMARY KEY (sha256, split)) WITHOUT ROWID;

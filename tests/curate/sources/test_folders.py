@@ -178,6 +178,13 @@ def test_links_in_a_tar_are_left_out_and_the_later_of_two_files_counts(tmp_path)
     assert source.read("a/x.jpg") == b"later"
 
 
+def test_a_file_of_a_tar_has_the_limit_of_any_file(tmp_path, monkeypatch):
+    file = tar_of(tmp_path / "pool.tar", {"a/x.jpg": b"x" * 100})
+    monkeypatch.setattr(tar, "MOST_BYTES", 99, raising=False)
+    with pytest.raises(UnreadableImage, match="100 bytes, limit 99"):
+        Folders(FolderSource(str(file))).read("a/x.jpg")
+
+
 def test_a_tar_that_is_cut_ends_at_the_cut(tmp_path):
     file = tar_of(tmp_path / "pool.tar", {"a/x.jpg": b"x" * 600, "a/y.jpg": b"y" * 6000})
     content = file.read_bytes()

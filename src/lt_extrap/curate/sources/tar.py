@@ -6,6 +6,7 @@ import os
 import tarfile
 from pathlib import Path
 
+from lt_extrap.curate.sources.below import MOST_BYTES
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.data.store.index import INDEX, Extent, PackIndex
 from lt_extrap.errors import DataError
@@ -29,11 +30,13 @@ class TarIndex:
         """The bytes of a file.
 
         Raises:
-            UnreadableImage: the tar has no such file, ends within it, or cannot be read.
+            UnreadableImage: the tar has no such file, ends within it, or cannot be read; or the file is too large.
         """
         extent = self._index.find(path)
         if extent is None:
             raise UnreadableImage(path, f"not in {self._file.name}")
+        if extent.length > MOST_BYTES:
+            raise UnreadableImage(path, f"{extent.length:,} bytes, limit {MOST_BYTES:,}")
         try:
             with self._file.open("rb", buffering=0) as opened:
                 content = os.pread(opened.fileno(), extent.length, extent.start)

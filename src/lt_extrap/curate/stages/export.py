@@ -12,6 +12,7 @@ import numpy as np
 
 from lt_extrap.curate.curation import IMAGES, TARGET, Curation
 from lt_extrap.curate.stages.images import FORGOTTEN
+from lt_extrap.curate.stages.selection import require
 from lt_extrap.data.stored.schema import ClassRecord, Header, ImageRecord, PairRecord
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_classes
@@ -19,13 +20,12 @@ from lt_extrap.files import write_whole
 
 SET, EXTRA, EXTRA_LIST, DROPPED = "set", "target_extra", "extra.txt", "dropped.jsonl"
 
+# One row an image of a class: of the candidates that it comes from, SQLite takes the columns of the least.
 _KEPT = """
 SELECT s.key, s.sha256, s.cosines, i.name, i.width, i.height,
-       c.caption, c.source, c.url, c.page, c.creator, c.licence, c.licence_url
+       c.caption, c.source, c.url, c.page, c.creator, c.licence, c.licence_url, min(c.position)
 FROM selection s JOIN image i USING (sha256) JOIN offered c USING (key, sha256)
-WHERE s.reason IS NULL AND c.form IS NOT NULL
-  AND c.position = (SELECT min(position) FROM offered d WHERE d.key = s.key AND d.sha256 = s.sha256
-                    AND d.form IS NOT NULL)
+WHERE s.reason IS NULL AND c.form IS NOT NULL GROUP BY s.key, s.sha256
 """
 
 
@@ -34,10 +34,14 @@ def write_sets(curation: Curation) -> Header | None:
 
     Returns:
         What the auxiliary set holds; None where none was asked for, or no image was kept.
+
+    Raises:
+        RunError: the selection is of other options, or of other images.
     """
+    require(curation)
     kept = defaultdict[str, list[tuple[Any, ...]]](list)
     for row in curation.state.rows(_KEPT):
-        kept[row[0]].append(row[1:])
+        kept[row[0]].append(row[1:-1])
     _write_dropped(curation)
     own = {key: rows for key, rows in kept.items() if key.startswith(TARGET)}
     _write_extra(curation, own)

@@ -48,9 +48,16 @@ def open_features(curation: Curation) -> Float16[np.ndarray, "rows dim"]:
 
 
 def feature_rows(curation: Curation, owners: Sequence[str]) -> Int64[np.ndarray, " owners"]:
-    """Their rows in the file of features."""
+    """Their rows in the file of features.
+
+    Raises:
+        RunError: images came since the stage was run.
+    """
     rows = dict(curation.state.rows("SELECT owner, row FROM feature WHERE model = ?", curation.state.setting("model")))
-    return np.array([rows[name] for name in owners], np.int64)
+    found = [rows.get(name, -1) for name in owners]
+    if missing := found.count(-1):
+        raise RunError(f"features of {len(found):,} images", f"none of {missing:,}", "run do=features first, or do=run")
+    return np.array(found, np.int64)
 
 
 def _look_at_references(curation: Curation) -> None:

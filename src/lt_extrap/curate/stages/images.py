@@ -17,7 +17,7 @@ from lt_extrap.curate.near_copies import Look, look
 from lt_extrap.data.decode import FORMATS, NoMemory, UnreadableImage, decode_rgb
 from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
-from lt_extrap.errors import some
+from lt_extrap.errors import RunError, some
 from lt_extrap.files import write_whole
 
 FORGOTTEN = "forgotten"  # the reason of what was removed for good (forget.py)
@@ -44,14 +44,29 @@ class Prepared(NamedTuple):
 
 
 def store(curation: Curation) -> None:
-    """The stage `images`. What was not decoded for want of memory stays to do."""
+    """The stage `images`. What was not decoded for want of memory stays to do.
+
+    Raises:
+        RunError: the candidates are of another source.
+    """
     state = curation.state
+    if state.setting("source") not in (None, curation.source_id):
+        raise RunError(
+            "the source that was asked for candidates", "another one, or with other options", "run do=candidates first"
+        )
     with state.transaction():
         state.write(
             "UPDATE candidate SET reason = ? WHERE sha256 IS NULL AND reason IS NULL AND ("
             "url IN (SELECT value FROM forgotten WHERE kind = 'url') OR "
             "creator IN (SELECT value FROM forgotten WHERE kind = 'creator'))",
             [(FORGOTTEN,)],
+        )
+        # The same place for another class, or one that was offered before: it is read once.
+        state.write(
+            "UPDATE candidate SET sha256 = (SELECT d.sha256 FROM candidate d WHERE d.place = candidate.place "
+            "AND d.source = candidate.source AND d.sha256 IS NOT NULL LIMIT 1) "
+            "WHERE source = ? AND form IS NOT NULL AND sha256 IS NULL AND reason IS NULL",
+            [(curation.source_id,)],
         )
     forgotten = {value for (value,) in state.rows("SELECT value FROM forgotten WHERE kind = 'sha256'")}
     key_of = to_do(curation)

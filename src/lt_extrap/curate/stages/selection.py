@@ -1,9 +1,10 @@
 """Decide which images are kept, from what the stages before have found; nothing is read or computed again."""
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -14,19 +15,29 @@ from lt_extrap.curate.curation import TARGET, Curation
 from lt_extrap.curate.gates import Band, calibrated_band, fixed_band, gate
 from lt_extrap.curate.placeholders import blank, placeholders
 from lt_extrap.curate.prototypes import Features, cosines, prototypes
-from lt_extrap.curate.stages.copies import STORED
+from lt_extrap.curate.stages.copies import STORED, found_with
 from lt_extrap.curate.stages.features import feature_rows, open_features, owner
 from lt_extrap.curate.suspects import gather, suspects, threshold
+from lt_extrap.errors import RunError
 from lt_extrap.keys import Stream, hash64
 
+_VERSION = 1  # of the rules: raise it when they choose others
+_OFFERED = (
+    "SELECT key, sha256, min(position) FROM offered WHERE form IS NOT NULL AND sha256 IS NOT NULL "
+    "GROUP BY key, sha256 ORDER BY key, sha256"
+)
 # The order of the splits in which a copy is told: what is measured on first.
 _COPIES = {"test": "copy_of_test", "val": "copy_of_val", "train": "copy_of_train"}
 
 
 def select(curation: Curation) -> None:
-    """The stage `selection`: whole, in one transaction."""
+    """The stage `selection`: whole, in one transaction.
+
+    Raises:
+        RunError: images came since the stages before were run.
+    """
     state, options = curation.state, curation.config.filter
-    choices = _choices(curation)
+    made_of, choices = _made_of(curation, found_with(curation)), _choices(curation)
     group = dict(state.rows("SELECT sha256, of FROM copy WHERE split = ?", STORED))
     _drop_pictures(curation, choices, group)
     drop_copies(choices, _copies(curation))
@@ -37,6 +48,8 @@ def select(curation: Curation) -> None:
         _drop_suspects(curation, choices, training)
     cap(choices, curation.config.images_per_class, curation.config.seed)
     with state.transaction():
+        state.set("selected_by", json.dumps(_options(curation)))
+        state.set("selected_of", made_of)
         state.write("DELETE FROM selection")
         state.write(
             "INSERT INTO selection VALUES (?, ?, ?, ?, ?)",
@@ -51,6 +64,52 @@ def select(curation: Curation) -> None:
                 for choice in choices
             ],
         )
+
+
+def require(curation: Curation) -> None:
+    """Refuse a selection that is not of these options, or not of what the stages before have found.
+
+    Raises:
+        RunError: it is not.
+    """
+    require_options(curation)
+    if curation.state.setting("selected_of") != _made_of(curation, found_with(curation)):
+        raise RunError("a selection of the images that there are", "an older one, or none", "run do=selection first")
+
+
+def require_options(curation: Curation) -> None:
+    """Refuse other options than those of the last selection, if there is one.
+
+    Raises:
+        RunError: they are other ones.
+    """
+    before, now = json.loads(curation.state.setting("selected_by") or "null"), _options(curation)
+    if before is None or before == now:
+        return
+    raise RunError(
+        "the options of the last selection",
+        ", ".join(
+            f"{key}={now.get(key)}, not {before.get(key)}" for key in now | before if before.get(key) != now.get(key)
+        ),
+        "give those again, or run do=selection with these first",
+    )
+
+
+def _options(curation: Curation) -> dict[str, object]:
+    """What decides on images, beside what the stages before have found; by its key in a command."""
+    config = curation.config
+    options = {f"filter.{key}": value for key, value in asdict(config.filter).items() if key != "near_copies"}
+    gate = "calibrated" if isinstance(config.filter, CalibratedGate) else "fixed"
+    return {"filter": gate, **options, "images_per_class": config.images_per_class, "seed": config.seed}
+
+
+def _made_of(curation: Curation, copies: str) -> str:
+    mark = hashlib.sha256(f"{_VERSION} {copies}".encode())
+    pairs, copies_of = "SELECT target, key FROM pair ORDER BY target, key", "SELECT * FROM copy ORDER BY sha256, split"
+    for query in (_OFFERED, pairs, copies_of):
+        for row in curation.state.rows(query):
+            mark.update(repr(row).encode())
+    return mark.hexdigest()
 
 
 @dataclass
@@ -128,13 +187,7 @@ def drop_duplicates(choices: Sequence[Choice], group: Mapping[str, str]) -> None
 
 def _choices(curation: Curation) -> list[Choice]:
     """Every image of every class whose images are looked for, by class and image."""
-    return [
-        Choice(key, sha256, place)
-        for key, sha256, place in curation.state.rows(
-            "SELECT key, sha256, min(position) FROM offered WHERE form IS NOT NULL AND sha256 IS NOT NULL "
-            "GROUP BY key, sha256 ORDER BY key, sha256"
-        )
-    ]
+    return [Choice(key, sha256, place) for key, sha256, place in curation.state.rows(_OFFERED)]
 
 
 def _drop_pictures(curation: Curation, choices: Sequence[Choice], group: Mapping[str, str]) -> None:
@@ -185,13 +238,13 @@ class _Training(NamedTuple):
 
 
 def _training(curation: Curation) -> _Training:
-    found = list(
+    images = list(
         curation.state.rows(
             "SELECT place, label FROM reference WHERE split = 'train' AND reason IS NULL ORDER BY place"
         )
     )
-    rows = feature_rows(curation, [owner("train", place) for place, _ in found])
-    labels = np.array([label for _, label in found], np.int64)
+    rows = feature_rows(curation, [owner("train", place) for place, _ in images])
+    labels = np.array([label for _, label in images], np.int64)
     return _Training(open_features(curation)[rows], labels, len(curation.targets()))
 
 
