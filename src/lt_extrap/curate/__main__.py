@@ -24,7 +24,7 @@ from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
 from lt_extrap.curate.funnel import funnel, short
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
-from lt_extrap.curate.state import STATE, State
+from lt_extrap.curate.state import FORGOTTEN, STATE, State
 from lt_extrap.curate.verify import verify
 from lt_extrap.errors import ConfigError, LtExtrapError, some
 from lt_extrap.files import alone_in, write_whole
@@ -104,7 +104,7 @@ def _status(curation: Curation) -> int:
     console.print(found.table())
     for reason, count in state.rows(
         "SELECT reason, count(*) FROM offered WHERE reason != ? GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10",
-        images.FORGOTTEN,
+        FORGOTTEN,
     ):
         print(f"unreadable, {count:,}: {reason}")
     for split, reason, count in state.rows(
@@ -159,7 +159,7 @@ def _again(curation: Curation) -> None:
             for (reason,) in state.rows(f"SELECT DISTINCT reason FROM {table} WHERE reason IS NOT NULL")
         }
     )
-    chosen = [r for r in failed if r != images.FORGOTTEN and (reasons is None or any(word in r for word in reasons))]
+    chosen = [r for r in failed if r != FORGOTTEN and (reasons is None or any(word in r for word in reasons))]
     if reasons is not None and not chosen:
         raise ConfigError("errors of this curation", ", ".join(reasons), f"choose of: {some(failed, 20) or 'none'}")
     with state.transaction():

@@ -1,7 +1,6 @@
 """Write what was kept: an auxiliary set, further target images, and why everything else was dropped."""
 
 import json
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from lt_extrap.curate.curation import IMAGES, TARGET, Curation
-from lt_extrap.curate.stages.images import FORGOTTEN
 from lt_extrap.curate.stages.selection import require
+from lt_extrap.curate.state import FORGOTTEN
 from lt_extrap.data.stored.schema import ClassRecord, Header, ImageRecord, PairRecord
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_classes
-from lt_extrap.files import write_whole
+from lt_extrap.files import link_or_copy, write_whole
 
 SET, EXTRA, EXTRA_LIST, DROPPED = "set", "target_extra", "extra.txt", "dropped.jsonl"
 
@@ -123,7 +122,7 @@ def _write_extra(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> 
             wanted.add(file)
             if not file.is_file():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                os.link(curation.folder / IMAGES / name, file)
+                link_or_copy(curation.folder / IMAGES / name, file)
             lines.append(f"{file.resolve()} {label_of[label]}\n")
             records.append(
                 {

@@ -1,7 +1,9 @@
 """Look at the images of the target set, and compute the features of all images that have none yet."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ def compute(curation: Curation) -> None:
     with curation.state.transaction():
         curation.state.set("model", extractor.key)
         curation.state.set("dim", str(extractor.dim))
+        curation.state.set("features", _options(curation))
     _extract(curation, extractor)
 
 
@@ -39,12 +42,20 @@ def open_features(curation: Curation) -> Float16[np.ndarray, "rows dim"]:
     """The features of the model that the stage was run with.
 
     Raises:
-        RunError: it has not been run.
+        RunError: it has not been run, or with another model than this command names.
     """
     key, dim = curation.state.setting("model"), curation.state.setting("dim")
     if key is None or dim is None:
         raise RunError("features of the images", "none yet", "run do=features first, or do=run for all stages")
+    if curation.state.setting("features") != _options(curation):
+        raise RunError("the features= of this command", f"those of {key}", "give the same, or run do=features first")
     return _file(curation, key, int(dim)).rows()
+
+
+def _options(curation: Curation) -> str:
+    config = curation.config.features
+    options = {key: value for key, value in asdict(config).items() if key != "batch"}
+    return json.dumps([type(config).__name__, options], sort_keys=True)
 
 
 def feature_rows(curation: Curation, owners: Sequence[str]) -> Int64[np.ndarray, " owners"]:

@@ -14,13 +14,13 @@ from lt_extrap.bar import Bar
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forecast import Forecast
 from lt_extrap.curate.near_copies import Look, look
+from lt_extrap.curate.state import FORGOTTEN
 from lt_extrap.data.decode import FORMATS, NoMemory, UnreadableImage, decode_rgb
 from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError, some
 from lt_extrap.files import write_whole
 
-FORGOTTEN = "forgotten"  # the reason of what was removed for good (forget.py)
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
@@ -47,14 +47,22 @@ def store(curation: Curation) -> None:
     """The stage `images`. What was not decoded for want of memory stays to do.
 
     Raises:
-        RunError: the candidates are of another source.
+        RunError: the candidates are of another source, or images were stored in another size.
     """
-    state = curation.state
+    state, edge = curation.state, str(curation.config.longest_edge)
     if state.setting("source") not in (None, curation.source_id):
         raise RunError(
             "the source that was asked for candidates", "another one, or with other options", "run do=candidates first"
         )
+    stored_at = state.setting("longest_edge")
+    if stored_at not in (None, edge) and state.one("SELECT 1 FROM image LIMIT 1"):
+        raise RunError(
+            f"images as they were stored, with longest_edge={stored_at}",
+            f"longest_edge={edge}",
+            "give that again, or another folder= to store them all anew",
+        )
     with state.transaction():
+        state.set("longest_edge", edge)
         state.write(
             "UPDATE candidate SET reason = ? WHERE sha256 IS NULL AND reason IS NULL AND ("
             "url IN (SELECT value FROM forgotten WHERE kind = 'url') OR "
