@@ -19,9 +19,10 @@ from rich.console import Console
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
 from lt_extrap.config.curate import CURATE_OPTIONS, STAGES, CurateConfig
+from lt_extrap.config.curate_proposer import WordNetNeighbors
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
-from lt_extrap.curate.funnel import funnel, short
+from lt_extrap.curate.funnel import funnel, lonely, short
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
 from lt_extrap.curate.state import STATE, State
 from lt_extrap.curate.verify import verify
@@ -56,8 +57,9 @@ def curate(config: CurateConfig) -> int:
     """
     folder, stop = Path(config.folder), StopSignal()
     stop.patient = True
-    if config.do == "status":  # also while a curation is under way
+    if config.do in ("status", "retry", "verify", "forget"):
         _refuse_none(folder)
+    if config.do == "status":  # also while a curation is under way
         with State(folder) as state:
             return _status(Curation(config, folder, state, stop))
     with _alone(folder), State(folder) as state, stop.listening():
@@ -66,9 +68,11 @@ def curate(config: CurateConfig) -> int:
             return verify(curation)
         if config.do == "forget":
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
-            return _run(curation, ("selection", "export"))
+            return _run(curation, ("export",))  # without another selection: this command may name another filter
         if config.do == "retry":
             _again(curation)
+        if config.do in STAGES:
+            _refuse_gap(state, config.do)
         return _run(curation, STAGES if config.do in ("run", "retry") else (config.do,))
 
 
@@ -103,6 +107,11 @@ def _status(curation: Curation) -> int:
         images.FORGOTTEN,
     ):
         print(f"unreadable, {count:,}: {reason}")
+    if alone := lonely(curation):
+        print(f"without a neighbor: {len(alone)} target classes: {some([name for name, _ in alone], 10)}")
+        unknown = sum(not known for _, known in alone)
+        if unknown and isinstance(curation.config.proposer, WordNetNeighbors):
+            print(f"no one synset has the name of {unknown} of them: give wnids in names.classes=<csv> (id,wnid)")
     lacking = short(curation)
     if lacking:
         print(f"fewer images than asked for: {len(lacking)} classes: {some(lacking, 3)}")
@@ -116,6 +125,7 @@ def _status(curation: Curation) -> int:
             {"reason": reason, "shot": shot, "count": count}
             for (reason, shot), count in sorted(found.refused.items(), key=str)
         ],
+        "without_neighbors": [name for name, _ in alone],
         "short": lacking,
     }
     text = json.dumps(status, indent=1, ensure_ascii=False) + "\n"
@@ -158,6 +168,15 @@ def _again(curation: Curation) -> None:
 def _refuse_none(folder: Path) -> None:
     if not (folder / STATE).is_file():
         raise ConfigError("the folder of a curation", f"none in {folder}", "give folder=<the folder>, or begin one")
+
+
+def _refuse_gap(state: State, stage: str) -> None:
+    """A stage makes nothing of what was never begun before it, and would say that it is done."""
+    begun = json.loads(state.setting("seconds") or "{}")
+    if lacking := [before for before in STAGES[: STAGES.index(stage)] if before not in begun]:
+        raise ConfigError(
+            f"the stages before {stage}", f"never begun: {', '.join(lacking)}", f"run do={lacking[0]}, or do=run for all"
+        )
 
 
 def _alone(folder: Path) -> AbstractContextManager[None]:
