@@ -175,7 +175,9 @@ def _refuse_gap(state: State, stage: str) -> None:
     begun = json.loads(state.setting("seconds") or "{}")
     if lacking := [before for before in STAGES[: STAGES.index(stage)] if before not in begun]:
         raise ConfigError(
-            f"the stages before {stage}", f"never begun: {', '.join(lacking)}", f"run do={lacking[0]}, or do=run for all"
+            f"the stages before {stage}",
+            f"never begun: {', '.join(lacking)}",
+            f"run do={lacking[0]}, or do=run for all",
         )
 
 
