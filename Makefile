@@ -13,8 +13,8 @@ help: ## what there is
 	$(RUN) -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-demo: .venv/installed ## the baseline and the method on the embedded world, in one table
-	$(RUN) -m lt_extrap.train -m experiment=demo component=baseline,silencing
+demo: .venv/installed ## the whole path on the embedded world: baseline, curation, method, one table
+	$(RUN) -m lt_extrap.demo
 
 test: .venv/installed ## the fast tests, under 3 minutes on 2 cores
 	$(RUN) -m pytest -q -n 2

@@ -46,7 +46,7 @@ def test_an_unreadable_image_in_a_worker_ends_in_one_message(tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_a_sweep_and_its_table(tmp_path):
-    """The two commands of `make demo`, on the small world; a failing job does not end the sweep."""
+    """A sweep, twice, and its table; a failing job does not end it."""
     sweep = run("lt_extrap.train", "-m", *SMALL, "component=baseline,silencing", "seed=0,1", cwd=tmp_path)
     assert sweep.returncode == 0, sweep.stdout + sweep.stderr
     folders = sorted(path.parent.name for path in tmp_path.glob("runs/demo/*/results.json"))

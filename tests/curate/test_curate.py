@@ -75,6 +75,7 @@ def words(made: Path, folder: Path, *more: str) -> list[str]:
         f"source.root={made / 'pool'}",
         "features=run",
         f"features.run={made / 'run'}",
+        "filter=fixed",
         "filter.gamma_low=-1",
         "filter.gamma_high=1",
         "filter.shortest_edge=8",
@@ -268,7 +269,7 @@ def test_retry_wants_reasons_that_there_are(made, curated, tmp_path):
         curate(config(made, folder, "do=retry", "errors=[timeout]"))
 
 
-def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_path, monkeypatch):
+def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_path, monkeypatch, capsys):
     seen = []
     whole = images_stage.prepare
 
@@ -282,6 +283,7 @@ def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_
     with pytest.raises(Stopped) as stopped:
         curate(config(made, tmp_path / "state"))
     assert stopped.value.code == 130
+    assert "stopped in images: the same command goes on" in capsys.readouterr().out
     assert curate(config(made, tmp_path / "state")) == 0
     assert len(seen) == 9 * 20 + 5 + 1 - 1
     assert bytes_of(tmp_path / "state") == bytes_of(curated)

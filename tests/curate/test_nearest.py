@@ -64,3 +64,21 @@ def test_a_row_is_not_paired_with_itself_and_nothing_is_near_to_what_has_no_dire
 def test_a_cosine_that_half_precision_cannot_look_for_is_refused():
     with pytest.raises(ValueError, match="0.05"):
         [*near(rows(0, 2), rows(0, 2), at_least=0.0)]
+
+
+def test_features_that_are_all_alike_take_no_more_memory_when_few_are_asked_for(monkeypatch):
+    """As CLIP's are: nearly every pair is above the bound, and 3 of a row are wanted."""
+    looked_at = []
+    checked = nearest._checked
+
+    def counted(rows, other, pairs):
+        looked_at.append(len(pairs))
+        return checked(rows, other, pairs)
+
+    monkeypatch.setattr(nearest, "_checked", counted)
+    one, other = rows(0, 100) + np.float16(2), rows(1, 2000) + np.float16(2)
+    everything = sorted(found(one, other, at_least=0.6).items(), key=lambda pair: (pair[0][0], -pair[1], pair[0][1]))
+    assert len(everything) > 0.9 * 100 * 2000
+    few = [*found(one, other, at_least=0.6, most=3).items()]
+    assert few == [pair for i in range(100) for pair in [pair for pair in everything if pair[0][0] == i][:3]]
+    assert looked_at[1] < 0.1 * looked_at[0]

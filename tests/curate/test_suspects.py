@@ -1,6 +1,6 @@
 import numpy as np
 
-from lt_extrap.curate.suspects import gather, suspects
+from lt_extrap.curate.suspects import gather, suspects, threshold
 
 
 def world(rng, sizes, *, cousins):
@@ -33,3 +33,15 @@ def test_little_is_said_of_few_images():
     few = gather(auxiliary[:4], np.zeros(4, np.int64), 2)
     assert suspects(few, gather(targets, labels, 1), likeness=0.5) == []
     assert suspects(few, gather(targets, labels, 1), likeness=0.5, least=4)[0].auxiliary == 0
+
+
+def test_features_that_do_not_tell_targets_apart_accuse_no_cousin():
+    """Two halves of one class are as alike as classes that the features take for one."""
+    rng = np.random.default_rng(0)
+    targets, labels, _ = world(rng, [50] * 40, cousins=0.5)
+    assert threshold(gather(targets, labels, 40), likeness=0.9) == 0.9
+    alike = gather(targets, np.arange(len(labels)) % 40, 40)  # every class holds all of them
+    assert threshold(alike, likeness=0.9) > 0.99
+    one, other = gather(targets[::2], labels[::2], 40), gather(targets[1::2], labels[1::2], 40)
+    assert len(suspects(one, other, likeness=0.9)) == 40
+    assert threshold(gather(targets[:50], labels[:50], 1), likeness=0.9) == 0.9

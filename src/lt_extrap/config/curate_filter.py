@@ -116,7 +116,8 @@ class Filter:
     Attributes:
         near_copies: of validation and test images, of training images, and of one another.
         placeholders: pictures that stand for none.
-        likeness: of an auxiliary class and a target from which on it is suspect; 1 = two halves of one class.
+        likeness: of an auxiliary class and a target from which on it is suspect; 1 = two halves of one class. More,
+            where a twentieth of the targets are more alike than that.
         suspects: `drop` the images of suspect classes, or `keep` them.
         shortest_edge: pixels; images with a shorter one are dropped.
     """

@@ -29,7 +29,7 @@ from lt_extrap.curate.verify import verify
 from lt_extrap.errors import ConfigError, LtExtrapError, some
 from lt_extrap.files import alone_in, write_whole
 from lt_extrap.paths import conf_dir
-from lt_extrap.signals import StopSignal
+from lt_extrap.signals import Stopped, StopSignal
 
 INCOMPLETE, NOTHING = 3, 4  # exit status
 STATUS = "status.json"
@@ -87,6 +87,9 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
         began = time.monotonic()
         try:
             _STAGES[stage](curation)
+        except Stopped:
+            print(f"stopped in {stage}: the same command goes on", flush=True)
+            raise
         finally:
             seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - began, 2)
             with curation.state.transaction():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # threshold by .002 each: what is looked for is found.
 _MARGIN = 0.01
 _ROWS, _COLUMNS = 4096, 2048  # of a block of cosines, 16 MB
+_PART = 64  # columns whose largest cosine is looked at, where few are asked for
 _TOGETHER = 4096  # pairs checked together
 
 _Features = Float[np.ndarray, "_ dim"]
@@ -51,7 +52,8 @@ def near(
     right = _halves(other)
     for start in range(0, len(one), _ROWS):
         rows = np.asarray(one[start : start + _ROWS])
-        found = [*_block(_halves(rows), right, at_least - _MARGIN)]
+        asked = None if most is None else most + itself  # a row is near to itself
+        found = [*_block(_halves(rows), right, at_least - _MARGIN, asked)]
         pairs = np.concatenate([np.empty((0, 2), np.int64), *found])
         if itself:
             pairs = pairs[pairs[:, 0] + start != pairs[:, 1]]
@@ -79,16 +81,25 @@ def _halves(features: _Features) -> "torch.Tensor":
     return found
 
 
-def _block(left: "torch.Tensor", right: "torch.Tensor", threshold: float) -> Iterator[Pairs]:
-    """Pairs of two lists of directions whose cosine in bfloat16 is above a threshold."""
+def _block(left: "torch.Tensor", right: "torch.Tensor", threshold: float, most: int | None) -> Iterator[Pairs]:
+    """Pairs of two lists of directions whose cosine in bfloat16 is above a threshold; the largest `most` among them."""
     import torch
 
     # The bits of positive numbers are in the order of the numbers; and numpy looks through integers fastest.
-    low = int(torch.tensor(threshold).bfloat16().view(torch.int16))
+    low = torch.full((len(left),), threshold).bfloat16()
+    # Of each row some of the largest cosines so far, each from other columns: what is below them all is none of `most`.
+    best = low.view(torch.int16).numpy()[:, None].repeat(most or 1, axis=1)
     for start in range(0, len(right), _COLUMNS):
         bits = torch.mm(left, right[start : start + _COLUMNS].T).view(torch.int16).numpy()
-        if bits.max(initial=0) >= low:
-            places = np.flatnonzero(bits >= low)
+        if most is not None:
+            whole = bits.shape[1] // _PART * _PART
+            largest = bits[:, :whole].reshape(len(bits), -1, _PART).max(axis=2)
+            best = np.partition(np.concatenate([best, largest], axis=1), -most, axis=1)[:, -most:]
+            least = torch.from_numpy(best.min(axis=1)).view(torch.bfloat16).float() - 2 * _MARGIN
+            low = torch.maximum(low, least.bfloat16())
+        bounds = low.view(torch.int16).numpy()[:, None]
+        if (bits.max(axis=1, initial=0) >= bounds[:, 0]).any():
+            places = np.flatnonzero(bits >= bounds)
             yield np.stack([places // bits.shape[1], places % bits.shape[1] + start], axis=1)
 
 

@@ -1,5 +1,6 @@
 """Auxiliary classes whose images look like those of a target class: it may be that class under another name."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +9,9 @@ from jaxtyping import Float64, Int64
 from lt_extrap.curate.prototypes import Features, directed, unit
 
 LIKENESS = 0.98  # from which on a class is suspect
+_APART = 0.95  # part of the targets that are less like every other target than a suspect class is like one
 _PRIOR = 10  # pairs of images that the pooled similarity within classes counts as, beside a class's own
-_TOGETHER = 1024  # auxiliary classes compared together
+_TOGETHER = 1024  # classes compared together
 
 
 class Gathered(NamedTuple):
@@ -63,19 +65,50 @@ def suspects(auxiliary: Gathered, targets: Gathered, *, likeness: float = LIKENE
     Args:
         auxiliary: by images that were kept.
         targets: by training images.
-        likeness: from which on a class is suspect.
+        likeness: from which on a class is suspect; features that do not tell the targets apart need more
+            (`threshold`).
         least: images of an auxiliary class below which nothing is said of it.
     """
     pooled = _pooled([auxiliary, targets])
-    within, among = _within(auxiliary, pooled), _within(targets, pooled)
     found = []
-    for start in range(0, len(auxiliary.size), _TOGETHER):
-        rows = slice(start, start + _TOGETHER)
-        like = auxiliary.mean[rows] @ targets.mean.T / np.sqrt(np.outer(within[rows], among))
+    for start, like in _likenesses(auxiliary, targets, pooled):
         best = like.argmax(axis=1)
-        for row in np.flatnonzero((like.max(axis=1) >= likeness) & (auxiliary.size[rows] >= least)).tolist():
+        sizes = auxiliary.size[start : start + len(like)]
+        for row in np.flatnonzero((like.max(axis=1) >= likeness) & (sizes >= least)).tolist():
             found.append(Suspect(start + row, int(best[row]), float(like[row, best[row]])))
     return sorted(found, key=lambda suspect: (-suspect.likeness, suspect.auxiliary))
+
+
+def threshold(targets: Gathered, *, likeness: float = LIKENESS, least: int = 5) -> float:
+    """The likeness from which on a class is suspect, with these features.
+
+    Two targets are two classes. Where features make more than a twentieth of them as alike as `likeness`, an auxiliary
+    class has to be more like a target than that.
+
+    Args:
+        targets: by training images.
+        likeness: the threshold with features that tell the targets apart.
+        least: images of a target below which it is not looked at.
+    """
+    of = Gathered(targets.mean[targets.size >= least], targets.size[targets.size >= least])
+    if len(of.size) < 2:
+        return likeness
+    nearest = []
+    for start, like in _likenesses(of, of, _pooled([of])):
+        rows = np.arange(len(like))
+        like[rows, start + rows] = -np.inf
+        nearest.append(like.max(axis=1))
+    return max(likeness, float(np.quantile(np.concatenate(nearest), _APART)))
+
+
+def _likenesses(
+    one: Gathered, other: Gathered, pooled: float
+) -> Iterator[tuple[int, Float64[np.ndarray, "rows others"]]]:
+    """The likeness of each class to each other one, in blocks with their first row."""
+    within, among = _within(one, pooled), _within(other, pooled)
+    for start in range(0, len(one.size), _TOGETHER):
+        rows = slice(start, start + _TOGETHER)
+        yield start, one.mean[rows] @ other.mean.T / np.sqrt(np.outer(within[rows], among))
 
 
 def _pooled(gathered: list[Gathered]) -> float:

@@ -16,7 +16,7 @@ from lt_extrap.curate.placeholders import blank, placeholders
 from lt_extrap.curate.prototypes import Features, cosines, prototypes
 from lt_extrap.curate.stages.copies import STORED
 from lt_extrap.curate.stages.features import feature_rows, open_features, owner
-from lt_extrap.curate.suspects import gather, suspects
+from lt_extrap.curate.suspects import gather, suspects, threshold
 from lt_extrap.keys import Stream, hash64
 
 # The order of the splits in which a copy is told: what is measured on first.
@@ -237,8 +237,11 @@ def _drop_suspects(curation: Curation, choices: Sequence[Choice], training: _Tra
     rows = feature_rows(curation, [choice.sha256 for choice in alive])
     of = np.array([number[choice.key] for choice in alive], np.int64)
     names = {target.label: f"{target.name} ({target.id})" for target in curation.targets()}
-    likeness = curation.config.filter.likeness
-    found = suspects(gather(open_features(curation)[rows], of, len(keys)), gather(*training), likeness=likeness)
+    asked, targets = curation.config.filter.likeness, gather(*training)
+    likeness = threshold(targets, likeness=asked)
+    if likeness > asked:
+        print(f"suspect classes: from a likeness of {likeness:.3f} on: some targets are as alike as that")
+    found = suspects(gather(open_features(curation)[rows], of, len(keys)), targets, likeness=likeness)
     suspected = {keys[suspect.auxiliary]: f"{names[suspect.target]}, {suspect.likeness:.3f}" for suspect in found}
     for choice in alive:
         if choice.key in suspected:

@@ -1,0 +1,48 @@
+"""The demonstration, on the small world."""
+
+import csv
+
+import pytest
+
+from conftest import SMALL
+from lt_extrap.compose import configure
+from lt_extrap.data.stored.reader import read_set
+from lt_extrap.data.target import load_target
+from lt_extrap.demo import CURATED, EACH, POOL, RUNS, demo, write_pool
+
+WORDS = (*SMALL[1:], "target.world.image_size=32")
+
+
+def test_the_pool_is_labelled(tmp_path):
+    write_pool(load_target(configure(*SMALL).target), tmp_path)
+    with (tmp_path / "truth.csv").open(newline="") as rows:
+        truth = {row["path"]: row["what"] for row in csv.DictReader(rows)}
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.glob("*/*")} == set(truth)
+    assert len(truth) == 9 * 20 + 7 * EACH
+    with (tmp_path / "captions.csv").open(newline="") as rows:
+        captions = {row["path"]: row["caption"] for row in csv.DictReader(rows)}
+    wrong = {path for path, caption in captions.items() if path.split("/")[0].replace("_", " ") not in caption}
+    assert wrong == {path for path, what in truth.items() if what.startswith("pictures whose caption")}
+
+
+@pytest.mark.slow
+def test_it_ends_with_a_table_and_goes_on_where_it_was(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert demo(WORDS) == 0
+    told = capfd.readouterr().out
+    rows = {line[1].strip(): line[2:4] for line in (row.split("│") for row in told.splitlines()) if len(line) == 5}
+    kept = {what: int(numbers[1]) for what, numbers in rows.items() if numbers[1].strip().isdigit()}
+    assert kept["test images, saved again as JPEG"] == kept["test images, mirrored"] == 0
+    assert kept["web pages named .jpg"] == kept["pictures of one colour"] == 0
+    assert kept["pictures whose caption names another class"] == 0
+    assert kept["pictures of the class they are offered for"] > 0
+    assert read_set(CURATED / "set").header.images > 0
+    assert any(
+        line.startswith("| component+silencing-target+curated - component+baseline") for line in told.splitlines()
+    )
+    finished = {file: file.stat().st_mtime_ns for file in RUNS.glob("*/results.json")}
+    assert len(finished) == 2
+    assert demo(WORDS) == 0
+    assert capfd.readouterr().out.count("finished before") == 2
+    assert {file: file.stat().st_mtime_ns for file in RUNS.glob("*/results.json")} == finished
+    assert (POOL / "truth.csv").is_file()
