@@ -99,8 +99,6 @@ def test_other_thresholds_need_no_image(made, curated, tmp_path, monkeypatch):
     other = ("filter.gamma_low=0.999999", "images_per_class=5")
     with pytest.raises(RunError, match=r"filter\.gamma_low=0\.999999, not -1"):
         curate(config(made, folder, "do=export", *other))
-    with pytest.raises(RunError, match="filter.gamma_low"):  # the sets are written again, by other rules
-        curate(config(made, folder, "do=forget", "forget.creator=nobody", *other))
     with pytest.raises(RunError, match="near-copies"):  # whose options are those of another stage
         curate(config(made, folder, "do=selection", "filter.near_copies.overlap=0.9"))
     assert curate(config(made, folder, "do=selection", *other)) == 0
@@ -304,7 +302,9 @@ def test_images_of_target_classes_are_collected_too(made, tmp_path, monkeypatch)
 def test_what_is_forgotten_is_gone_and_stays_gone(made, curated, tmp_path, capsys):
     folder = shutil.copytree(curated, tmp_path / "state")
     _, image = next(iter(read_images(folder / "set")))
-    assert curate(config(made, folder, "do=forget", f"forget.sha256={image.sha256}")) == 0
+    before = {found.sha256 for _, found in read_images(folder / "set")}
+    assert curate(config(made, folder, "filter.gamma_low=0.99", "do=forget", f"forget.sha256={image.sha256}")) == 0
+    assert {found.sha256 for _, found in read_images(folder / "set")} == before - {image.sha256}  # by no other filter
     assert not list(folder.rglob(f"{image.sha256}*"))
     assert curate(config(made, folder, "do=retry")) == 0
     assert image.sha256 not in {found.sha256 for _, found in read_images(folder / "set")}
@@ -342,13 +342,44 @@ def test_a_second_process_is_kept_out_and_may_ask_how_far_it_is(made, curated, t
         curate(config(made, tmp_path / "nowhere", "do=status"))
 
 
+def test_targets_that_have_no_neighbor_are_told(made, curated, tmp_path, capsys):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    names = json.loads((made / "neighbors.json").read_text())
+    first, *others = names
+    fewer = tmp_path / "fewer.json"
+    fewer.write_text(json.dumps({name: names[name] for name in others}))
+    assert curate(config(made, folder, "do=neighbors", f"proposer.file={fewer}")) == 0
+    curate(config(made, folder, "do=status"))
+    assert "without a neighbor: 1 target classes: " in capsys.readouterr().out
+    (told,) = json.loads((folder / "status.json").read_text())["without_neighbors"]
+    assert told.endswith(f"({first})")
+    curate(config(made, folder, "do=status", "what=target"))
+    assert "without a neighbor" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("do", ["retry", "verify", "forget"])
+def test_what_looks_after_a_curation_wants_one(made, tmp_path, do):
+    more = ["forget.creator=somebody"] if do == "forget" else []
+    with pytest.raises(ConfigError, match="none in"):
+        curate(config(made, tmp_path / "misspelled", f"do={do}", *more))
+    assert not (tmp_path / "misspelled").exists()
+
+
+def test_a_stage_wants_those_before_it(made, tmp_path):
+    with pytest.raises(ConfigError, match="never begun: targets"):
+        curate(config(made, tmp_path, "do=neighbors"))
+    assert curate(config(made, tmp_path, "do=targets")) == 0
+    with pytest.raises(ConfigError, match="never begun: neighbors, candidates"):
+        curate(config(made, tmp_path, "do=images"))
+
+
 def test_retry_wants_reasons_that_there_are(made, curated, tmp_path):
     folder = shutil.copytree(curated, tmp_path / "state")
     with pytest.raises(ConfigError, match="not an image"):
         curate(config(made, folder, "do=retry", "errors=[timeout]"))
 
 
-def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_path, monkeypatch):
+def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_path, monkeypatch, capsys):
     seen = []
     whole = images_stage.prepare
 
@@ -362,6 +393,7 @@ def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_
     with pytest.raises(Stopped) as stopped:
         curate(config(made, tmp_path / "state"))
     assert stopped.value.code == 130
+    assert "stopped in images: the same command goes on" in capsys.readouterr().out
     assert curate(config(made, tmp_path / "state")) == 0
     assert len(seen) == 9 * 20 + 5 + 1 - 1
     assert bytes_of(tmp_path / "state") == bytes_of(curated)

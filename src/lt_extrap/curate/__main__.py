@@ -19,10 +19,10 @@ from rich.console import Console
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
 from lt_extrap.config.curate import CURATE_OPTIONS, STAGES, CurateConfig
-from lt_extrap.config.curate_proposer import RandomClasses
+from lt_extrap.config.curate_proposer import RandomClasses, WordNetNeighbors
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
-from lt_extrap.curate.funnel import funnel, short
+from lt_extrap.curate.funnel import funnel, lonely, short
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
 from lt_extrap.curate.state import FORGOTTEN, STATE, State
 from lt_extrap.curate.verify import verify
@@ -57,8 +57,9 @@ def curate(config: CurateConfig) -> int:
     """
     folder, stop = Path(config.folder), StopSignal()
     stop.patient = True
-    if config.do == "status":  # also while a curation is under way
+    if config.do in ("status", "retry", "verify", "forget"):
         _refuse_none(folder)
+    if config.do == "status":  # also while a curation is under way
         with State(folder) as state:
             return _status(Curation(config, folder, state, stop))
     with _alone(folder), State(folder) as state, stop.listening():
@@ -66,11 +67,13 @@ def curate(config: CurateConfig) -> int:
         if config.do == "verify":
             return verify(curation)
         if config.do == "forget":
-            selection.require_options(curation)
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
-            return _run(curation, ("selection", "export"))
+            export.write_kept(curation)  # by the selection that there is: this command may name another filter
+            return _status(curation)
         if config.do == "retry":
             _again(curation)
+        if config.do in STAGES:
+            _refuse_gap(state, config.do)
         return _run(curation, STAGES if config.do in ("run", "retry") else (config.do,))
 
 
@@ -85,6 +88,9 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
         began = time.monotonic()
         try:
             _STAGES[stage](curation)
+        except Stopped:
+            print(f"stopped in {stage}: the same command goes on", flush=True)
+            raise
         finally:
             seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - began, 2)
             with curation.state.transaction():
@@ -111,6 +117,11 @@ def _status(curation: Curation) -> int:
         "SELECT split, reason, count(*) FROM reference WHERE reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     ):
         print(f"{split} images that no copy was looked for of, {count:,}: {reason} (do=retry reads them again)")
+    if alone := lonely(curation):
+        print(f"without a neighbor: {len(alone)} target classes: {some([name for name, _ in alone], 10)}")
+        unknown = sum(not known for _, known in alone)
+        if unknown and isinstance(curation.config.proposer, WordNetNeighbors):
+            print(f"no one synset has the name of {unknown} of them: give wnids in names.classes=<csv> (id,wnid)")
     lacking = short(curation)
     if lacking:
         print(f"fewer images than asked for: {len(lacking)} classes: {some(lacking, 3)}")
@@ -124,6 +135,7 @@ def _status(curation: Curation) -> int:
             {"reason": reason, "shot": shot, "count": count}
             for (reason, shot), count in sorted(found.refused.items(), key=str)
         ],
+        "without_neighbors": [name for name, _ in alone],
         "short": lacking,
     }
     text = json.dumps(status, indent=1, ensure_ascii=False) + "\n"
@@ -172,6 +184,17 @@ def _again(curation: Curation) -> None:
 def _refuse_none(folder: Path) -> None:
     if not (folder / STATE).is_file():
         raise ConfigError("the folder of a curation", f"none in {folder}", "give folder=<the folder>, or begin one")
+
+
+def _refuse_gap(state: State, stage: str) -> None:
+    """A stage makes nothing of what was never begun before it, and would say that it is done."""
+    begun = json.loads(state.setting("seconds") or "{}")
+    if lacking := [before for before in STAGES[: STAGES.index(stage)] if before not in begun]:
+        raise ConfigError(
+            f"the stages before {stage}",
+            f"never begun: {', '.join(lacking)}",
+            f"run do={lacking[0]}, or do=run for all",
+        )
 
 
 def _alone(folder: Path) -> AbstractContextManager[None]:

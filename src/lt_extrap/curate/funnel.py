@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from rich.table import Table
 
 from lt_extrap.curate.curation import Curation
+from lt_extrap.curate.proposers.random import RandomProposer
 from lt_extrap.curate.state import State
 from lt_extrap.model.shots import Shot
 
@@ -107,5 +108,19 @@ def short(curation: Curation) -> list[str]:
             "SELECT key, name, (SELECT count(*) FROM selection s WHERE s.key = sought.key AND s.reason IS NULL) AS n "
             "FROM sought WHERE used AND n < ? ORDER BY n, key",
             most,
+        )
+    ]
+
+
+def lonely(curation: Curation) -> list[tuple[str, bool]]:
+    """Target classes that were to have neighbors and have none: name and id, and whether a synset is known."""
+    state = curation.state
+    at_random = state.rows("SELECT 1 FROM sought WHERE used AND proposer = ? LIMIT 1", RandomProposer.name)
+    if curation.config.what == "target" or list(at_random):
+        return []
+    return [
+        (f"{name} ({id})" if name != id else name, wnid is not None)
+        for name, id, wnid in state.rows(
+            "SELECT name, id, wnid FROM target WHERE label NOT IN (SELECT target FROM pair) ORDER BY label"
         )
     ]

@@ -38,6 +38,11 @@ def write_sets(curation: Curation) -> Header | None:
         RunError: the selection is of other options, or of other images.
     """
     require(curation)
+    return write_kept(curation)
+
+
+def write_kept(curation: Curation) -> Header | None:
+    """Write what the last selection kept, as far as it is still there."""
     kept = defaultdict[str, list[tuple[Any, ...]]](list)
     for row in curation.state.rows(_KEPT):
         kept[row[0]].append(row[1:-1])
