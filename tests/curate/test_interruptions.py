@@ -124,19 +124,25 @@ def test_interrupted_in_every_stage(made, straight, tmp_path, times):
     assert bytes_of(folder) == straight
 
 
-def endless_image(place, **options):
-    signal.pause()
+def slow_image(place, *, begun, **options):
+    with begun.open("a") as file:
+        file.write(".")
+    time.sleep(0.2)
+    return prepare(place, **options)
 
 
-def test_a_second_ctrl_c_waits_for_no_image(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(images_stage, "prepare", endless_image)
+def test_a_second_ctrl_c_waits_for_no_more_than_an_image_of_each_process(made, tmp_path, monkeypatch):
+    begun = tmp_path / "begun"
+    monkeypatch.setattr(images_stage, "prepare", partial(slow_image, begun=begun))
     command = begin(tmp_path / "log", *words(made, tmp_path / "state", "workers=2"))
-    assert runs_when(command, partial(has_done, command, 3))
+    assert runs_when(command, begun.exists)
     command.tell(signal.SIGINT)
     time.sleep(0.5)
     assert not command.ended()
+    before = begun.stat().st_size
     command.tell(signal.SIGINT)
     assert command.status() == 130
+    assert begun.stat().st_size <= before + 4  # of the 16 that each process takes, and those that wait for it
 
 
 def test_the_program_itself_is_interrupted(made, straight, tmp_path, cache):
@@ -155,7 +161,7 @@ def test_the_program_itself_is_interrupted(made, straight, tmp_path, cache):
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    assert said.splitlines()[-1] == "stopped: the same command goes on"
+    assert said.splitlines()[-1] == "stopped in images: the same command goes on"
     assert begin(tmp_path / "log", *words(made, folder)).status() == 0
     assert bytes_of(folder) == straight
 
@@ -205,15 +211,14 @@ def test_what_a_decoder_died_of_is_tried_again(made, straight, tmp_path, monkeyp
 
 def test_an_image_of_the_target_that_a_decoder_died_of_is_not_done_without(made, tmp_path, monkeypatch):
     """Its copies would come into the set."""
-    features = config(made, tmp_path, "workers=2", "do=features")
     with monkeypatch.context() as patch:
         patch.setattr(side_by_side, "_CHUNK", 2)
         patch.setattr(features_stage, "_reference", deadly_reference)
         with pytest.raises(RunError, match=r"(?s)not decoded.*0001\.png.*same command"):
-            curate(features)
-    assert curate(features) == 0
+            curate(config(made, tmp_path, "workers=2"))
+    assert curate(config(made, tmp_path, "do=features")) == 0
     with sqlite3.connect(tmp_path / "state.sqlite") as state:
         places = {place for (place,) in state.execute("SELECT place FROM reference WHERE reason IS NULL")}
     state.close()
-    target = load_target(features.target)
+    target = load_target(config(made, tmp_path).target)
     assert places == {place for index in (target.train, target.val, target.test) for place in index.paths()}

@@ -215,12 +215,7 @@ _register()
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="curate")
 def task(composed: DictConfig) -> None:
     """Hydra's entry."""
-    try:
-        status = curate(from_hydra(composed))
-    except Stopped:
-        print("stopped: the same command goes on", flush=True)
-        raise
-    if status:
+    if status := curate(from_hydra(composed)):
         sys.exit(status)
 
 
