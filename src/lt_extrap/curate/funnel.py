@@ -33,7 +33,8 @@ SELECT coalesce(n.shot, '-'),
             WHEN s.key IS NULL THEN 'to do' ELSE s.reason END,
        count(*)
 FROM offered c LEFT JOIN nearest n USING (key)
-LEFT JOIN (SELECT min(id) AS id FROM offered WHERE sha256 IS NOT NULL GROUP BY key, sha256) f ON f.id = c.id
+LEFT JOIN (SELECT min(id) AS id FROM offered WHERE form IS NOT NULL AND sha256 IS NOT NULL GROUP BY key, sha256) f
+    ON f.id = c.id
 LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256
 GROUP BY 1, 2, 3
 """
