@@ -71,6 +71,11 @@ def test_what_was_planted_is_dropped_with_its_reason(made, curated):
     assert [Path(image.path).stem for _, image in read_images(curated / "set")].count(hash_of(made, "again.png")) == 1
     status = json.loads((curated / "status.json").read_text())
     assert sum(row["count"] for row in status["candidates"]) == 9 * 20 + 5
+    assert sum(row["count"] for row in status["candidates"] if row["reason"] == "same file") == 1
+    assert (
+        sum(row["count"] for row in status["candidates"] if row["stage"] == "kept")
+        == read_set(curated / "set").header.images
+    )
     assert set(status["stages"]) == set(command.STAGES)
 
 
@@ -355,6 +360,15 @@ def test_targets_that_have_no_neighbor_are_told(made, curated, tmp_path, capsys)
     assert told.endswith(f"({first})")
     curate(config(made, folder, "do=status", "what=target"))
     assert "without a neighbor" not in capsys.readouterr().out
+
+
+def test_a_source_that_has_none_of_the_classes_ends_it_before_hours_of_features(made, tmp_path, capsys, monkeypatch):
+    other = shutil.copytree(made / "pool" / next(p.name for p in (made / "pool").iterdir()), tmp_path / "pool" / "xyz")
+    monkeypatch.setattr(command.features, "compute", None)
+    assert curate(config(made, tmp_path / "state", f"source.root={other.parent}")) == NOTHING
+    told = capsys.readouterr().out
+    assert "no image of these classes was found" in told
+    assert "4/8" not in told
 
 
 @pytest.mark.parametrize("do", ["retry", "verify", "forget"])

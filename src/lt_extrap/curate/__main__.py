@@ -1,7 +1,7 @@
 """From class names to an auxiliary set: `python -m lt_extrap.curate target=<name> source.root=<class folders>`.
 
 All stages by default, each where it was; `do=status` tells what became of every candidate. Exit status: 0 done, 2 a
-mistake in the command, 3 not done, the same command goes on, 4 nothing was kept, 130 Ctrl-C.
+mistake in the command or in what it names, 3 not done, the same command goes on, 4 nothing was kept, 130 Ctrl-C.
 """
 
 import json
@@ -26,7 +26,7 @@ from lt_extrap.curate.funnel import funnel, lonely, short
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
 from lt_extrap.curate.state import FORGOTTEN, STATE, State
 from lt_extrap.curate.verify import verify
-from lt_extrap.errors import ConfigError, LtExtrapError, some
+from lt_extrap.errors import ConfigError, LtExtrapError, RunError, some
 from lt_extrap.files import alone_in, write_whole
 from lt_extrap.paths import conf_dir
 from lt_extrap.signals import Stopped, StopSignal
@@ -96,6 +96,8 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
             with curation.state.transaction():
                 curation.state.set("seconds", json.dumps(seconds))
         print(f"{number}/{len(stages)} {stage}: {time.monotonic() - began:.1f} s", flush=True)
+        if stage == "candidates" and not curation.state.one("SELECT 1 FROM offered WHERE form IS NOT NULL LIMIT 1"):
+            return _status(curation)  # before hours of features of the target's images
     if stages == ("images",) and images.to_do(curation):
         return INCOMPLETE
     if stages[-1] != STAGES[-1]:
@@ -121,7 +123,9 @@ def _status(curation: Curation) -> int:
         print(f"without a neighbor: {len(alone)} target classes: {some([name for name, _ in alone], 10)}")
         unknown = sum(not known for _, known in alone)
         if unknown and isinstance(curation.config.proposer, WordNetNeighbors):
-            print(f"no one synset has the name of {unknown} of them: give wnids in names.classes=<csv> (id,wnid)")
+            file = curation.folder / targets.FORM
+            print(f"no one synset has the name of {unknown} of them: {file} has what they may mean;")
+            print("fill in its column wnid, and give it as names.classes=")
     lacking = short(curation)
     if lacking:
         print(f"fewer images than asked for: {len(lacking)} classes: {some(lacking, 3)}")
@@ -145,6 +149,12 @@ def _status(curation: Curation) -> int:
         return INCOMPLETE
     if not found.kept:
         print("nothing was kept: the reasons are in the table above")
+        if not found.read:
+            print("no image of these classes was found: is it the right source, and does it have their names?")
+        elif found.suspected > found.read / 2:
+            print(
+                "most of it as suspect: these features may not tell classes apart (filter.suspects=keep, or features=)"
+            )
         return NOTHING
     _tell(curation)
     return 0
@@ -225,7 +235,7 @@ def main() -> None:
 
 
 def _exit_status(error: LtExtrapError) -> int:
-    return 2 if isinstance(error, ConfigError) else INCOMPLETE
+    return INCOMPLETE if isinstance(error, RunError) else 2
 
 
 if __name__ == "__main__":
