@@ -168,7 +168,12 @@ def _tell(curation: Curation) -> None:
         words = [f"target.{node}.folder={folder.resolve()}", *(f"target.{node}.{key}=null" for key in files.lists())]
         print(f"train on it by: {' '.join(words)}")
     if (extra := curation.folder / export.EXTRA / export.EXTRA_LIST).is_file():
-        print(f"train on further target images by: auxiliary=target_extra target.extra={extra.resolve()}")
+        with extra.open("rb") as lines:
+            words = [f"target.extra={extra.resolve()}", f"auxiliary.images_per_epoch={sum(1 for _ in lines)}"]
+        shots = ",".join(curation.config.extra_shots)
+        print(
+            f"train on further target images by: component=target_extra {' '.join(words)} 'auxiliary.shots=[{shots}]'"
+        )
 
 
 def _again(curation: Curation) -> None:
