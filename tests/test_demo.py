@@ -1,6 +1,10 @@
 """The demonstration, on the small world."""
 
 import csv
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -8,7 +12,8 @@ from conftest import SMALL
 from lt_extrap.compose import configure
 from lt_extrap.data.stored.reader import read_set
 from lt_extrap.data.target import load_target
-from lt_extrap.demo import CURATED, EACH, POOL, RUNS, demo, write_pool
+from lt_extrap.demo import CURATED, EACH, POOL, RUNS, WORLD, demo, write_pool
+from lt_extrap.errors import RunError
 
 WORDS = (*SMALL[1:], "target.world.image_size=32")
 
@@ -23,6 +28,34 @@ def test_the_pool_is_labelled(tmp_path):
         captions = {row["path"]: row["caption"] for row in csv.DictReader(rows)}
     wrong = {path for path, caption in captions.items() if path.split("/")[0].replace("_", " ") not in caption}
     assert wrong == {path for path, what in truth.items() if what.startswith("pictures whose caption")}
+
+
+def test_the_pool_of_another_world_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    POOL.mkdir(parents=True)
+    (POOL / WORLD).write_text("another")
+    with pytest.raises(RunError, match="remove runs/demo_curation"):
+        demo(WORDS)
+    assert not RUNS.exists()
+
+
+@pytest.mark.slow
+def test_what_is_interrupted_may_end_by_itself(tmp_path):
+    (tmp_path / "patient.py").write_text(
+        "import signal, time\n"
+        "def answer(*_):\n    time.sleep(2)\n    print('saved', flush=True)\n    raise SystemExit(130)\n"
+        "signal.signal(signal.SIGINT, answer)\n"
+        "print('begun', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    code = "import sys; from lt_extrap.demo import run_command; sys.exit(run_command(['patient']))"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        assert process.stdout.read() == "saved\n"
+    assert process.returncode == 130
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import csv
 import json
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,11 +21,13 @@ from rich.table import Table
 from lt_extrap import cli
 from lt_extrap.compose import configure
 from lt_extrap.data.target import TargetSet, load_target
+from lt_extrap.errors import RunError
 from lt_extrap.files import write_whole_folder
 from lt_extrap.runs import run_folder
 
 RUNS, CURATION = Path("runs/demo"), Path("runs/demo_curation")
 POOL, CONF, CURATED = CURATION / "pool", CURATION / "conf", CURATION / "curated"
+WORLD = "world.txt"  # in the pool: which world it was drawn for
 EACH = 20  # of every fault
 _GOOD = "pictures of the class they are offered for"
 
@@ -37,9 +40,18 @@ def demo(more: Sequence[str] = ()) -> int:
 
     Returns:
         The exit status of the first command that fails, else 0.
+
+    Raises:
+        RunError: the pool that is there was drawn for another world.
     """
     target = load_target(configure("experiment=demo", *more).target)
     write_whole_folder(POOL, lambda folder: write_pool(target, folder))
+    if not (POOL / WORLD).is_file() or (POOL / WORLD).read_text() != _world(target):
+        raise RunError(
+            "the pool of this world",
+            f"that of another in {POOL}",
+            f"begin in an empty folder, or remove {CURATION}",
+        )
     write_whole_folder(CONF, _write_conf)
     of_target = [word for word in more if word.startswith("target.")]
     words = ("experiment=demo", "component=baseline", *more)
@@ -61,11 +73,20 @@ def demo(more: Sequence[str] = ()) -> int:
     silencing = ("lt_extrap.train", f"--config-dir={CONF}", "experiment=demo", "component=silencing", "target=curated")
     for command in (baseline, curate, (*silencing, *more), ("lt_extrap.report", f"runs={RUNS}")):
         print(f"$ python -m {shlex.join(command)}", flush=True)
-        if status := subprocess.run([sys.executable, "-m", *command]).returncode:
+        if status := run_command(command):
             return status
         if command is curate:
             Console(width=None if sys.stdout.isatty() else 120).print(faults(POOL, CURATED))
     return 0
+
+
+def run_command(words: Sequence[str]) -> int:
+    """Run a module until it ends, and return its status; Ctrl-C, which both hear, is the module's to answer."""
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # or it would be killed while it saves its state
+    try:
+        return subprocess.run([sys.executable, "-m", *words]).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def write_pool(target: TargetSet, folder: Path) -> None:
@@ -75,6 +96,7 @@ def write_pool(target: TargetSet, folder: Path) -> None:
         captions.csv            path, caption
         neighbors.json          the neighbors of each target class, as `proposer=file` reads them
         truth.csv               path, what: what each picture is, which no curation reads
+        world.txt               which world it was drawn for
 
     Args:
         target: the embedded world.
@@ -88,6 +110,7 @@ def write_pool(target: TargetSet, folder: Path) -> None:
         target.classes.ids[label]: [neighbors[other] for other, _ in ranked] for label, ranked in enumerate(ranks)
     }
     (folder / "neighbors.json").write_text(json.dumps(listed, indent=1) + "\n")
+    (folder / WORLD).write_text(_world(target))
     rows = list[tuple[str, str, str]]()
 
     def put(name: str, file: str, what: str, caption: str | None = None) -> Path:
@@ -134,6 +157,11 @@ def faults(pool: Path, curated: Path) -> Table:
         offered = [path for path, is_a in truth.items() if is_a == what]
         table.add_row(what, f"{len(offered):,}", f"{sum(path not in dropped for path in offered):,}")
     return table
+
+
+def _world(target: TargetSet) -> str:
+    """The name of its folder in the cache, which is a hash of what it is drawn by."""
+    return target.place.root.name
 
 
 def _write_conf(folder: Path) -> None:
