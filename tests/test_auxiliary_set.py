@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import subprocess
 import sys
 
@@ -164,7 +165,7 @@ def test_the_images_of_the_target_are_not_wanted(fish, tmp_path):
 @pytest.mark.parametrize("copied", [True, False])
 def test_the_released_relation_becomes_a_set_that_trains(fish, tmp_path, capsys, copied):
     options = {"target": fish, "relation": f"{tmp_path}/conp_cls.npy", "images": f"{tmp_path}/pool"}
-    folder = tmp_path / "set"
+    folder = tmp_path / "a set, for me"
     import_released(
         AuxiliarySetConfig(do="import", folder=str(folder), images_per_class=2, copy=copied, hashes=copied, **options)
     )
@@ -172,14 +173,15 @@ def test_the_released_relation_becomes_a_set_that_trains(fish, tmp_path, capsys,
     assert "target classes: 1: n01443537" in said
     assert f"without images in {tmp_path}/pool: 1: n01442972" in said
     assert "2 classes, 3 pairs, 4 images" in said
-    words = dict(word.split("=") for word in said.splitlines()[-1].removeprefix("train on it by: ").split())
+    told = shlex.split(said.splitlines()[-1].removeprefix("train on it by: "))
+    words = dict(word.split("=") for word in told)
     assert words.get("target.neighbors.images") == (None if copied else f"{tmp_path}/pool")
     assert words["target.neighbors.neighbors_per_class"] == "null"
     assert ((folder / "n01441117").is_dir(), (folder / "card.md").is_file()) == (copied, True)
     check_set(AuxiliarySetConfig(do="verify", folder=str(folder), images=words.get("target.neighbors.images")))
     mine = ["name=mine", "target=lists", f"target.root={tmp_path}", "target.train=list.txt", "target.test=list.txt"]
     mine += ["target.names=names.txt", "target.ids_in_names=true", "component=silencing"]
-    config = configure(*mine, *(f"{key}={value}" for key, value in words.items()))
+    config = configure(*mine, *told)
     training = build_training_set(config.auxiliary, load_target(config.target), seed=0)
     assert training.auxiliary_names == ("dace", "crane (n03126707)")
     assert training.pairs == 3

@@ -33,6 +33,7 @@ from lt_extrap.data.stored.verifier import verify
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import ClassTable, load_classes, load_target
 from lt_extrap.errors import ConfigError, DataError, some
+from lt_extrap.page import override
 from lt_extrap.paths import conf_dir
 
 T = TypeVar("T")
@@ -186,9 +187,9 @@ def _write(config: AuxiliarySetConfig, content: _Content) -> Header:
         copy_from=content.root if config.copy else None,
     )
     of = config.of or "neighbors"
-    words = [f"target.{of}.folder={Path(config.folder).resolve()}"]
+    words = [override(f"target.{of}.folder", Path(config.folder).resolve())]
     words += [f"target.{of}.{key}=null" for key in getattr(config.target, of).lists()]
-    words += [] if config.copy else [f"target.{of}.images={content.root}"]
+    words += [] if config.copy else [override(f"target.{of}.images", content.root)]
     ranked = any(pair.rank is not None for pair in content.pairs)
     words += [] if ranked else [f"target.{of}.neighbors_per_class=null"]
     print(f"{config.folder}: {header.classes:,} classes, {header.pairs:,} pairs, {header.images:,} images")

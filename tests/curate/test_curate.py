@@ -1,6 +1,7 @@
 """A whole curation on the embedded world: from class names to a set that training reads."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -89,6 +90,13 @@ def test_a_second_start_reads_nothing_again_and_ends_with_the_same_bytes(made, c
     monkeypatch.setattr(images_stage, "prepare", prepare)
     assert curate(config(made, curated)) == 0
     assert bytes_of(curated) == before
+
+
+def test_what_is_said_to_train_by_can_be_pasted(made, curated, tmp_path, capsys):
+    folder = shutil.copytree(curated, tmp_path / "mine, it's a state")
+    assert curate(dataclasses.replace(config(made, curated, "do=status"), folder=str(folder))) == 0
+    told = capsys.readouterr().out.partition("train on it by: ")[2].splitlines()[0]
+    assert configure(*SMALL, *shlex.split(told)).target.neighbors.folder == str(folder / "set")
 
 
 def test_other_thresholds_need_no_image(made, curated, tmp_path, monkeypatch):

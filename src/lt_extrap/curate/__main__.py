@@ -28,6 +28,7 @@ from lt_extrap.curate.state import FORGOTTEN, STATE, State
 from lt_extrap.curate.verify import verify
 from lt_extrap.errors import ConfigError, LtExtrapError, RunError, some
 from lt_extrap.files import alone_in, write_whole
+from lt_extrap.page import override
 from lt_extrap.paths import conf_dir
 from lt_extrap.signals import Stopped, StopSignal
 
@@ -165,11 +166,14 @@ def _tell(curation: Curation) -> None:
     if (folder := curation.folder / export.SET).is_dir():
         target, control = curation.config.target, isinstance(curation.config.proposer, RandomClasses)
         node, files = ("random", target.random) if control else ("neighbors", target.neighbors)
-        words = [f"target.{node}.folder={folder.resolve()}", *(f"target.{node}.{key}=null" for key in files.lists())]
+        words = [
+            override(f"target.{node}.folder", folder.resolve()),
+            *(f"target.{node}.{key}=null" for key in files.lists()),
+        ]
         print(f"train on it by: {' '.join(words)}")
     if (extra := curation.folder / export.EXTRA / export.EXTRA_LIST).is_file():
         with extra.open("rb") as lines:
-            words = [f"target.extra={extra.resolve()}", f"auxiliary.images_per_epoch={sum(1 for _ in lines)}"]
+            words = [override("target.extra", extra.resolve()), f"auxiliary.images_per_epoch={sum(1 for _ in lines)}"]
         shots = ",".join(curation.config.extra_shots)
         print(
             f"train on further target images by: component=target_extra {' '.join(words)} 'auxiliary.shots=[{shots}]'"
