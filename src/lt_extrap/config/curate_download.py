@@ -21,14 +21,15 @@ class Download:
         rates: the same for hosts that say what they bear, by their names.
         seconds: that an image may take, with its redirects and further attempts.
         connect_seconds: that looking up and connecting to a host may take.
-        slowest: KiB a second that a body has to come at, once it has come for `connect_seconds`.
+        slowest: KiB a second that a body has to come at, once it has come for `connect_seconds`. Twice these are the
+            longest silence.
         megabytes: of an image; larger ones are not read to their end.
         redirects: that are followed for an image.
         retries: further attempts where another one may help.
         longest_wait: seconds; hosts that ask for more (Retry-After) are asked no more for as long as they said.
         robots: whether robots.txt is obeyed; false = it is not read.
-        opt_out: whether headers that reserve an image (noai, noindex, tdm-reservation, ...) are obeyed; false = they are
-            recorded.
+        opt_out: whether headers that reserve an image (noai, noindex, tdm-reservation, ...) are obeyed; false = they
+            are recorded.
         ports: that may be asked.
     """
 
