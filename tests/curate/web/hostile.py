@@ -97,6 +97,7 @@ class Visit:
     """A request, and the connection that it came by."""
 
     server: "HostileServer"
+    reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     host: str
     target: str
@@ -125,14 +126,16 @@ class Visit:
         await self.answer(status, PAGE, ("Location", to.replace("{port}", str(self.server.port))))
 
     async def forever(self, content: bytes, pause: float = TICK) -> None:
-        while not self.writer.is_closing():
+        while not self.left():
             await self.send(content)
             await asyncio.sleep(pause)
 
     async def until_left(self) -> None:
-        while not self.writer.transport.is_closing():
+        while not self.left():
             await asyncio.sleep(TICK)
-            self.writer.write(b"")
+
+    def left(self) -> bool:
+        return self.reader.at_eof() or self.writer.is_closing()
 
     def reset(self) -> None:
         raw = self.writer.get_extra_info("socket")
@@ -258,7 +261,7 @@ async def _(visit):
 
 @_behaves("large/gzip-bomb.jpg", "not_image")
 async def _(visit):
-    body = gzip.compress(bytes(50_000_000))
+    body = gzip.compress(bytes(20_000_000), 6)
     await visit.answer(200, body, ("Content-Encoding", "gzip"), ("Content-Type", "image/jpeg"))
 
 
@@ -646,7 +649,7 @@ class HostileServer:
         for name in (host, "all"):
             self.now[name] += 1
             self.most[name] = max(self.most[name], self.now[name])
-        visit = Visit(self, writer, host, target, headers, before)
+        visit = Visit(self, reader, writer, host, target, headers, before)
         try:
             await self._handler(host, target)(visit)
         finally:
