@@ -388,13 +388,13 @@ def test_thousands_of_images_take_the_memory_of_a_few(server, trusted):
 
 
 @pytest.mark.slow
-def test_every_behaviour_again_and_again_leaves_nothing_open(server, trusted):
-    async def repeated() -> None:
+def test_no_task_is_left_after_any_behaviour(server, trusted):
+    async def left() -> int:
         await outcomes(server, trusted, urls, HURRIED)
         return len(asyncio.all_tasks())
 
     urls = [server.url(path, host=f"r{number}.example") for number, path in enumerate(BEHAVIOURS)]
-    assert asyncio.run(repeated()) == 1
+    assert asyncio.run(left()) == 1  # this one
 
 
 @pytest.mark.slow
