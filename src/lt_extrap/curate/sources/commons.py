@@ -92,7 +92,8 @@ def _candidate(hit: Answer) -> Candidate | Refused:
     said = {}
     for key in _ASKED.split("|"):
         if (found := info["extmetadata"].get(key)) is not None:
-            said[key] = line(without_html(_text(found["value"])))
+            said[key] = " ".join(line(without_html(_text(found["value"]))).split())
+    user = info.get("user")
     title = _TITLE.fullmatch(hit["title"].text())
     categories = said.get("Categories", "").split("|")
     place = info.get("thumburl") or (info["url"] if info["mime"].text() in _SHOWN else None)
@@ -108,7 +109,7 @@ def _candidate(hit: Answer) -> Candidate | Refused:
         ),
         url=place.address(),
         page=info["descriptionurl"].address(),
-        creator=said.get("Artist") or line(info["user"].text()) or None,
+        creator=said.get("Artist") or (user and line(user.text())) or None,
         licence=said.get("LicenseShortName") or None,
         licence_url=address(re.sub("^//", "https://", said.get("LicenseUrl", ""))),
     )

@@ -22,4 +22,5 @@ def address(text: str | None) -> str | None:
 
 def caption(*parts: str | None) -> str | None:
     """All that is said of an image, each thing once; None where nothing is."""
-    return " | ".join(dict.fromkeys(filter(None, (line(part or "") for part in parts))))[:LONGEST] or None
+    said = (" ".join(line(part or "").split()) for part in parts)
+    return " | ".join(dict.fromkeys(filter(None, said)))[:LONGEST] or None
