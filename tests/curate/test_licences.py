@@ -3,7 +3,8 @@
 import pytest
 
 from lt_extrap.config.curate_source import LICENCES
-from lt_extrap.curate.licences import code, name, refusal
+from lt_extrap.curate.licences import code, name, permitted
+from lt_extrap.curate.records import Candidate, Refused
 
 CC = "https://creativecommons.org/"
 
@@ -48,7 +49,8 @@ def test_names_and_codes_are_each_other(licence):
 
 
 def test_what_may_not_be_taken_is_told_by_its_licence():
-    assert refusal("GFDL", None, None) is None
-    assert refusal("CC BY 2.0", None, ["by"]) is None
-    assert refusal("CC BY-NC 2.0", None, ["by"]) == "licence: by-nc"
-    assert refusal(None, None, ["by"]) == "licence: not known"
+    free, other, silent = Candidate("a", licence="CC BY 2.0"), Candidate("b", licence="CC BY-NC"), Candidate("c")
+    assert [permitted(one, None) for one in (free, other, silent)] == [free, other, silent]
+    assert permitted(free, ["by"]) == free
+    assert permitted(other, ["by"]) == Refused("b", "licence: by-nc")
+    assert permitted(silent, ["by"]) == Refused("c", "licence: not known")

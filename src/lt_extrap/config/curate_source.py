@@ -24,6 +24,12 @@ CAPTION_FIELDS = (
 )
 
 
+def _check_licences(licences: list[str] | None) -> None:
+    for licence in licences or ():
+        one_of("source.licences", licence, LICENCES)
+    check(licences != [], "source.licences", "at least one licence, or null", licences)
+
+
 @dataclass
 class FolderSource:
     """A pool of class folders or of tars.
@@ -49,12 +55,14 @@ class CaptionSource:
         columns: of `path`, `url`, `caption`, `title`, `page`, `creator`, `licence`, `licence_url`, `nsfw` and
             `punsafe`, the column that has it; those left out have one of the usual names.
         header: names of the columns, for CSV and TSV files whose first line is a row; null = the first line has them.
+        licences: of which an image has one, as of sources on the web; null = any, and what says none.
     """
 
     files: list[str] = MISSING
     root: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     header: list[str] | None = None
+    licences: list[str] | None = None
 
     def __post_init__(self) -> None:
         check(len(self.files) > 0, "source.files", "at least one table, or a folder of them", self.files)
@@ -67,6 +75,7 @@ class CaptionSource:
             "the names of the columns, each once, or null",
             header,
         )
+        _check_licences(self.licences)
 
 
 @dataclass
@@ -89,9 +98,7 @@ class WebSource:
         holds = re.fullmatch(rf"(https://[\w.-]+|{here})(:\d+)?(/[\w./~-]*)?", self.api, re.ASCII) is not None
         check(holds, "source.api", "an https address without question mark; http only on this machine", self.api)
         check(self.pages >= 1, "source.pages", "at least 1", self.pages)
-        for licence in self.licences or ():
-            one_of("source.licences", licence, LICENCES)
-        check(self.licences != [], "source.licences", "at least one licence, or null", self.licences)
+        _check_licences(self.licences)
 
 
 @dataclass

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 
 from lt_extrap.config.curate_source import LICENCES
+from lt_extrap.curate.records import Candidate, Refused
 
 _URL = re.compile(r"https?://(?:www\.)?creativecommons\.org/(?:licenses/(by[a-z-]*)|publicdomain/(zero|mark))(?:/|$)")
 _WORDS = (  # what the parts of a name may be called; the longer ones first
@@ -37,18 +38,16 @@ def name(code: str, version: str | None = None) -> str:
     return f"{code.upper() if code in ('cc0', 'pdm') else f'CC {code.upper()}'} {version or ''}".strip()
 
 
-def refusal(licence: str | None, url: str | None, allowed: Collection[str] | None) -> str | None:
-    """Why an image may not be taken under its licence; None where it may.
+def permitted(found: Candidate, allowed: Collection[str] | None) -> Candidate | Refused:
+    """A candidate, or that its licence is not one of these.
 
     Args:
-        licence: of the image, as `code` takes it.
-        url: of its text.
+        found: the candidate.
         allowed: codes; None allows all, known or not.
     """
-    if allowed is None:
-        return None
-    found = code(licence, url)
-    return None if found in allowed else f"licence: {found or 'not known'}"
+    if allowed is None or (of := code(found.licence, found.licence_url)) in allowed:
+        return found
+    return Refused(found.place, f"licence: {of or 'not known'}")
 
 
 def _of_url(url: str) -> str | None:

@@ -287,7 +287,7 @@ class INaturalistShape(Shape):
     def name_of(self, request):
         if request.path.endswith("/taxa"):
             return request.params["q"]
-        return list(self.has)[int(request.params["taxon_id"])]
+        return dict(enumerate(self.has)).get(int(request.params["taxon_id"]), "")
 
     def answer(self, request):
         name = self.name_of(request)
@@ -298,7 +298,7 @@ class INaturalistShape(Shape):
             own = {"id": list(self.has).index(name), "name": "Tinca tinca", "rank": "species", "matched_term": name}
             return {"total_results": 2, "results": [other, own]}
         below = int(request.params.get("id_below", 10**9))
-        newest = [picture for picture in self.has[name] if 10**6 - picture.number < below][: self.per_page]
+        newest = [picture for picture in self.has.get(name, ()) if 10**6 - picture.number < below][: self.per_page]
         return {"total_results": 10_000, "page": 1, "results": [self._observation(picture) for picture in newest]}
 
     def address(self, picture):

@@ -193,7 +193,7 @@ def test_what_is_no_json_is_shown(shape, pauses, body):
 
 
 def test_pages_that_repeat_end(shape, pauses):
-    api = shape({"tench": pictures("tench", 3 * shape.per_page)})
+    api = shape({"tench": pictures("tench", shape.per_page + 1)})
     first = {}
     found, _ = searched(api, pauses, lambda request: first.setdefault(request.path, api(request)))
     assert [one.place for one in found] == [api.address(picture) for picture in api.has["tench"][: shape.per_page]]

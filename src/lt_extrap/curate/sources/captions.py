@@ -23,8 +23,9 @@ from filelock import FileLock
 
 from lt_extrap.config.curate_source import CAPTION_FIELDS, CaptionSource
 from lt_extrap.curate.caption_rule import plain, words_of
+from lt_extrap.curate.licences import permitted
 from lt_extrap.curate.names import forms
-from lt_extrap.curate.records import Candidate, Sought
+from lt_extrap.curate.records import Candidate, Refused, Sought
 from lt_extrap.curate.sources.below import read_below
 from lt_extrap.curate.sources.said import LONGEST, WEB, address, line
 from lt_extrap.curate.sources.tables import ENDINGS, Table, open_table
@@ -93,6 +94,7 @@ class Captions:
 
     def __init__(self, config: CaptionSource) -> None:
         tables = _tables(config)
+        self._licences = config.licences
         self.root = _root(config, tables)
         self._index = _built(tables, config.header)
         with closing(self._opened()) as database:
@@ -100,13 +102,13 @@ class Captions:
 
     def offers(self, sought: Sought) -> bool:
         """Whether there may be images of a class."""
-        return next(self.search(sought), None) is not None
+        return any(isinstance(found, Candidate) for found in self.search(sought))
 
     def classes(self) -> Iterable[Sought]:
         """None: captions are not divided into classes."""
         return ()
 
-    def search(self, sought: Sought) -> Iterator[Candidate]:
+    def search(self, sought: Sought) -> Iterator[Candidate | Refused]:
         """Images whose captions may have a spelling of a class, in the order of the rows, each place once.
 
         The caption rule decides: what is found here may have the words of a name with other signs between them.
@@ -119,7 +121,7 @@ class Captions:
                 candidate = Candidate(**_Image(*row)._asdict())
                 if candidate.place not in seen:
                     seen.add(candidate.place)
-                    yield candidate
+                    yield permitted(candidate, self._licences)
 
     def read(self, place: str) -> bytes:
         """The bytes of an image that has a path.

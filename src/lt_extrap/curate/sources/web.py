@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, ClassVar, Generic, TypeVar
 
 from lt_extrap.config.curate_source import WebSource
-from lt_extrap.curate.licences import refusal
+from lt_extrap.curate.licences import permitted
 from lt_extrap.curate.records import Candidate, Refused, Sought
 from lt_extrap.curate.sources.said import line
 from lt_extrap.curate.web.api import Api
@@ -86,7 +86,7 @@ class Web(ABC, Generic[Config]):
                 if one.place not in seen:
                     new = new or bool(one.place)
                     seen.update({one.place} - {""})
-                    yield self._permitted(one)
+                    yield permitted(one, self.config.licences) if isinstance(one, Candidate) else one
             if not new:
                 break
         if not readable:
@@ -111,12 +111,6 @@ class Web(ABC, Generic[Config]):
             found = "signs that no key has" if value else "no such variable"
             raise ConfigError(f"{what} in the environment variable {variable}", found, f"export {variable}=<it>")
         return value
-
-    def _permitted(self, found: Candidate | Refused) -> Candidate | Refused:
-        if isinstance(found, Refused):
-            return found
-        reason = refusal(found.licence, found.licence_url, self.config.licences)
-        return Refused(found.place, reason) if reason else found
 
     def _look(self) -> None:
         """Whether it has images at all."""
