@@ -69,7 +69,7 @@ def alone_in(folder: Path, what: str, remedy: str) -> Iterator[None]:
 
 
 def link_or_copy(source: Path, place: Path) -> None:
-    """Give a file that never changes a second name; a copy where the file system has none (exFAT).
+    """Give a file that never changes a second name; a whole copy where the file system has none (exFAT).
 
     Raises:
         OSError: neither can be written.
@@ -79,7 +79,8 @@ def link_or_copy(source: Path, place: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.ENOSYS):
             raise
-        shutil.copyfile(source, place)
+        with source.open("rb") as file:
+            write_whole(place, lambda copy: shutil.copyfileobj(file, copy))
 
 
 @contextmanager

@@ -90,4 +90,5 @@ def test_what_is_forgotten_is_not_captioned_again(curation):
         curation.state.write("DELETE FROM search")
     spelled(curation, "carp")
     assert curation.state.one("SELECT caption FROM candidate WHERE reason = ?", FORGOTTEN) is None
-    assert spelled(curation, "cyprinid") and curation.state.one("SELECT count(*) FROM candidate") == 2
+    assert spelled(curation, "cyprinid")
+    assert curation.state.one("SELECT count(*) FROM candidate") == 2
