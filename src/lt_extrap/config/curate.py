@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from lt_extrap.config.checks import check, one_of
+from lt_extrap.config.curate_download import Download
 from lt_extrap.config.curate_filter import FILTER_OPTIONS
 from lt_extrap.config.curate_proposer import (
     FileNeighbors,
@@ -14,7 +15,14 @@ from lt_extrap.config.curate_proposer import (
     TaxonomyNeighbors,
     WordNetNeighbors,
 )
-from lt_extrap.config.curate_source import CaptionSource, FolderSource
+from lt_extrap.config.curate_source import (
+    BraveSource,
+    CaptionSource,
+    CommonsSource,
+    FolderSource,
+    INaturalistSource,
+    OpenverseSource,
+)
 
 STAGES = ("targets", "neighbors", "candidates", "images", "features", "copies", "selection", "export")
 ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget")
@@ -49,6 +57,7 @@ class CurateConfig:
         proposer: who names neighbors.
         names: what is known of names, and which are no neighbors.
         source: where images come from.
+        download: how images of the web are downloaded.
         features: what compares images.
         filter: which images are kept.
         neighbors_per_class, sampling_ratio, scale: how many neighbors are proposed for a class, as in training: for the
@@ -70,6 +79,7 @@ class CurateConfig:
     proposer: Any = MISSING
     names: Names = field(default_factory=Names)
     source: Any = MISSING
+    download: Download = field(default_factory=Download)
     features: Any = MISSING
     filter: Any = MISSING
     neighbors_per_class: int = 5
@@ -118,6 +128,13 @@ CURATE_OPTIONS: dict[str, dict[str, type]] = {
         "file": FileNeighbors,
         "random": RandomClasses,
     },
-    "source": {"folders": FolderSource, "captions": CaptionSource},
+    "source": {
+        "folders": FolderSource,
+        "captions": CaptionSource,
+        "commons": CommonsSource,
+        "openverse": OpenverseSource,
+        "brave": BraveSource,
+        "inaturalist": INaturalistSource,
+    },
     **FILTER_OPTIONS,
 }

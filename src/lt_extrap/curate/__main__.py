@@ -108,8 +108,17 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
 def _status(curation: Curation) -> int:
     """Tell what became of every candidate."""
     found, state = funnel(curation.state), curation.state
+    left_out = list(
+        state.rows(
+            "SELECT reason, sum(count) FROM left_out JOIN sought USING (key) WHERE used AND source = ? "
+            "GROUP BY 1 ORDER BY 2 DESC, 1",
+            state.setting("source"),
+        )
+    )
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(found.table())
+    for reason, count in left_out:
+        print(f"left out by the source, {count:,}: {reason}")
     for reason, count in state.rows(
         "SELECT reason, count(*) FROM offered WHERE reason != ? GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10",
         FORGOTTEN,
@@ -139,6 +148,7 @@ def _status(curation: Curation) -> int:
             {"reason": reason, "shot": shot, "count": count}
             for (reason, shot), count in sorted(found.refused.items(), key=str)
         ],
+        "left_out": [{"reason": reason, "count": count} for reason, count in left_out],
         "without_neighbors": [name for name, _ in alone],
         "short": lacking,
     }
