@@ -1,5 +1,6 @@
 """Files and folders that are there whole or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -65,6 +66,21 @@ def alone_in(folder: Path, what: str, remedy: str) -> Iterator[None]:
         raise RunError(f"{what} to itself: {folder}", found, remedy) from None
     with lock:
         yield
+
+
+def link_or_copy(source: Path, place: Path) -> None:
+    """Give a file that never changes a second name; a whole copy where the file system has none (exFAT).
+
+    Raises:
+        OSError: neither can be written.
+    """
+    try:
+        os.link(source, place)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.ENOSYS):
+            raise
+        with source.open("rb") as file:
+            write_whole(place, lambda copy: shutil.copyfileobj(file, copy))
 
 
 @contextmanager

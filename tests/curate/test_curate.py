@@ -5,20 +5,18 @@ import hashlib
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
-import subprocess
-import sys
+import sqlite3
 from pathlib import Path
 
-import hydra
-import numpy as np
 import pytest
 from PIL import Image
+from pool import begin, bytes_of, config, make, words
 
 from conftest import SMALL
-from lt_extrap.compose import configure, from_hydra
-from lt_extrap.config.curate import CurateConfig
+from lt_extrap.compose import configure
 from lt_extrap.curate import __main__ as command
 from lt_extrap.curate.__main__ import INCOMPLETE, NOTHING, curate
 from lt_extrap.curate.stages import copies as copies_stage
@@ -28,79 +26,17 @@ from lt_extrap.data.stored.reader import read_images, read_set
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, RunError
-from lt_extrap.paths import conf_dir
 from lt_extrap.signals import Stopped
-from lt_extrap.train import train
-
-WORLD = tuple(word for word in SMALL if word.startswith("target.world"))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, cache):
-    """A pool with planted faults, a list of neighbors, and the baseline whose features are used."""
-    folder = tmp_path_factory.mktemp("curation")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LT_EXTRAP_CACHE", str(cache))
-        target = load_target(configure(*SMALL).target)
-        train(configure(*SMALL, "component=baseline"), folder / "run")
-    root = target.place.root
-    names = json.loads((root / "classes.json").read_text())
-    ranks = json.loads((root / "neighbor_ranks.json").read_text())["ranks"]
-    neighbors = [entry["name"] for entry in names["aux_neighbor"]]
-    for name in neighbors:
-        shutil.copytree(root / "images" / name.replace(" ", "_"), folder / "pool" / name.replace(" ", "_"))
-    file = {target.classes.ids[label]: [neighbors[aux] for aux, _ in row] for label, row in enumerate(ranks)}
-    (folder / "neighbors.json").write_text(json.dumps(file))
-    first = folder / "pool" / neighbors[0].replace(" ", "_")
-    test = Image.open(target.place.images.path / target.test.path(0)).convert("RGB")
-    test.save(first / "leak.jpg", quality=80)
-    test.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(first / "leak_mirrored.png")
-    Image.fromarray(np.full((24, 24, 3), 99, np.uint8)).save(first / "blank.png")
-    (first / "page.jpg").write_text("<html>no image</html>")
-    shutil.copy(first / "0001.png", first / "again.png")
-    return folder
+    return make(tmp_path_factory.mktemp("curation"), cache)
 
 
 def hash_of(made: Path, name: str) -> str:
     (file,) = (made / "pool").rglob(name)
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def words(made: Path, folder: Path, *more: str) -> list[str]:
-    return [
-        "target=embedded",
-        *WORLD,
-        "names.use_wordnet=false",
-        "proposer=file",
-        f"proposer.file={made / 'neighbors.json'}",
-        "source=folders",
-        f"source.root={made / 'pool'}",
-        "features=run",
-        f"features.run={made / 'run'}",
-        "filter=fixed",
-        "filter.gamma_low=-1",
-        "filter.gamma_high=1",
-        "filter.shortest_edge=8",
-        "filter.suspects=keep",
-        "workers=0",
-        f"folder={folder}",
-        *more,
-    ]
-
-
-def config(made: Path, folder: Path, *more: str) -> CurateConfig:
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        found = from_hydra(hydra.compose("curate", words(made, folder, *more)))
-    assert isinstance(found, CurateConfig)
-    return found
-
-
-def bytes_of(folder: Path) -> dict[str, str]:
-    """The hash of each file of the set, and of what was dropped."""
-    files = [*(folder / "set").rglob("*"), folder / "dropped.jsonl"]
-    return {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +72,11 @@ def test_what_was_planted_is_dropped_with_its_reason(made, curated):
     assert [Path(image.path).stem for _, image in read_images(curated / "set")].count(hash_of(made, "again.png")) == 1
     status = json.loads((curated / "status.json").read_text())
     assert sum(row["count"] for row in status["candidates"]) == 9 * 20 + 5
+    assert sum(row["count"] for row in status["candidates"] if row["reason"] == "same file") == 1
+    assert (
+        sum(row["count"] for row in status["candidates"] if row["stage"] == "kept")
+        == read_set(curated / "set").header.images
+    )
     assert set(status["stages"]) == set(command.STAGES)
 
 
@@ -164,8 +105,6 @@ def test_other_thresholds_need_no_image(made, curated, tmp_path, monkeypatch):
     other = ("filter.gamma_low=0.999999", "images_per_class=5")
     with pytest.raises(RunError, match=r"filter\.gamma_low=0\.999999, not -1"):
         curate(config(made, folder, "do=export", *other))
-    with pytest.raises(RunError, match="filter.gamma_low"):  # the sets are written again, by other rules
-        curate(config(made, folder, "do=forget", "forget.creator=nobody", *other))
     with pytest.raises(RunError, match="near-copies"):  # whose options are those of another stage
         curate(config(made, folder, "do=selection", "filter.near_copies.overlap=0.9"))
     assert curate(config(made, folder, "do=selection", *other)) == 0
@@ -261,7 +200,88 @@ def test_target_images_that_could_not_be_read_are_told_and_read_again(made, cura
 
 
 @pytest.mark.slow
-def test_images_of_target_classes_are_collected_too(made, tmp_path, monkeypatch):
+def test_random_classes(made, tmp_path):
+    """The control RD: those of the source that are no targets, without pairs."""
+    target, pool = load_target(configure(*SMALL).target), shutil.copytree(made / "pool", tmp_path / "pool")
+    names = [entry["name"] for entry in json.loads((target.place.root / "classes.json").read_text())["aux_random"]]
+    for name in (*names, target.classes.names[0]):
+        folder = name.replace(" ", "_")
+        shutil.copytree(target.place.root / "images" / folder, pool / folder)
+    given = [word for word in words(made, tmp_path / "state") if not word.startswith(("proposer", "source.root"))]
+    drawn = ("proposer=random", "proposer.within=true", f"source.root={pool}")
+    command = begin(tmp_path / "log", *given, *drawn)
+    assert command.status() == 0, command.said
+    stored = read_set(tmp_path / "state" / "set")
+    assert {made.name for made in stored.classes} >= set(names)
+    assert (stored.header.classes, stored.header.pairs) == (18, 0)
+    with sqlite3.connect(tmp_path / "state" / "state.sqlite") as state:
+        assert list(state.execute("SELECT name, reason FROM refused")) == [(target.classes.names[0], "target")]
+    state.close()
+    (train_by,) = (line for line in command.said.splitlines() if line.startswith("train on it by: "))
+    run = configure(*SMALL, "component=random", *train_by.removeprefix("train on it by: ").split())
+    training = build_training_set(run.auxiliary, load_target(run.target), seed=0)
+    assert len(training.auxiliary_names) == 18
+    assert training.relation.neighbor.size == 0
+
+
+@pytest.mark.slow
+def test_images_by_their_captions(made, tmp_path):
+    names = sorted(folder.name for folder in (made / "pool").iterdir())
+    spoken = [name.replace("_", " ") for name in names]
+    says = ("A {}, in the rain", "TWO {}S", "<b>{}</b>&nbsp;of my aunt", "IMG_0007 {}.jpg")
+    right = {
+        f"{name}/{number:04}.png": says[number % len(says)].format(spoken[place])
+        for place, name in enumerate(names)
+        for number in range(1, 11)
+    }
+    (leak,) = (made / "pool").rglob("leak.jpg")
+    one, (first, _, last) = spoken[0], spoken[0].partition(" ")
+    wrong = {
+        f"{names[0]}/0011.png": "a lamp",
+        f"{names[0]}/0012.png": f"{first}; {last}",
+        f"{names[0]}/gone.png": f"a {one}",
+        "../outside.png": f"a {one}",
+        str(leak.relative_to(made / "pool")): f"a {one}",
+    }
+    rows = [
+        *({"path": path, "text": caption, "author": "A. Person"} for path, caption in {**right, **wrong}.items()),
+        {"url": "https://example.org/1.jpg", "text": f"a {one}"},
+        {"path": f"{names[0]}/0013.png", "text": f"a {one}", "punsafe": 0.9},
+    ]
+    table = tmp_path / "captions.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = tmp_path / "state"
+    given = [word for word in words(made, folder) if not word.startswith("source")]
+    of = ("source=captions", f"source.files=[{table}]", f"source.root={made / 'pool'}")
+    command = begin(tmp_path / "log", *given, *of)
+    assert command.status() == 0, command.said
+    assert "rows left out, marked as unsafe: 1" in command.said
+    kept = {image.sha256: image for _, image in read_images(folder / "set")}
+    assert set(kept) == {hashlib.sha256((made / "pool" / path).read_bytes()).hexdigest() for path in right}
+    assert {image.creator for image in kept.values()} == {"A. Person"}
+    assert {image.caption for image in kept.values()} == set(right.values())
+    dropped = [json.loads(line) for line in (folder / "dropped.jsonl").read_text().splitlines()]
+    assert {Path(line["place"]).name: line["because"] or line["reason"] for line in dropped} == {
+        "0012.png": "caption",
+        "gone.png": "No such file or directory",
+        "outside.png": "outside of the folder of images",
+        "1.jpg": "needs the network",
+        "leak.jpg": load_target(configure(*SMALL).target).test.path(0),
+    }
+    before = bytes_of(folder)
+    assert begin(tmp_path / "log", *given, *of).status() == 0
+    assert bytes_of(folder) == before
+
+
+def test_what_a_kill_left_of_a_set_is_removed(made, curated, tmp_path):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    (folder / "set.new.of_a_start_that_was_killed").mkdir()
+    assert curate(config(made, folder, "do=export")) == 0
+    assert not list(folder.glob("set.*"))
+
+
+@pytest.mark.slow
+def test_images_of_target_classes_are_collected_too(made, tmp_path, capsys):
     """Of a pool that is the world itself: all of its training and test images are copies."""
     target = load_target(configure(*SMALL).target)
     source = f"source.root={target.place.root / 'images'}"
@@ -270,13 +290,8 @@ def test_images_of_target_classes_are_collected_too(made, tmp_path, monkeypatch)
     listed = (folder / "target_extra" / "extra.txt").read_text().splitlines()
     labels = {int(line.rpartition(" ")[2]) for line in listed}
     assert labels == {label for label, shot in enumerate(target.classes.shots) if str(shot) == "few"}
-    run = configure(
-        *SMALL,
-        "component=target_extra",
-        "auxiliary.images_per_epoch=20",
-        "auxiliary.shots=[few]",
-        f"target.extra={folder / 'target_extra' / 'extra.txt'}",
-    )
+    told = capsys.readouterr().out.partition("train on further target images by: ")[2].splitlines()[0]
+    run = configure(*SMALL, *shlex.split(told))
     training = build_training_set(run.auxiliary, load_target(run.target), seed=0)
     trained = {(target.place.images.path / path).read_bytes() for path in target.train.paths()}
     assert not trained & {Path(line.rpartition(" ")[0]).read_bytes() for line in listed}
@@ -288,7 +303,9 @@ def test_images_of_target_classes_are_collected_too(made, tmp_path, monkeypatch)
 def test_what_is_forgotten_is_gone_and_stays_gone(made, curated, tmp_path, capsys):
     folder = shutil.copytree(curated, tmp_path / "state")
     _, image = next(iter(read_images(folder / "set")))
-    assert curate(config(made, folder, "do=forget", f"forget.sha256={image.sha256}")) == 0
+    before = {found.sha256 for _, found in read_images(folder / "set")}
+    assert curate(config(made, folder, "filter.gamma_low=0.99", "do=forget", f"forget.sha256={image.sha256}")) == 0
+    assert {found.sha256 for _, found in read_images(folder / "set")} == before - {image.sha256}  # by no other filter
     assert not list(folder.rglob(f"{image.sha256}*"))
     assert curate(config(made, folder, "do=retry")) == 0
     assert image.sha256 not in {found.sha256 for _, found in read_images(folder / "set")}
@@ -326,13 +343,53 @@ def test_a_second_process_is_kept_out_and_may_ask_how_far_it_is(made, curated, t
         curate(config(made, tmp_path / "nowhere", "do=status"))
 
 
+def test_targets_that_have_no_neighbor_are_told(made, curated, tmp_path, capsys):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    names = json.loads((made / "neighbors.json").read_text())
+    first, *others = names
+    fewer = tmp_path / "fewer.json"
+    fewer.write_text(json.dumps({name: names[name] for name in others}))
+    assert curate(config(made, folder, "do=neighbors", f"proposer.file={fewer}")) == 0
+    curate(config(made, folder, "do=status"))
+    assert "without a neighbor: 1 target classes: " in capsys.readouterr().out
+    (told,) = json.loads((folder / "status.json").read_text())["without_neighbors"]
+    assert told.endswith(f"({first})")
+    curate(config(made, folder, "do=status", "what=target"))
+    assert "without a neighbor" not in capsys.readouterr().out
+
+
+def test_a_source_that_has_none_of_the_classes_ends_it_before_hours_of_features(made, tmp_path, capsys, monkeypatch):
+    other = shutil.copytree(made / "pool" / next(p.name for p in (made / "pool").iterdir()), tmp_path / "pool" / "xyz")
+    monkeypatch.setattr(command.features, "compute", None)
+    assert curate(config(made, tmp_path / "state", f"source.root={other.parent}")) == NOTHING
+    told = capsys.readouterr().out
+    assert "no image of these classes was found" in told
+    assert "4/8" not in told
+
+
+@pytest.mark.parametrize("do", ["retry", "verify", "forget"])
+def test_what_looks_after_a_curation_wants_one(made, tmp_path, do):
+    more = ["forget.creator=somebody"] if do == "forget" else []
+    with pytest.raises(ConfigError, match="none in"):
+        curate(config(made, tmp_path / "misspelled", f"do={do}", *more))
+    assert not (tmp_path / "misspelled").exists()
+
+
+def test_a_stage_wants_those_before_it(made, tmp_path):
+    with pytest.raises(ConfigError, match="never begun: targets"):
+        curate(config(made, tmp_path, "do=neighbors"))
+    assert curate(config(made, tmp_path, "do=targets")) == 0
+    with pytest.raises(ConfigError, match="never begun: neighbors, candidates"):
+        curate(config(made, tmp_path, "do=images"))
+
+
 def test_retry_wants_reasons_that_there_are(made, curated, tmp_path):
     folder = shutil.copytree(curated, tmp_path / "state")
     with pytest.raises(ConfigError, match="not an image"):
         curate(config(made, folder, "do=retry", "errors=[timeout]"))
 
 
-def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_path, monkeypatch):
+def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_path, monkeypatch, capsys):
     seen = []
     whole = images_stage.prepare
 
@@ -346,6 +403,7 @@ def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_
     with pytest.raises(Stopped) as stopped:
         curate(config(made, tmp_path / "state"))
     assert stopped.value.code == 130
+    assert "stopped in images: the same command goes on" in capsys.readouterr().out
     assert curate(config(made, tmp_path / "state")) == 0
     assert len(seen) == 9 * 20 + 5 + 1 - 1
     assert bytes_of(tmp_path / "state") == bytes_of(curated)
@@ -376,18 +434,18 @@ def test_killed_at_fifty_moments(made, curated, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_exit_status_of_a_mistake_is_2_and_of_a_folder_in_use_3(made, curated, tmp_path, cache):
+def test_the_exit_status_of_a_mistake_is_2_and_of_a_folder_in_use_3(made, curated, tmp_path, monkeypatch):
     folder = shutil.copytree(curated, tmp_path / "state")
-    environment = {**os.environ, "LT_EXTRAP_CACHE": str(cache)}
+    monkeypatch.chdir(tmp_path)
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        words_of = [sys.executable, "-m", "lt_extrap.curate", *words(made, folder, *more)]
-        return subprocess.run(words_of, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    def run(*more: str) -> tuple[int, str]:
+        begun = begin(tmp_path / "log", *words(made, folder, *more))
+        return begun.status(), begun.said
 
     for more, status in ((("do=everything",), 2), (("filter.gamma_lo=1",), 2), ((), 0), (("do=status",), 0)):
-        done = run(*more)
-        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+        ended, said = run(*more)
+        assert (ended, "Traceback" in said) == (status, False), said
     with command._alone(folder):
-        done = run()
-        assert (done.returncode, "another process" in done.stderr) == (3, True)
+        ended, said = run()
+        assert (ended, "another process" in said) == (3, True)
     assert not (tmp_path / "outputs").exists()

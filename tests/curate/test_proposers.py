@@ -1,6 +1,7 @@
 """Who names neighbors."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from nouns import small_wordnet, target
@@ -248,6 +249,14 @@ def test_wordnet_within_a_source(wordnet, divided):
     source = Offers(*(of_synset(wordnet, wnid, "") for wnid in ("n02114100", "n02090475")), divided=divided)
     proposer = make_proposer(WordNetNeighbors(within=True), [BEAGLE], wordnet, source)
     assert named(proposer.propose(BEAGLE)) == (["wolfhound", "grey wolf"] if divided else ["grey wolf"])
+
+
+def test_wordnet_within_a_source_whose_classes_have_ids_and_names(wordnet):
+    wolf = of_synset(wordnet, "n02114100", "")
+    named_folder = replace(of_synset(wordnet, "n02090475", ""), wnid=None)  # a wolfhound, by its spelling alone
+    source = Offers(wolf, named_folder)
+    proposer = make_proposer(WordNetNeighbors(within=True), [BEAGLE], wordnet, source)
+    assert named(proposer.propose(BEAGLE)) == ["wolfhound", "grey wolf"]
 
 
 def test_made_by_configuration(wordnet, tmp_path):

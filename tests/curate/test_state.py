@@ -26,7 +26,7 @@ def test_a_transaction_is_written_whole_or_not_at_all(state):
 
 def test_what_was_written_is_there_at_the_next_start(tmp_path):
     with State(tmp_path) as state, state.transaction():
-        state.write("INSERT INTO search VALUES (?, ?, ?)", [("b", "s", 2), ("a", "s", 1)])
+        state.write("INSERT INTO search VALUES (?, ?, ?, ?)", [("b", "s", "[]", 2), ("a", "s", "[]", 1)])
     with State(tmp_path) as state:
         assert list(state.rows("SELECT key, asked FROM search ORDER BY key")) == [("a", 1), ("b", 2)]
         assert state.one("SELECT count(*) FROM search WHERE source = ?", "s") == 2

@@ -1,11 +1,13 @@
 """Target classes by their ids, names and files."""
 
+import csv
+
 import numpy as np
 import pytest
 from nouns import small_wordnet
 
 from lt_extrap.config import Target
-from lt_extrap.curate.targets import described, target_classes
+from lt_extrap.curate.targets import described, form, target_classes
 from lt_extrap.data.target import ClassTable
 from lt_extrap.errors import DataError
 from lt_extrap.model.shots import Shot
@@ -110,3 +112,15 @@ def test_of_a_target_set(wordnet, tmp_path):
         ("n02084071", "dog", 1),
         ("n02088364", "beagle", 2),
     ]
+
+
+def test_a_form_has_what_a_name_may_mean_and_is_read_back(wordnet, tmp_path):
+    classes = ClassTable(("a", "b"), ("crane", "beagle"), np.array([5, 200]))
+    file = tmp_path / "classes.csv"
+    file.write_bytes(form(described(classes, wordnet), wordnet))
+    assert described(classes, wordnet, file) == described(classes, wordnet)
+    crane, beagle = csv.DictReader(file.read_text().splitlines())
+    assert (crane["wnid"], beagle["wnid"], beagle["senses"]) == ("", "n02088364", "")
+    senses = crane["senses"].split(" | ")
+    assert {sense.split()[0] for sense in senses} == set(wordnet.wnids_of("crane"))
+    assert "n02012849 a large long-necked bird" in senses

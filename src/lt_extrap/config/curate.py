@@ -15,7 +15,14 @@ from lt_extrap.config.curate_proposer import (
     TaxonomyNeighbors,
     WordNetNeighbors,
 )
-from lt_extrap.config.curate_source import CaptionSource, FolderSource
+from lt_extrap.config.curate_source import (
+    BraveSource,
+    CaptionSource,
+    CommonsSource,
+    FolderSource,
+    INaturalistSource,
+    OpenverseSource,
+)
 
 STAGES = ("targets", "neighbors", "candidates", "images", "features", "copies", "selection", "export")
 ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget")
@@ -50,7 +57,7 @@ class CurateConfig:
         proposer: who names neighbors.
         names: what is known of names, and which are no neighbors.
         source: where images come from.
-        download: how those that have an address of the web are fetched.
+        download: how images of the web are downloaded.
         features: what compares images.
         filter: which images are kept.
         neighbors_per_class, sampling_ratio, scale: how many neighbors are proposed for a class, as in training: for the
@@ -121,6 +128,13 @@ CURATE_OPTIONS: dict[str, dict[str, type]] = {
         "file": FileNeighbors,
         "random": RandomClasses,
     },
-    "source": {"folders": FolderSource, "captions": CaptionSource},
+    "source": {
+        "folders": FolderSource,
+        "captions": CaptionSource,
+        "commons": CommonsSource,
+        "openverse": OpenverseSource,
+        "brave": BraveSource,
+        "inaturalist": INaturalistSource,
+    },
     **FILTER_OPTIONS,
 }

@@ -1,7 +1,7 @@
 """From class names to an auxiliary set: `python -m lt_extrap.curate target=<name> source.root=<class folders>`.
 
 All stages by default, each where it was; `do=status` tells what became of every candidate. Exit status: 0 done, 2 a
-mistake in the command, 3 not done, the same command goes on, 4 nothing was kept, 130 Ctrl-C.
+mistake in the command or in what it names, 3 not done, the same command goes on, 4 nothing was kept, 130 Ctrl-C.
 """
 
 import json
@@ -19,16 +19,17 @@ from rich.console import Console
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
 from lt_extrap.config.curate import CURATE_OPTIONS, STAGES, CurateConfig
+from lt_extrap.config.curate_proposer import RandomClasses, WordNetNeighbors
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
-from lt_extrap.curate.funnel import funnel, short
+from lt_extrap.curate.funnel import funnel, lonely, short
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
-from lt_extrap.curate.state import STATE, State
+from lt_extrap.curate.state import FORGOTTEN, STATE, State
 from lt_extrap.curate.verify import verify
-from lt_extrap.errors import ConfigError, LtExtrapError, some
+from lt_extrap.errors import ConfigError, LtExtrapError, RunError, some
 from lt_extrap.files import alone_in, write_whole
 from lt_extrap.paths import conf_dir
-from lt_extrap.signals import StopSignal
+from lt_extrap.signals import Stopped, StopSignal
 
 INCOMPLETE, NOTHING = 3, 4  # exit status
 STATUS = "status.json"
@@ -56,8 +57,9 @@ def curate(config: CurateConfig) -> int:
     """
     folder, stop = Path(config.folder), StopSignal()
     stop.patient = True
-    if config.do == "status":  # also while a curation is under way
+    if config.do in ("status", "retry", "verify", "forget"):
         _refuse_none(folder)
+    if config.do == "status":  # also while a curation is under way
         with State(folder) as state:
             return _status(Curation(config, folder, state, stop))
     with _alone(folder), State(folder) as state, stop.listening():
@@ -65,11 +67,13 @@ def curate(config: CurateConfig) -> int:
         if config.do == "verify":
             return verify(curation)
         if config.do == "forget":
-            selection.require_options(curation)
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
-            return _run(curation, ("selection", "export"))
+            export.write_kept(curation)  # by the selection that there is: this command may name another filter
+            return _status(curation)
         if config.do == "retry":
             _again(curation)
+        if config.do in STAGES:
+            _refuse_gap(state, config.do)
         return _run(curation, STAGES if config.do in ("run", "retry") else (config.do,))
 
 
@@ -84,11 +88,18 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
         began = time.monotonic()
         try:
             _STAGES[stage](curation)
+        except Stopped:
+            print(f"stopped in {stage}: the same command goes on", flush=True)
+            raise
         finally:
             seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - began, 2)
             with curation.state.transaction():
                 curation.state.set("seconds", json.dumps(seconds))
         print(f"{number}/{len(stages)} {stage}: {time.monotonic() - began:.1f} s", flush=True)
+        if stage == "candidates" and not curation.state.one("SELECT 1 FROM offered WHERE form IS NOT NULL LIMIT 1"):
+            return _status(curation)  # before hours of features of the target's images
+    if stages == ("images",) and images.to_do(curation):
+        return INCOMPLETE
     if stages[-1] != STAGES[-1]:
         return 0
     return _status(curation)
@@ -97,17 +108,33 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
 def _status(curation: Curation) -> int:
     """Tell what became of every candidate."""
     found, state = funnel(curation.state), curation.state
+    left_out = list(
+        state.rows(
+            "SELECT reason, sum(count) FROM left_out JOIN sought USING (key) WHERE used AND source = ? "
+            "GROUP BY 1 ORDER BY 2 DESC, 1",
+            state.setting("source"),
+        )
+    )
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(found.table())
+    for reason, count in left_out:
+        print(f"left out by the source, {count:,}: {reason}")
     for reason, count in state.rows(
         "SELECT reason, count(*) FROM offered WHERE reason != ? GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10",
-        images.FORGOTTEN,
+        FORGOTTEN,
     ):
         print(f"unreadable, {count:,}: {reason}")
     for split, reason, count in state.rows(
         "SELECT split, reason, count(*) FROM reference WHERE reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     ):
         print(f"{split} images that no copy was looked for of, {count:,}: {reason} (do=retry reads them again)")
+    if alone := lonely(curation):
+        print(f"without a neighbor: {len(alone)} target classes: {some([name for name, _ in alone], 10)}")
+        unknown = sum(not known for _, known in alone)
+        if unknown and isinstance(curation.config.proposer, WordNetNeighbors):
+            file = curation.folder / targets.FORM
+            print(f"no one synset has the name of {unknown} of them: {file} has what they may mean;")
+            print("fill in its column wnid, and give it as names.classes=")
     lacking = short(curation)
     if lacking:
         print(f"fewer images than asked for: {len(lacking)} classes: {some(lacking, 3)}")
@@ -121,6 +148,8 @@ def _status(curation: Curation) -> int:
             {"reason": reason, "shot": shot, "count": count}
             for (reason, shot), count in sorted(found.refused.items(), key=str)
         ],
+        "left_out": [{"reason": reason, "count": count} for reason, count in left_out],
+        "without_neighbors": [name for name, _ in alone],
         "short": lacking,
     }
     text = json.dumps(status, indent=1, ensure_ascii=False) + "\n"
@@ -130,6 +159,12 @@ def _status(curation: Curation) -> int:
         return INCOMPLETE
     if not found.kept:
         print("nothing was kept: the reasons are in the table above")
+        if not found.read:
+            print("no image of these classes was found: is it the right source, and does it have their names?")
+        elif found.suspected > found.read / 2:
+            print(
+                "most of it as suspect: these features may not tell classes apart (filter.suspects=keep, or features=)"
+            )
         return NOTHING
     _tell(curation)
     return 0
@@ -138,11 +173,17 @@ def _status(curation: Curation) -> int:
 def _tell(curation: Curation) -> None:
     """Say how to train on what there is."""
     if (folder := curation.folder / export.SET).is_dir():
-        lists = curation.config.target.neighbors.lists()
-        words = [f"target.neighbors.folder={folder.resolve()}", *(f"target.neighbors.{key}=null" for key in lists)]
+        target, control = curation.config.target, isinstance(curation.config.proposer, RandomClasses)
+        node, files = ("random", target.random) if control else ("neighbors", target.neighbors)
+        words = [f"target.{node}.folder={folder.resolve()}", *(f"target.{node}.{key}=null" for key in files.lists())]
         print(f"train on it by: {' '.join(words)}")
     if (extra := curation.folder / export.EXTRA / export.EXTRA_LIST).is_file():
-        print(f"train on further target images by: auxiliary=target_extra target.extra={extra.resolve()}")
+        with extra.open("rb") as lines:
+            words = [f"target.extra={extra.resolve()}", f"auxiliary.images_per_epoch={sum(1 for _ in lines)}"]
+        shots = ",".join(curation.config.extra_shots)
+        print(
+            f"train on further target images by: component=target_extra {' '.join(words)} 'auxiliary.shots=[{shots}]'"
+        )
 
 
 def _again(curation: Curation) -> None:
@@ -155,7 +196,7 @@ def _again(curation: Curation) -> None:
             for (reason,) in state.rows(f"SELECT DISTINCT reason FROM {table} WHERE reason IS NOT NULL")
         }
     )
-    chosen = [r for r in failed if r != images.FORGOTTEN and (reasons is None or any(word in r for word in reasons))]
+    chosen = [r for r in failed if r != FORGOTTEN and (reasons is None or any(word in r for word in reasons))]
     if reasons is not None and not chosen:
         raise ConfigError("errors of this curation", ", ".join(reasons), f"choose of: {some(failed, 20) or 'none'}")
     with state.transaction():
@@ -168,6 +209,17 @@ def _again(curation: Curation) -> None:
 def _refuse_none(folder: Path) -> None:
     if not (folder / STATE).is_file():
         raise ConfigError("the folder of a curation", f"none in {folder}", "give folder=<the folder>, or begin one")
+
+
+def _refuse_gap(state: State, stage: str) -> None:
+    """A stage makes nothing of what was never begun before it, and would say that it is done."""
+    begun = json.loads(state.setting("seconds") or "{}")
+    if lacking := [before for before in STAGES[: STAGES.index(stage)] if before not in begun]:
+        raise ConfigError(
+            f"the stages before {stage}",
+            f"never begun: {', '.join(lacking)}",
+            f"run do={lacking[0]}, or do=run for all",
+        )
 
 
 def _alone(folder: Path) -> AbstractContextManager[None]:
@@ -198,7 +250,7 @@ def main() -> None:
 
 
 def _exit_status(error: LtExtrapError) -> int:
-    return 2 if isinstance(error, ConfigError) else INCOMPLETE
+    return INCOMPLETE if isinstance(error, RunError) else 2
 
 
 if __name__ == "__main__":

@@ -90,8 +90,12 @@ def _of_backbone(config: Features) -> Extractor:
             "set features.backbone.weights=hub or a file, or features=run",
         )
     size = config.image_size or min(preprocessing_of(node).size or _MOST, _MOST)
-    built = build_backbone(node, image_size=size, seed=0)
-    load_pretrained(built, node)
+    try:
+        built = build_backbone(node, image_size=size, seed=0)
+        load_pretrained(built, node)
+    except (ConfigError, DataError) as error:
+        remedy = error.remedy.replace("backbone.", "features.backbone.")  # its key here
+        raise type(error)(error.wanted, error.found, f"{remedy}; or take features=run, efficientnet_lite0") from error
     transform = EvalTransform(
         size=size, crop_fraction=config.crop_fraction, interpolation=built.preprocessing.interpolation
     )

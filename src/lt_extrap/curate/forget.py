@@ -5,7 +5,7 @@ import shutil
 from lt_extrap.config.curate import Forgotten
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.stages.export import EXTRA, SET
-from lt_extrap.curate.stages.images import FORGOTTEN
+from lt_extrap.curate.state import FORGOTTEN
 
 
 def forget(curation: Curation, named: Forgotten) -> int:

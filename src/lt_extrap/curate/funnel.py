@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from rich.table import Table
 
 from lt_extrap.curate.curation import Curation
+from lt_extrap.curate.proposers.random import RandomProposer
 from lt_extrap.curate.state import State
 from lt_extrap.model.shots import Shot
 
@@ -24,14 +25,17 @@ _REASONS = (
     + """
 SELECT coalesce(n.shot, '-'),
        CASE WHEN c.ruled IS NULL THEN 'candidates' WHEN c.form IS NULL THEN 'candidates'
-            WHEN c.reason IS NOT NULL THEN 'images' WHEN c.sha256 IS NULL THEN 'images'
+            WHEN c.reason IS NOT NULL THEN 'images' WHEN c.sha256 IS NULL THEN 'images' WHEN f.id IS NULL THEN 'images'
             WHEN s.key IS NULL THEN 'selection' WHEN s.reason IS NOT NULL THEN 'selection' ELSE 'kept' END,
        CASE WHEN c.ruled IS NULL THEN 'to do' WHEN c.form IS NULL THEN 'caption'
             WHEN c.reason = 'forgotten' THEN c.reason WHEN c.reason IS NOT NULL THEN 'unreadable'
-            WHEN c.sha256 IS NULL THEN 'to do'
+            WHEN c.sha256 IS NULL THEN 'to do' WHEN f.id IS NULL THEN 'same file'
             WHEN s.key IS NULL THEN 'to do' ELSE s.reason END,
        count(*)
-FROM offered c LEFT JOIN nearest n USING (key) LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256
+FROM offered c LEFT JOIN nearest n USING (key)
+LEFT JOIN (SELECT min(id) AS id FROM offered WHERE form IS NOT NULL AND sha256 IS NOT NULL GROUP BY key, sha256) f
+    ON f.id = c.id
+LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256
 GROUP BY 1, 2, 3
 """
 )
@@ -55,13 +59,24 @@ class Funnel:
         return sum(count for (_, reason, _), count in self.counts.items() if reason == "to do")
 
     @property
+    def read(self) -> int:
+        """Candidates that are images whose captions name their class."""
+        return sum(count for (stage, _, _), count in self.counts.items() if stage in ("selection", "kept"))
+
+    @property
+    def suspected(self) -> int:
+        """Candidates of classes that may be a target."""
+        return sum(count for (_, reason, _), count in self.counts.items() if reason == "suspect")
+
+    @property
     def kept(self) -> int:
         """Candidates that were kept."""
         return sum(count for (stage, _, _), count in self.counts.items() if stage == "kept")
 
     def table(self) -> Table:
         """A row a reason, in the order of the stages, and the share that was kept."""
-        shown = [*GROUPS, "-"] if any(shot == "-" for _, _, shot in self.counts) else list(GROUPS)
+        none = any(shot == "-" for *_, shot in (*self.counts, *self.refused))
+        shown = [*GROUPS, "-"] if none else list(GROUPS)
         table = Table("stage", "reason", *map(str, shown), "all")
         for column in table.columns[2:]:
             column.justify = "right"
@@ -92,7 +107,7 @@ def funnel(state: State) -> Funnel:
     for shot, stage, reason, count in state.rows(_REASONS):
         found.counts[stage, reason, shot] += count
     for reason, shot, count in state.rows(
-        "SELECT reason, shot, count(*) FROM refused JOIN target ON label = target GROUP BY 1, 2"
+        "SELECT reason, coalesce(shot, '-'), count(*) FROM refused LEFT JOIN target ON label = target GROUP BY 1, 2"
     ):
         found.refused[reason, shot] += count
     return found
@@ -107,5 +122,19 @@ def short(curation: Curation) -> list[str]:
             "SELECT key, name, (SELECT count(*) FROM selection s WHERE s.key = sought.key AND s.reason IS NULL) AS n "
             "FROM sought WHERE used AND n < ? ORDER BY n, key",
             most,
+        )
+    ]
+
+
+def lonely(curation: Curation) -> list[tuple[str, bool]]:
+    """Target classes that were to have neighbors and have none: name and id, and whether a synset is known."""
+    state = curation.state
+    at_random = state.rows("SELECT 1 FROM sought WHERE used AND proposer = ? LIMIT 1", RandomProposer.name)
+    if curation.config.what == "target" or list(at_random):
+        return []
+    return [
+        (f"{name} ({id})" if name != id else name, wnid is not None)
+        for name, id, wnid in state.rows(
+            "SELECT name, id, wnid FROM target WHERE label NOT IN (SELECT target FROM pair) ORDER BY label"
         )
     ]

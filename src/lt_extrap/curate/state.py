@@ -5,7 +5,8 @@
     sought      classes whose images are looked for; `used` are those of the last choice of neighbors
     pair        neighbors of a target, by rank
     refused     neighbors that were proposed and dropped, with the reason
-    search      how many candidates of a class a source was asked for, and whether it had no more
+    search      by which names, and for how many candidates of a class, a source was asked
+    left_out    how many images of a class a source found and did not offer, by reason
     candidate   images that a source offers for a class; `form` is what its caption matched, and `sha256` what it became
     offered     (a view) those of the source, the classes and the number of candidates that are asked for now
     image       what is stored in images/, by the hash of the file
@@ -28,7 +29,8 @@ from typing import Any
 from lt_extrap.errors import RunError
 
 STATE = "state.sqlite"
-FORMAT = 1  # of the state; another one is refused
+FORMAT = 2  # of the state; another one is refused
+FORGOTTEN = "forgotten"  # the reason of a candidate that was removed for good (forget.py)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -44,7 +46,11 @@ CREATE TABLE IF NOT EXISTS refused (
     target INTEGER NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, reason TEXT NOT NULL, clash INTEGER,
     PRIMARY KEY (target, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS search (
-    key TEXT NOT NULL, source TEXT NOT NULL, asked INTEGER NOT NULL, PRIMARY KEY (key, source)) WITHOUT ROWID;
+    key TEXT NOT NULL, source TEXT NOT NULL, wanted TEXT NOT NULL, asked INTEGER NOT NULL,
+    PRIMARY KEY (key, source)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS left_out (
+    key TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (key, source, reason)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS candidate (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, source TEXT NOT NULL, place TEXT NOT NULL, position INTEGER NOT NULL,
     caption TEXT, url TEXT, page TEXT, creator TEXT, licence TEXT, licence_url TEXT,

@@ -1,6 +1,7 @@
 """The classes of a target set, with all that is known of their names."""
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from lt_extrap.data.stored.schema import is_wnid
 from lt_extrap.data.target import ClassTable, load_classes
 from lt_extrap.errors import DataError
 
-_COLUMNS = ("id", "wnid", "gloss", "spellings")
+_COLUMNS = ("id", "wnid", "gloss", "spellings", "senses")  # the last one is for who fills in the file
 _LETTER = re.compile(r"^/[a-z]/")  # that Places puts before a name
 _VIEW = re.compile(r"[-/](indoor|outdoor|interior|exterior)$")  # and after it: a place seen from inside is that place
 
@@ -23,8 +24,9 @@ def target_classes(target: Target, wordnet: WordNet | None, file: Path | None = 
     Args:
         target: the node.
         wordnet: what their names are looked up in; None = names and ids say all that is known.
-        file: a CSV that knows better than names do, with the columns id and any of wnid, gloss and spellings, these
-            separated by "|". It need not have all classes, and what it leaves empty stays as it is.
+        file: a CSV that knows better than names do, with the columns id and any of wnid, gloss, spellings, separated
+            by "|", and senses, which nobody reads (`form`). It need not have all classes, and what it leaves empty
+            stays as it is.
 
     Raises:
         DataError: the target set is not what it should be, or the file is not.
@@ -70,6 +72,18 @@ def described(classes: ClassTable, wordnet: WordNet | None, file: Path | None = 
             )
         )
     return found
+
+
+def form(targets: Sequence[TargetClass], wordnet: WordNet) -> bytes:
+    """A file of these classes to fill in: what is known, and of names that tell no synset those they may mean."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    for target in targets:
+        meant = dict.fromkeys(wnid for spelling in target.spellings for wnid in wordnet.wnids_of(spelling))
+        senses = "" if target.wnid else " | ".join(f"{wnid} {wordnet[wnid].gloss}" for wnid in meant)
+        table.writerow((target.id, target.wnid or "", "", "", senses))
+    return text.getvalue().encode()
 
 
 def _only_synset(names: Sequence[str], wordnet: WordNet | None) -> str | None:

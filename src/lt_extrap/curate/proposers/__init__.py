@@ -40,7 +40,7 @@ def make_proposer(
     proposer: Proposer
     match options:
         case WordNetNeighbors():
-            among = {sought.wnid for sought in source.classes() if sought.wnid} if options.within else None
+            among = _synsets(source.classes(), _needed(wordnet)) if options.within else None
             proposer = WordNetProposer(_needed(wordnet), options.levels, leaves=options.leaves, among=among or None)
         case TaxonomyNeighbors():
             target_file = options.target_file
@@ -77,6 +77,11 @@ def _named(classes: Iterable[Sought], wordnet: WordNet | None) -> Iterator[Sough
             yield of_synset(wordnet, sought.wnid, RandomProposer.name)
         else:
             yield replace(sought, proposer=RandomProposer.name)
+
+
+def _synsets(classes: Iterable[Sought], wordnet: WordNet) -> set[str]:
+    """The synsets that classes of a source may be: that of its id, else all that have its name."""
+    return {wnid for sought in classes for wnid in ((sought.wnid,) if sought.wnid else wordnet.wnids_of(sought.name))}
 
 
 def _needed(wordnet: WordNet | None) -> WordNet:

@@ -1,25 +1,46 @@
 """Ask the source for images of each class, and let the captions decide which are looked at."""
 
 import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from lt_extrap.bar import Bar
 from lt_extrap.curate.caption_rule import CaptionRule
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forecast import Forecast, before
-from lt_extrap.curate.records import Candidate, Sought
+from lt_extrap.curate.records import Candidate, Refused, Sought
+from lt_extrap.curate.state import FORGOTTEN
 
+# What is known already keeps its image, and is placed and captioned as a first search would; forgotten is forgotten.
+_OFFER = f"""
+INSERT INTO candidate (key, source, place, position, caption, url, page, creator, licence, licence_url)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key, source, place) DO UPDATE SET position = excluded.position, caption = excluded.caption,
+    url = excluded.url, page = excluded.page, creator = excluded.creator, licence = excluded.licence,
+    licence_url = excluded.licence_url, ruled = CASE WHEN caption IS excluded.caption THEN ruled END
+WHERE reason IS NOT '{FORGOTTEN}'
+"""
 _VERSION = 1  # of the caption rule: raise it when it decides in another way
 
 
 def collect(curation: Curation) -> None:
     """The stage `candidates`."""
     sought = curation.sought()
+    of_key = {wanted.key: wanted for wanted in sought}
     with curation.state.transaction():  # what the view `offered` shows from now on
         curation.state.set("source", curation.source_id)
         curation.state.set("candidates_per_class", str(curation.config.candidates_per_class))
-    asked = dict(curation.state.rows("SELECT key, asked FROM search WHERE source = ?", curation.source_id))
-    to_do = [wanted for wanted in sought if asked.get(wanted.key, 0) < curation.config.candidates_per_class]
+    most = curation.config.candidates_per_class
+    asked = {
+        key: number if by == _asked_by(wanted) else 0
+        for key, by, number in curation.state.rows(
+            "SELECT key, wanted, asked FROM search WHERE source = ?", curation.source_id
+        )
+        if (wanted := of_key.get(key)) is not None
+    }
+    to_do = [wanted for wanted in sought if asked.get(wanted.key, 0) < most]
     if to_do:
         for note in curation.source.notes:
             print(note)
@@ -36,18 +57,45 @@ def collect(curation: Curation) -> None:
 
 def _search(curation: Curation, wanted: Sought) -> int:
     state, source, most = curation.state, curation.source, curation.config.candidates_per_class
+    left_out: Counter[str] = Counter()
     found = [
         _row(wanted, curation.source_id, position, candidate)
-        for position, candidate in enumerate(islice(source.search(wanted), most))
+        for position, candidate in enumerate(islice(_offered(source.search(wanted), left_out), most))
+    ]
+    offered = {row[2] for row in found}
+    gone = [
+        (wanted.key, curation.source_id, place)
+        for place, reason in state.rows(
+            "SELECT place, reason FROM candidate WHERE key = ? AND source = ?", wanted.key, curation.source_id
+        )
+        if place not in offered and reason != FORGOTTEN
     ]
     with state.transaction():
+        state.write("DELETE FROM candidate WHERE key = ? AND source = ? AND place = ?", gone)
+        state.write(_OFFER, found)
+        state.write("DELETE FROM left_out WHERE key = ? AND source = ?", [(wanted.key, curation.source_id)])
         state.write(
-            "INSERT OR IGNORE INTO candidate (key, source, place, position, caption, url, page, creator, licence, "
-            "licence_url) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            found,
+            "INSERT INTO left_out VALUES (?, ?, ?, ?)",
+            [(wanted.key, curation.source_id, *counted) for counted in sorted(left_out.items())],
         )
-        state.write("REPLACE INTO search VALUES (?, ?, ?)", [(wanted.key, curation.source_id, most)])
+        state.write(
+            "REPLACE INTO search VALUES (?, ?, ?, ?)", [(wanted.key, curation.source_id, _asked_by(wanted), most)]
+        )
     return len(found)
+
+
+def _offered(found: Iterable[Candidate | Refused], left_out: Counter[str]) -> Iterator[Candidate]:
+    """What is offered of what was found; the rest is counted by its reason."""
+    for one in found:
+        if isinstance(one, Candidate):
+            yield one
+        else:
+            left_out[one.reason] += 1
+
+
+def _asked_by(wanted: Sought) -> str:
+    """What a source is asked by: where a class has another spelling than it had, it is asked again."""
+    return json.dumps([wanted.name, wanted.spellings, wanted.wnid, wanted.query], ensure_ascii=False)
 
 
 def _row(wanted: Sought, source: str, position: int, found: Candidate) -> tuple[str | int | None, ...]:

@@ -1,7 +1,6 @@
 """Write what was kept: an auxiliary set, further target images, and why everything else was dropped."""
 
 import json
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from lt_extrap.curate.curation import IMAGES, TARGET, Curation
-from lt_extrap.curate.stages.images import FORGOTTEN
 from lt_extrap.curate.stages.selection import require
+from lt_extrap.curate.state import FORGOTTEN
 from lt_extrap.data.stored.schema import ClassRecord, Header, ImageRecord, PairRecord
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_classes
-from lt_extrap.files import write_whole
+from lt_extrap.files import link_or_copy, write_whole
 
 SET, EXTRA, EXTRA_LIST, DROPPED = "set", "target_extra", "extra.txt", "dropped.jsonl"
 
@@ -39,6 +38,11 @@ def write_sets(curation: Curation) -> Header | None:
         RunError: the selection is of other options, or of other images.
     """
     require(curation)
+    return write_kept(curation)
+
+
+def write_kept(curation: Curation) -> Header | None:
+    """Write what the last selection kept, as far as it is still there."""
     kept = defaultdict[str, list[tuple[Any, ...]]](list)
     for row in curation.state.rows(_KEPT):
         kept[row[0]].append(row[1:-1])
@@ -50,6 +54,9 @@ def write_sets(curation: Curation) -> Header | None:
 
 def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> Header | None:
     folder, table = curation.folder / SET, load_classes(curation.config.target)
+    new, old = folder.with_name(f"{SET}.new"), folder.with_name(f"{SET}.old")
+    for left in (old, *curation.folder.glob(f"{new.name}*")):  # of a start that was killed
+        shutil.rmtree(left, ignore_errors=True)
     if not kept:
         shutil.rmtree(folder, ignore_errors=True)
         return None
@@ -67,9 +74,6 @@ def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]])
             last = target
             pairs.append(PairRecord(table.ids[target], table.names[target], number[key], rank, similarity))
     records = [_record(row, number[wanted.key], table.ids) for wanted in sought for row in sorted(kept[wanted.key])]
-    new, old = folder.with_name(f"{SET}.new"), folder.with_name(f"{SET}.old")
-    for left in (new, old):  # of a start that was killed
-        shutil.rmtree(left, ignore_errors=True)
     header = write_set(
         new,
         target=curation.config.target.folder,
@@ -123,7 +127,7 @@ def _write_extra(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> 
             wanted.add(file)
             if not file.is_file():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                os.link(curation.folder / IMAGES / name, file)
+                link_or_copy(curation.folder / IMAGES / name, file)
             lines.append(f"{file.resolve()} {label_of[label]}\n")
             records.append(
                 {

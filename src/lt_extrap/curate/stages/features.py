@@ -1,7 +1,9 @@
 """Look at the images of the target set, and compute the features of all images that have none yet."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from typing import NamedTuple
 
@@ -13,9 +15,9 @@ from lt_extrap.bar import Bar
 from lt_extrap.curate.curation import FEATURES, IMAGES, Curation
 from lt_extrap.curate.features import Extractor, FeatureFile
 from lt_extrap.curate.near_copies import look
-from lt_extrap.data.decode import UnreadableImage, decode_rgb
+from lt_extrap.data.decode import NoMemory, UnreadableImage, decode_rgb
 from lt_extrap.data.side_by_side import side_by_side
-from lt_extrap.errors import RunError
+from lt_extrap.errors import RunError, some
 
 SPLITS = ("train", "val", "test")
 
@@ -27,6 +29,7 @@ def compute(curation: Curation) -> None:
     with curation.state.transaction():
         curation.state.set("model", extractor.key)
         curation.state.set("dim", str(extractor.dim))
+        curation.state.set("features", _options(curation))
     _extract(curation, extractor)
 
 
@@ -39,12 +42,20 @@ def open_features(curation: Curation) -> Float16[np.ndarray, "rows dim"]:
     """The features of the model that the stage was run with.
 
     Raises:
-        RunError: it has not been run.
+        RunError: it has not been run, or with another model than this command names.
     """
     key, dim = curation.state.setting("model"), curation.state.setting("dim")
     if key is None or dim is None:
         raise RunError("features of the images", "none yet", "run do=features first, or do=run for all stages")
+    if curation.state.setting("features") != _options(curation):
+        raise RunError("the features= of this command", f"those of {key}", "give the same, or run do=features first")
     return _file(curation, key, int(dim)).rows()
+
+
+def _options(curation: Curation) -> str:
+    config = curation.config.features
+    options = {key: value for key, value in asdict(config).items() if key != "batch"}
+    return json.dumps([type(config).__name__, options], sort_keys=True)
 
 
 def feature_rows(curation: Curation, owners: Sequence[str]) -> Int64[np.ndarray, " owners"]:
@@ -61,8 +72,12 @@ def feature_rows(curation: Curation, owners: Sequence[str]) -> Int64[np.ndarray,
 
 
 def _look_at_references(curation: Curation) -> None:
-    """Keep what tells copies of the target's images, of all that are not known yet."""
-    state, target = curation.state, curation.target
+    """Keep what tells copies of the target's images, of all that are not known yet.
+
+    Raises:
+        RunError: some were not decoded for want of memory: without them copies would be missed.
+    """
+    state, target, undecoded = curation.state, curation.target, list[str]()
     for split in SPLITS:
         index = getattr(target, split)
         if index is None:
@@ -70,18 +85,24 @@ def _look_at_references(curation: Curation) -> None:
         known = {place for (place,) in state.rows("SELECT place FROM reference WHERE split = ?", split)}
         label_of = dict(zip(index.paths(), index.labels.tolist(), strict=True))
         new = sorted(label_of.keys() - known)
-        work, died = partial(_reference, read=target.place.images.read), Reference(None, None, None, "its decoder died")
-        done = 0
-        with closing(side_by_side(work, new, curation.workers, died=died)) as chunks, Bar(f"{split} images") as bar:
+        work, done = partial(_reference, read=target.place.images.read), 0
+        with closing(side_by_side(work, new, curation.workers, died=None)) as chunks, Bar(f"{split} images") as bar:
             for chunk in chunks:
                 with state.transaction():
                     state.write(
                         "INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?, ?)",
-                        [(place, split, label_of[place], *found) for place, found in chunk],
+                        [(place, split, label_of[place], *found) for place, found in chunk if found is not None],
                     )
+                undecoded += [place for place, found in chunk if found is None]
                 done += len(chunk)
                 bar.show(done, len(new))
                 curation.stop.answer()
+    if undecoded:
+        raise RunError(
+            "all images of the target set, or copies of them are missed",
+            f"{len(undecoded):,} were not decoded, for want of memory or since the decoder died: {some(undecoded, 3)}",
+            "run the same command again, with more memory or workers=1; mend an image that it happens to again",
+        )
 
 
 def _extract(curation: Curation, extractor: Extractor) -> None:
@@ -134,9 +155,12 @@ class Reference(NamedTuple):
     reason: str | None
 
 
-def _reference(place: str, *, read: Callable[[str], bytes]) -> Reference:
+def _reference(place: str, *, read: Callable[[str], bytes]) -> Reference | None:
+    """None where there is no memory for it now."""
     try:
         return Reference(*look(decode_rgb(place, data=read(place))), None)
+    except (NoMemory, MemoryError):
+        return None
     except UnreadableImage as error:
         return Reference(None, None, None, error.reason)
 
@@ -145,6 +169,8 @@ def _decoded(images: Sequence[tuple[str, Callable[[], bytes]]]) -> Iterator[Imag
     for name, read in images:
         try:
             yield decode_rgb(name, data=read())
+        except (NoMemory, MemoryError) as error:
+            raise RunError("memory for an image", f"none to decode {name}", "free some, and run it again") from error
         except (OSError, UnreadableImage) as error:
             raise RunError(
                 f"an image that could be read before: {name}",

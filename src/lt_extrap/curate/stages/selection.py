@@ -72,27 +72,18 @@ def require(curation: Curation) -> None:
     Raises:
         RunError: it is not.
     """
-    require_options(curation)
+    before, now = json.loads(curation.state.setting("selected_by") or "null"), _options(curation)
+    if before is not None and before != now:
+        other = [
+            f"{key}={now.get(key)}, not {before.get(key)}" for key in now | before if now.get(key) != before.get(key)
+        ]
+        raise RunError(
+            "the options of the last selection",
+            ", ".join(other),
+            "give those again, or run do=selection with these first",
+        )
     if curation.state.setting("selected_of") != _made_of(curation, found_with(curation)):
         raise RunError("a selection of the images that there are", "an older one, or none", "run do=selection first")
-
-
-def require_options(curation: Curation) -> None:
-    """Refuse other options than those of the last selection, if there is one.
-
-    Raises:
-        RunError: they are other ones.
-    """
-    before, now = json.loads(curation.state.setting("selected_by") or "null"), _options(curation)
-    if before is None or before == now:
-        return
-    raise RunError(
-        "the options of the last selection",
-        ", ".join(
-            f"{key}={now.get(key)}, not {before.get(key)}" for key in now | before if before.get(key) != now.get(key)
-        ),
-        "give those again, or run do=selection with these first",
-    )
 
 
 def _options(curation: Curation) -> dict[str, object]:

@@ -1,11 +1,14 @@
-"""Write down the target classes, and refuse a folder that is of other ones."""
+"""Write down the target classes, and a form for what names do not tell; refuse a folder of other ones."""
 
 import hashlib
 import json
 
 from lt_extrap.curate.curation import Curation
-from lt_extrap.curate.targets import target_classes
+from lt_extrap.curate.targets import form, target_classes
 from lt_extrap.errors import RunError
+from lt_extrap.files import write_whole
+
+FORM = "classes.csv"
 
 
 def collect(curation: Curation) -> None:
@@ -27,6 +30,7 @@ def collect(curation: Curation) -> None:
             f"another {', '.join(changed)}",
             "give this target another folder=: copies are looked for among the images of one target",
         )
+    targets = target_classes(curation.config.target, curation.wordnet, curation.described)
     with state.transaction():
         state.set("target", found)
         state.write("DELETE FROM target")
@@ -43,6 +47,10 @@ def collect(curation: Curation) -> None:
                     found.images,
                     str(found.shot),
                 )
-                for found in target_classes(curation.config.target, curation.wordnet, curation.described)
+                for found in targets
             ],
         )
+    file, wordnet = curation.folder / FORM, curation.wordnet
+    if wordnet is not None and not file.exists():  # or what was filled in would be lost
+        content = form(targets, wordnet)
+        write_whole(file, lambda opened: opened.write(content))

@@ -3,7 +3,6 @@
 import codecs
 import csv
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from lt_extrap.data.stored.schema import (
 )
 from lt_extrap.data.target import ClassTable
 from lt_extrap.errors import DataError
-from lt_extrap.files import whole_folder, write_whole
+from lt_extrap.files import link_or_copy, whole_folder, write_whole
 from lt_extrap.model.shots import Shot
 
 ATTRIBUTION_COLUMNS = ("path", "creator", "licence", "licence_url", "source", "page", "url")
@@ -55,7 +54,7 @@ def write_set(
         pairs: of each target by rank; targets in the order of the table.
         images: by aux and path; read once, none is kept.
         copy_from: where the paths of the images start, to copy them into the folder; None = they are not copied.
-        link: give their files a second name in the folder instead: they must never change.
+        link: give their files a second name in the folder instead, where it can be done: they must never change.
 
     Returns:
         What set.json holds.
@@ -70,7 +69,7 @@ def write_set(
     with whole_folder(folder) as new:
         _write_lines(new / CLASSES, classes)
         _write_lines(new / PAIRS, pairs)
-        rows = _copied(images, copy_from, new, os.link if link else shutil.copyfile) if copy_from else images
+        rows = _copied(images, copy_from, new, link_or_copy if link else shutil.copyfile) if copy_from else images
         write_whole(
             new / MANIFEST,
             lambda manifest: write_whole(
