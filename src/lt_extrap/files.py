@@ -79,7 +79,9 @@ def link_or_copy(source: Path, place: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.ENOSYS):
             raise
-        shutil.copyfile(source, place)
+        temporary = place.with_name(place.name + ".tmp")
+        shutil.copyfile(source, temporary)
+        temporary.replace(place)  # a copy that was cut by a kill is no file
 
 
 @contextmanager

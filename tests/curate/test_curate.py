@@ -21,6 +21,7 @@ from lt_extrap.compose import configure, from_hydra
 from lt_extrap.config.curate import CurateConfig
 from lt_extrap.curate import __main__ as command
 from lt_extrap.curate.__main__ import INCOMPLETE, NOTHING, curate
+from lt_extrap.curate.shards import folder_of
 from lt_extrap.curate.stages import copies as copies_stage
 from lt_extrap.curate.stages import images as images_stage
 from lt_extrap.curate.state import State
@@ -101,6 +102,11 @@ def bytes_of(folder: Path) -> dict[str, str]:
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()
     }
+
+
+def shards_of(made, folder, shards=3, *more):
+    for shard in range(shards):
+        assert curate(config(made, folder, f"shard={shard}", f"shards={shards}", *more)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -369,6 +375,21 @@ def test_a_stage_wants_those_before_it(made, tmp_path):
     assert curate(config(made, tmp_path, "do=targets")) == 0
     with pytest.raises(ConfigError, match="never begun: neighbors, candidates"):
         curate(config(made, tmp_path, "do=images"))
+
+
+def test_shards_that_are_merged_are_the_set_of_one_machine(made, curated, tmp_path, capsys):
+    folder = tmp_path / "state"
+    with pytest.raises(RunError, match="no state in"):
+        curate(config(made, folder, "do=merge", "shards=3"))
+    shards_of(made, folder)
+    assert "shard 2 of 3 is done" in capsys.readouterr().out
+    with State(folder_of(folder, 0, 3)) as state:
+        assert 0 < state.one("SELECT count(DISTINCT key) FROM candidate") < 9
+    assert curate(config(made, folder, "do=merge", "shards=3")) == 0
+    assert bytes_of(folder) == bytes_of(curated)
+    assert curate(config(made, folder)) == 0
+    assert curate(config(made, folder, "do=merge", "shards=3")) == 0
+    assert bytes_of(folder) == bytes_of(curated)
 
 
 def test_retry_wants_reasons_that_there_are(made, curated, tmp_path):

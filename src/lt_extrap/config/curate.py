@@ -16,8 +16,14 @@ from lt_extrap.config.curate_proposer import (
 )
 from lt_extrap.config.curate_source import CaptionSource, FolderSource
 
-STAGES = ("targets", "neighbors", "candidates", "images", "features", "copies", "selection", "export")
-ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget")
+SHARED = (
+    "targets",
+    "neighbors",
+    "candidates",
+    "images",
+)  # which machines can share by classes
+STAGES = (*SHARED, "features", "copies", "selection", "export")
+ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget", "merge")
 
 
 @dataclass
@@ -42,7 +48,8 @@ class CurateConfig:
     Attributes:
         do: `run` = all stages; one of them, which wants those before it done; `status`; `retry` = what failed for a
             reason in `errors` is to be done again, then all stages; `verify` = look whether all that is stored is as it
-            was written; `forget` = remove what `forget` names, everywhere and for good.
+            was written; `forget` = remove what `forget` names, everywhere and for good; `merge` = take in what all
+            shards have, then all stages.
         what: `neighbors` = auxiliary classes; `target` = further images of the target classes themselves; or `both`.
         folder: of the state, the stored images and features, and the sets.
         target: the data set; its validation and test images are what no image may be a copy of.
@@ -61,6 +68,8 @@ class CurateConfig:
         workers: processes that read and decode; 0 = this one; null = one a core.
         errors: of `retry`: reasons, as `status` names them; null = all.
         forget: of `forget`: what is removed.
+        shard: 0..shards-1: do the stages up to `images` for this part of the classes, in a folder of its own.
+        shards: parts, one a machine; of `merge`: how many there are.
     """
 
     do: str = "run"
@@ -83,6 +92,8 @@ class CurateConfig:
     workers: int | None = None
     errors: list[str] | None = None
     forget: Forgotten = field(default_factory=Forgotten)
+    shard: int | None = None
+    shards: int = 1
 
     def __post_init__(self) -> None:
         one_of("do", self.do, ORDERS)
@@ -108,6 +119,14 @@ class CurateConfig:
         named = any(vars(self.forget).values())
         keys = "forget.url, forget.creator or forget.sha256"
         check(named == (self.do == "forget"), keys, "given with do=forget, and only there", vars(self.forget))
+        check(self.shards >= 1, "shards", "at least 1", self.shards)
+        check(self.shard is None or 0 <= self.shard < self.shards, "shard", "in 0..shards-1, or null", self.shard)
+        if self.shard is not None:
+            one_of("do, with shard=", self.do, ("run", *SHARED, "status", "retry", "verify"))
+        elif self.do == "merge":
+            check(self.shards > 1, "shards", "how many there are to merge", self.shards)
+        else:
+            check(self.shards == 1, "shards", "1 without shard= or do=merge", self.shards)
 
 
 # Every class that a group of conf/ can be, by the name that its option files start from.

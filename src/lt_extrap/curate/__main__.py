@@ -13,13 +13,16 @@ from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
-from lt_extrap.config.curate import CURATE_OPTIONS, STAGES, CurateConfig
+from lt_extrap.config.curate import CURATE_OPTIONS, SHARED, STAGES, CurateConfig
 from lt_extrap.config.curate_proposer import WordNetNeighbors
+from lt_extrap.curate import shards
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
 from lt_extrap.curate.funnel import funnel, lonely, short
@@ -39,6 +42,7 @@ _STAGES: dict[str, Callable[[Curation], object]] = {
     "neighbors": neighbors.propose,
     "candidates": candidates.collect,
     "images": images.store,
+    "merge": shards.merge,
     "features": features.compute,
     "copies": copies.find,
     "selection": selection.select,
@@ -55,7 +59,8 @@ def curate(config: CurateConfig) -> int:
     Raises:
         LtExtrapError: a target, source or folder that is not what it should be, or a disk that is full.
     """
-    folder, stop = Path(config.folder), StopSignal()
+    whole, stop = Path(config.folder), StopSignal()
+    folder = whole if config.shard is None else shards.folder_of(whole, config.shard, config.shards)
     stop.patient = True
     if config.do in ("status", "retry", "verify", "forget"):
         _refuse_none(folder)
@@ -68,13 +73,18 @@ def curate(config: CurateConfig) -> int:
             return verify(curation)
         if config.do == "forget":
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
+            shards.forget_in_all(curation)
             export.write_kept(curation)  # by the selection that there is: this command may name another filter
             return _status(curation)
         if config.do == "retry":
             _again(curation)
         if config.do in STAGES:
             _refuse_gap(state, config.do)
-        return _run(curation, STAGES if config.do in ("run", "retry") else (config.do,))
+            return _run(curation, (config.do,))
+        if config.shard is not None:
+            shards.remember(curation, whole)
+            return _run(curation, SHARED)
+        return _run(curation, (*STAGES[:2], "merge", *STAGES[2:]) if config.do == "merge" else STAGES)
 
 
 def _run(curation: Curation, stages: tuple[str, ...]) -> int:
@@ -98,7 +108,7 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
         print(f"{number}/{len(stages)} {stage}: {time.monotonic() - began:.1f} s", flush=True)
         if stage == "candidates" and not curation.state.one("SELECT 1 FROM offered WHERE form IS NOT NULL LIMIT 1"):
             return _status(curation)  # before hours of features of the target's images
-    if stages[-1] != STAGES[-1]:
+    if len(stages) == 1 and stages[-1] != STAGES[-1]:
         return 0
     return _status(curation)
 
@@ -124,7 +134,7 @@ def _status(curation: Curation) -> int:
             file = curation.folder / targets.FORM
             print(f"no one synset has the name of {unknown} of them: {file} has what they may mean;")
             print("fill in its column wnid, and give it as names.classes=")
-    lacking = short(curation)
+    lacking = short(curation) if curation.config.shard is None else []
     if lacking:
         print(f"fewer images than asked for: {len(lacking)} classes: {some(lacking, 3)}")
     status = {
@@ -142,9 +152,13 @@ def _status(curation: Curation) -> int:
     }
     text = json.dumps(status, indent=1, ensure_ascii=False) + "\n"
     write_whole(curation.folder / STATUS, lambda file: file.write(text.encode()))
-    if found.to_do:
-        print(f"{found.to_do:,} candidates to do: the same command goes on")
+    shard, of = curation.config.shard, curation.config.shards
+    if to_do := found.to_do(STAGES if shard is None else SHARED):
+        print(f"{to_do:,} candidates to do: the same command goes on")
         return INCOMPLETE
+    if shard is not None:
+        print(f"shard {shard} of {of} is done; when all are: the same words with do=merge shards={of}")
+        return 0
     if not found.kept:
         print("nothing was kept: the reasons are in the table above")
         if not found.read:
@@ -223,6 +237,8 @@ _register()
 def task(composed: DictConfig) -> None:
     """Hydra's entry."""
     if status := curate(from_hydra(composed)):
+        if HydraConfig.get().mode is RunMode.MULTIRUN:  # in which an exit would end the other jobs
+            raise RunError("a job that ends with status 0", f"status {status}", "see what it said")
         sys.exit(status)
 
 

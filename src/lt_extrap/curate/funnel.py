@@ -1,6 +1,7 @@
 """What became of every candidate, by stage, reason and shot group."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from rich.table import Table
@@ -53,10 +54,9 @@ class Funnel:
     counts: Counter[tuple[str, str | None, str]] = field(default_factory=Counter)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    @property
-    def to_do(self) -> int:
-        """Candidates with which some stage is not done."""
-        return sum(count for (_, reason, _), count in self.counts.items() if reason == "to do")
+    def to_do(self, stages: Collection[str]) -> int:
+        """Candidates with which one of these stages is not done."""
+        return sum(count for (stage, reason, _), count in self.counts.items() if reason == "to do" and stage in stages)
 
     @property
     def read(self) -> int:
