@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from lt_extrap.config.checks import check, one_of
+from lt_extrap.config.curate_download import Download
 from lt_extrap.config.curate_filter import FILTER_OPTIONS
 from lt_extrap.config.curate_proposer import (
     FileNeighbors,
@@ -56,6 +57,7 @@ class CurateConfig:
         proposer: who names neighbors.
         names: what is known of names, and which are no neighbors.
         source: where images come from.
+        download: how those that have an address of the web are fetched.
         features: what compares images.
         filter: which images are kept.
         neighbors_per_class, sampling_ratio, scale: how many neighbors are proposed for a class, as in training: for the
@@ -79,6 +81,7 @@ class CurateConfig:
     proposer: Any = MISSING
     names: Names = field(default_factory=Names)
     source: Any = MISSING
+    download: Download = field(default_factory=Download)
     features: Any = MISSING
     filter: Any = MISSING
     neighbors_per_class: int = 5
