@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,6 +76,25 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def tmpfs(tmp_path):
+    """Mount a file system of so many kilobytes."""
+    mounted = []
+
+    def mount(name: str, kilobytes: int) -> Path:
+        place = tmp_path / name
+        place.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)]
+        if subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip("this process may not mount a file system")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.fixture

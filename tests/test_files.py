@@ -1,4 +1,6 @@
-from lt_extrap.files import write_whole_folder
+import pytest
+
+from lt_extrap.files import link_or_copy, write_whole_folder
 
 
 def test_of_two_that_make_a_folder_one_wins(tmp_path):
@@ -11,3 +13,14 @@ def test_of_two_that_make_a_folder_one_wins(tmp_path):
     write_whole_folder(folder, fill)
     assert [path.name for path in folder.iterdir()] == ["theirs"]
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_copy_is_whole_or_none(tmp_path, tmpfs):
+    """On another file system, where a file has no second name."""
+    (tmp_path / "one").write_bytes(bytes(300_000))
+    small, large = tmpfs("small", 100), tmpfs("large", 500)
+    with pytest.raises(OSError, match="No space left"):
+        link_or_copy(tmp_path / "one", small / "other")
+    assert list(small.iterdir()) == []
+    link_or_copy(tmp_path / "one", large / "other")
+    assert (large / "other").read_bytes() == bytes(300_000)

@@ -77,25 +77,6 @@ def straight(tmp_path_factory, cache):
     return folder(cwd)
 
 
-@pytest.fixture
-def tmpfs(tmp_path):
-    """Mount a file system of so many kilobytes."""
-    mounted = []
-
-    def mount(name: str, kilobytes: int) -> Path:
-        place = tmp_path / name
-        place.mkdir()
-        words = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)]
-        if subprocess.run(words, capture_output=True, check=False).returncode:
-            pytest.skip("this process may not mount a file system")
-        mounted.append(place)
-        return place
-
-    yield mount
-    for place in mounted:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGKILL, 0), (signal.SIGKILL, 2), (signal.SIGTERM, 2)])
 def test_killed_again_and_again(tmp_path, straight, number, workers):
     """At random moments, until it gets through; the whole process group, workers and all."""

@@ -69,7 +69,7 @@ def alone_in(folder: Path, what: str, remedy: str) -> Iterator[None]:
 
 
 def link_or_copy(source: Path, place: Path) -> None:
-    """Give a file that never changes a second name; a copy where the file system has none (exFAT).
+    """Give a file that never changes a second name; a whole copy where the file system has none (exFAT).
 
     Raises:
         OSError: neither can be written.
@@ -79,9 +79,8 @@ def link_or_copy(source: Path, place: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.ENOSYS):
             raise
-        temporary = place.with_name(place.name + ".tmp")
-        shutil.copyfile(source, temporary)
-        temporary.replace(place)  # a copy that was cut by a kill is no file
+        with source.open("rb") as file:
+            write_whole(place, lambda copy: shutil.copyfileobj(file, copy))
 
 
 @contextmanager

@@ -7,18 +7,15 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
+import sqlite3
 from pathlib import Path
 
-import hydra
-import numpy as np
 import pytest
 from PIL import Image
+from pool import begin, bytes_of, config, make, words
 
 from conftest import SMALL
-from lt_extrap.compose import configure, from_hydra
-from lt_extrap.config.curate import CurateConfig
+from lt_extrap.compose import configure
 from lt_extrap.curate import __main__ as command
 from lt_extrap.curate.__main__ import INCOMPLETE, NOTHING, curate
 from lt_extrap.curate.shards import folder_of
@@ -29,37 +26,12 @@ from lt_extrap.data.stored.reader import read_images, read_set
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, RunError
-from lt_extrap.paths import conf_dir
 from lt_extrap.signals import Stopped
-from lt_extrap.train import train
-
-WORLD = tuple(word for word in SMALL if word.startswith("target.world"))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, cache):
-    """A pool with planted faults, a list of neighbors, and the baseline whose features are used."""
-    folder = tmp_path_factory.mktemp("curation")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LT_EXTRAP_CACHE", str(cache))
-        target = load_target(configure(*SMALL).target)
-        train(configure(*SMALL, "component=baseline"), folder / "run")
-    root = target.place.root
-    names = json.loads((root / "classes.json").read_text())
-    ranks = json.loads((root / "neighbor_ranks.json").read_text())["ranks"]
-    neighbors = [entry["name"] for entry in names["aux_neighbor"]]
-    for name in neighbors:
-        shutil.copytree(root / "images" / name.replace(" ", "_"), folder / "pool" / name.replace(" ", "_"))
-    file = {target.classes.ids[label]: [neighbors[aux] for aux, _ in row] for label, row in enumerate(ranks)}
-    (folder / "neighbors.json").write_text(json.dumps(file))
-    first = folder / "pool" / neighbors[0].replace(" ", "_")
-    test = Image.open(target.place.images.path / target.test.path(0)).convert("RGB")
-    test.save(first / "leak.jpg", quality=80)
-    test.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(first / "leak_mirrored.png")
-    Image.fromarray(np.full((24, 24, 3), 99, np.uint8)).save(first / "blank.png")
-    (first / "page.jpg").write_text("<html>no image</html>")
-    shutil.copy(first / "0001.png", first / "again.png")
-    return folder
+    return make(tmp_path_factory.mktemp("curation"), cache)
 
 
 def hash_of(made: Path, name: str) -> str:
@@ -67,46 +39,9 @@ def hash_of(made: Path, name: str) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def words(made: Path, folder: Path, *more: str) -> list[str]:
-    return [
-        "target=embedded",
-        *WORLD,
-        "names.use_wordnet=false",
-        "proposer=file",
-        f"proposer.file={made / 'neighbors.json'}",
-        "source=folders",
-        f"source.root={made / 'pool'}",
-        "features=run",
-        f"features.run={made / 'run'}",
-        "filter=fixed",
-        "filter.gamma_low=-1",
-        "filter.gamma_high=1",
-        "filter.shortest_edge=8",
-        "filter.suspects=keep",
-        "workers=0",
-        f"folder={folder}",
-        *more,
-    ]
-
-
-def config(made: Path, folder: Path, *more: str) -> CurateConfig:
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        found = from_hydra(hydra.compose("curate", words(made, folder, *more)))
-    assert isinstance(found, CurateConfig)
-    return found
-
-
-def bytes_of(folder: Path) -> dict[str, str]:
-    """The hash of each file of the set, and of what was dropped."""
-    files = [*(folder / "set").rglob("*"), folder / "dropped.jsonl"]
-    return {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()
-    }
-
-
-def shards_of(made, folder, shards=3, *more):
+def shards_of(made, folder, shards=3):
     for shard in range(shards):
-        assert curate(config(made, folder, f"shard={shard}", f"shards={shards}", *more)) == 0
+        assert curate(config(made, folder, f"shard={shard}", f"shards={shards}")) == 0
 
 
 @pytest.fixture(scope="module")
@@ -267,6 +202,87 @@ def test_target_images_that_could_not_be_read_are_told_and_read_again(made, cura
     assert bytes_of(folder) != bytes_of(curated)
     assert curate(config(made, folder, "do=retry", "errors=[died]")) == 0
     assert bytes_of(folder) == bytes_of(curated)
+
+
+@pytest.mark.slow
+def test_random_classes(made, tmp_path):
+    """The control RD: those of the source that are no targets, without pairs."""
+    target, pool = load_target(configure(*SMALL).target), shutil.copytree(made / "pool", tmp_path / "pool")
+    names = [entry["name"] for entry in json.loads((target.place.root / "classes.json").read_text())["aux_random"]]
+    for name in (*names, target.classes.names[0]):
+        folder = name.replace(" ", "_")
+        shutil.copytree(target.place.root / "images" / folder, pool / folder)
+    given = [word for word in words(made, tmp_path / "state") if not word.startswith(("proposer", "source.root"))]
+    drawn = ("proposer=random", "proposer.within=true", f"source.root={pool}")
+    command = begin(tmp_path / "log", *given, *drawn)
+    assert command.status() == 0, command.said
+    stored = read_set(tmp_path / "state" / "set")
+    assert {made.name for made in stored.classes} >= set(names)
+    assert (stored.header.classes, stored.header.pairs) == (18, 0)
+    with sqlite3.connect(tmp_path / "state" / "state.sqlite") as state:
+        assert list(state.execute("SELECT name, reason FROM refused")) == [(target.classes.names[0], "target")]
+    state.close()
+    (train_by,) = (line for line in command.said.splitlines() if line.startswith("train on it by: "))
+    run = configure(*SMALL, "component=random", *train_by.removeprefix("train on it by: ").split())
+    training = build_training_set(run.auxiliary, load_target(run.target), seed=0)
+    assert len(training.auxiliary_names) == 18
+    assert training.relation.neighbor.size == 0
+
+
+@pytest.mark.slow
+def test_images_by_their_captions(made, tmp_path):
+    names = sorted(folder.name for folder in (made / "pool").iterdir())
+    spoken = [name.replace("_", " ") for name in names]
+    says = ("A {}, in the rain", "TWO {}S", "<b>{}</b>&nbsp;of my aunt", "IMG_0007 {}.jpg")
+    right = {
+        f"{name}/{number:04}.png": says[number % len(says)].format(spoken[place])
+        for place, name in enumerate(names)
+        for number in range(1, 11)
+    }
+    (leak,) = (made / "pool").rglob("leak.jpg")
+    one, (first, _, last) = spoken[0], spoken[0].partition(" ")
+    wrong = {
+        f"{names[0]}/0011.png": "a lamp",
+        f"{names[0]}/0012.png": f"{first}; {last}",
+        f"{names[0]}/gone.png": f"a {one}",
+        "../outside.png": f"a {one}",
+        str(leak.relative_to(made / "pool")): f"a {one}",
+    }
+    rows = [
+        *({"path": path, "text": caption, "author": "A. Person"} for path, caption in {**right, **wrong}.items()),
+        {"url": "https://example.org/1.jpg", "text": f"a {one}"},
+        {"path": f"{names[0]}/0013.png", "text": f"a {one}", "punsafe": 0.9},
+    ]
+    table = tmp_path / "captions.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = tmp_path / "state"
+    given = [word for word in words(made, folder) if not word.startswith("source")]
+    of = ("source=captions", f"source.files=[{table}]", f"source.root={made / 'pool'}")
+    command = begin(tmp_path / "log", *given, *of)
+    assert command.status() == 0, command.said
+    assert "rows left out, marked as unsafe: 1" in command.said
+    kept = {image.sha256: image for _, image in read_images(folder / "set")}
+    assert set(kept) == {hashlib.sha256((made / "pool" / path).read_bytes()).hexdigest() for path in right}
+    assert {image.creator for image in kept.values()} == {"A. Person"}
+    assert {image.caption for image in kept.values()} == set(right.values())
+    dropped = [json.loads(line) for line in (folder / "dropped.jsonl").read_text().splitlines()]
+    assert {Path(line["place"]).name: line["because"] or line["reason"] for line in dropped} == {
+        "0012.png": "caption",
+        "gone.png": "No such file or directory",
+        "outside.png": "outside of the folder of images",
+        "1.jpg": "needs the network",
+        "leak.jpg": load_target(configure(*SMALL).target).test.path(0),
+    }
+    before = bytes_of(folder)
+    assert begin(tmp_path / "log", *given, *of).status() == 0
+    assert bytes_of(folder) == before
+
+
+def test_what_a_kill_left_of_a_set_is_removed(made, curated, tmp_path):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    (folder / "set.new.of_a_start_that_was_killed").mkdir()
+    assert curate(config(made, folder, "do=export")) == 0
+    assert not list(folder.glob("set.*"))
 
 
 @pytest.mark.slow
@@ -443,18 +459,18 @@ def test_killed_at_fifty_moments(made, curated, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_exit_status_of_a_mistake_is_2_and_of_a_folder_in_use_3(made, curated, tmp_path, cache):
+def test_the_exit_status_of_a_mistake_is_2_and_of_a_folder_in_use_3(made, curated, tmp_path, monkeypatch):
     folder = shutil.copytree(curated, tmp_path / "state")
-    environment = {**os.environ, "LT_EXTRAP_CACHE": str(cache)}
+    monkeypatch.chdir(tmp_path)
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        words_of = [sys.executable, "-m", "lt_extrap.curate", *words(made, folder, *more)]
-        return subprocess.run(words_of, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    def run(*more: str) -> tuple[int, str]:
+        begun = begin(tmp_path / "log", *words(made, folder, *more))
+        return begun.status(), begun.said
 
     for more, status in ((("do=everything",), 2), (("filter.gamma_lo=1",), 2), ((), 0), (("do=status",), 0)):
-        done = run(*more)
-        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+        ended, said = run(*more)
+        assert (ended, "Traceback" in said) == (status, False), said
     with command._alone(folder):
-        done = run()
-        assert (done.returncode, "another process" in done.stderr) == (3, True)
+        ended, said = run()
+        assert (ended, "another process" in said) == (3, True)
     assert not (tmp_path / "outputs").exists()

@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from pool import bytes_of, config, words
 
-from curate.test_curate import bytes_of, config, curated, made, shards_of, words  # noqa: F401 (fixtures)
+from curate.test_curate import curated, made, shards_of  # noqa: F401 (fixtures)
 from lt_extrap.curate.__main__ import curate
 from lt_extrap.curate.records import Sought
 from lt_extrap.curate.shards import folder_of, part

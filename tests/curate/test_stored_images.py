@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,3 +72,15 @@ def test_what_cannot_be_read_is_a_reason():
         raise UnreadableImage(place, "half of \udcff a character")
 
     assert prepare("a", read=read, longest_edge=None) == r"half of \udcff a character"
+
+
+def test_what_there_is_no_memory_for_may_be_decoded_another_time():
+    content = encoded(np.zeros((6000, 6000), np.uint8))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 20_000_000, before[1]))
+    try:
+        assert prepared(content) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert prepared(content).width == 512

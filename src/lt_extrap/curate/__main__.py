@@ -21,7 +21,7 @@ from rich.console import Console
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
 from lt_extrap.config.curate import CURATE_OPTIONS, SHARED, STAGES, CurateConfig
-from lt_extrap.config.curate_proposer import WordNetNeighbors
+from lt_extrap.config.curate_proposer import RandomClasses, WordNetNeighbors
 from lt_extrap.curate import shards
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
@@ -108,6 +108,8 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
         print(f"{number}/{len(stages)} {stage}: {time.monotonic() - began:.1f} s", flush=True)
         if stage == "candidates" and not curation.state.one("SELECT 1 FROM offered WHERE form IS NOT NULL LIMIT 1"):
             return _status(curation)  # before hours of features of the target's images
+    if stages == ("images",) and images.to_do(curation):
+        return INCOMPLETE
     if len(stages) == 1 and stages[-1] != STAGES[-1]:
         return 0
     return _status(curation)
@@ -175,8 +177,9 @@ def _status(curation: Curation) -> int:
 def _tell(curation: Curation) -> None:
     """Say how to train on what there is."""
     if (folder := curation.folder / export.SET).is_dir():
-        lists = curation.config.target.neighbors.lists()
-        words = [f"target.neighbors.folder={folder.resolve()}", *(f"target.neighbors.{key}=null" for key in lists)]
+        target, control = curation.config.target, isinstance(curation.config.proposer, RandomClasses)
+        node, files = ("random", target.random) if control else ("neighbors", target.neighbors)
+        words = [f"target.{node}.folder={folder.resolve()}", *(f"target.{node}.{key}=null" for key in files.lists())]
         print(f"train on it by: {' '.join(words)}")
     if (extra := curation.folder / export.EXTRA / export.EXTRA_LIST).is_file():
         print(f"train on further target images by: auxiliary=target_extra target.extra={extra.resolve()}")

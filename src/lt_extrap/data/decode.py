@@ -41,6 +41,10 @@ class UnreadableImage(Exception):
         return f"{self.path}: {self.reason}"
 
 
+class NoMemory(UnreadableImage):
+    """A file for whose pixels there was no memory: another time it may be decoded."""
+
+
 def decode_rgb(
     path: str | Path, *, data: bytes | None = None, draft: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
@@ -166,6 +170,8 @@ def _reasons(path: str | Path) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise UnreadableImage(path, f"not an image of a known format ({', '.join(FORMATS)})") from error
+    except MemoryError as error:
+        raise NoMemory(path, "no memory to decode it") from error
     except Exception as error:  # hostile bytes make decoders raise almost anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnreadableImage(path, reason) from error

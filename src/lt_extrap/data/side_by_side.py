@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from mmap import mmap
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
@@ -47,12 +48,13 @@ def _together(
     """
     running: dict[Future[list[tuple[T, R]]], Sequence[T]] = {}
     begun: list[Sequence[T]] = []
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_begin)
+    stopped = mmap(-1, 1)  # shared with the processes, without a lock that one may die with
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_begin, initargs=(stopped,))
     try:
         while True:
             while len(running) < 2 * workers and (chunk := next(chunks, None)) is not None:
                 begun.append(chunk)
-                running[pool.submit(_done, work, chunk)] = chunk
+                running[pool.submit(_done_until_stopped, work, chunk)] = chunk
             if not running:
                 return []
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -62,6 +64,7 @@ def _together(
     except BrokenProcessPool:
         return [item for chunk in begun for item in chunk]
     finally:
+        stopped[0] = 1  # nobody takes what is in work any more
         pool.shutdown(cancel_futures=True)
 
 
@@ -69,8 +72,18 @@ def _done(work: Callable[[T], R], items: Sequence[T]) -> list[tuple[T, R]]:
     return [(item, work(item)) for item in items]
 
 
-def _begin() -> None:
+_stopped = mmap(-1, 1)  # in a process: that of its parent
+
+
+def _done_until_stopped(work: Callable[[T], R], items: Sequence[T]) -> list[tuple[T, R]]:
+    """In a process: killing it instead could cut what it sends, and its parent would wait for the rest for ever."""
+    return [(item, work(item)) for item in items if not _stopped[0]]
+
+
+def _begin(stopped: mmap) -> None:
     """In a process: leave signals of the terminal to the parent, and end when that has ended in whatever way."""
+    global _stopped
+    _stopped = stopped
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()

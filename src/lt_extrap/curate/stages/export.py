@@ -54,6 +54,9 @@ def write_kept(curation: Curation) -> Header | None:
 
 def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> Header | None:
     folder, table = curation.folder / SET, load_classes(curation.config.target)
+    new, old = folder.with_name(f"{SET}.new"), folder.with_name(f"{SET}.old")
+    for left in (old, *curation.folder.glob(f"{new.name}*")):  # of a start that was killed
+        shutil.rmtree(left, ignore_errors=True)
     if not kept:
         shutil.rmtree(folder, ignore_errors=True)
         return None
@@ -71,9 +74,6 @@ def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]])
             last = target
             pairs.append(PairRecord(table.ids[target], table.names[target], number[key], rank, similarity))
     records = [_record(row, number[wanted.key], table.ids) for wanted in sought for row in sorted(kept[wanted.key])]
-    new, old = folder.with_name(f"{SET}.new"), folder.with_name(f"{SET}.old")
-    for left in (new, old):  # of a start that was killed
-        shutil.rmtree(left, ignore_errors=True)
     header = write_set(
         new,
         target=curation.config.target.folder,

@@ -15,9 +15,9 @@ from lt_extrap.bar import Bar
 from lt_extrap.curate.curation import FEATURES, IMAGES, Curation
 from lt_extrap.curate.features import Extractor, FeatureFile
 from lt_extrap.curate.near_copies import look
-from lt_extrap.data.decode import UnreadableImage, decode_rgb
+from lt_extrap.data.decode import NoMemory, UnreadableImage, decode_rgb
 from lt_extrap.data.side_by_side import side_by_side
-from lt_extrap.errors import RunError
+from lt_extrap.errors import RunError, some
 
 SPLITS = ("train", "val", "test")
 
@@ -72,8 +72,12 @@ def feature_rows(curation: Curation, owners: Sequence[str]) -> Int64[np.ndarray,
 
 
 def _look_at_references(curation: Curation) -> None:
-    """Keep what tells copies of the target's images, of all that are not known yet."""
-    state, target = curation.state, curation.target
+    """Keep what tells copies of the target's images, of all that are not known yet.
+
+    Raises:
+        RunError: some were not decoded for want of memory: without them copies would be missed.
+    """
+    state, target, undecoded = curation.state, curation.target, list[str]()
     for split in SPLITS:
         index = getattr(target, split)
         if index is None:
@@ -81,18 +85,24 @@ def _look_at_references(curation: Curation) -> None:
         known = {place for (place,) in state.rows("SELECT place FROM reference WHERE split = ?", split)}
         label_of = dict(zip(index.paths(), index.labels.tolist(), strict=True))
         new = sorted(label_of.keys() - known)
-        work, died = partial(_reference, read=target.place.images.read), Reference(None, None, None, "its decoder died")
-        done = 0
-        with closing(side_by_side(work, new, curation.workers, died=died)) as chunks, Bar(f"{split} images") as bar:
+        work, done = partial(_reference, read=target.place.images.read), 0
+        with closing(side_by_side(work, new, curation.workers, died=None)) as chunks, Bar(f"{split} images") as bar:
             for chunk in chunks:
                 with state.transaction():
                     state.write(
                         "INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?, ?)",
-                        [(place, split, label_of[place], *found) for place, found in chunk],
+                        [(place, split, label_of[place], *found) for place, found in chunk if found is not None],
                     )
+                undecoded += [place for place, found in chunk if found is None]
                 done += len(chunk)
                 bar.show(done, len(new))
                 curation.stop.answer()
+    if undecoded:
+        raise RunError(
+            "all images of the target set, or copies of them are missed",
+            f"{len(undecoded):,} were not decoded, for want of memory or since the decoder died: {some(undecoded, 3)}",
+            "run the same command again, with more memory or workers=1; mend an image that it happens to again",
+        )
 
 
 def _extract(curation: Curation, extractor: Extractor) -> None:
@@ -145,9 +155,12 @@ class Reference(NamedTuple):
     reason: str | None
 
 
-def _reference(place: str, *, read: Callable[[str], bytes]) -> Reference:
+def _reference(place: str, *, read: Callable[[str], bytes]) -> Reference | None:
+    """None where there is no memory for it now."""
     try:
         return Reference(*look(decode_rgb(place, data=read(place))), None)
+    except (NoMemory, MemoryError):
+        return None
     except UnreadableImage as error:
         return Reference(None, None, None, error.reason)
 
@@ -156,6 +169,8 @@ def _decoded(images: Sequence[tuple[str, Callable[[], bytes]]]) -> Iterator[Imag
     for name, read in images:
         try:
             yield decode_rgb(name, data=read())
+        except (NoMemory, MemoryError) as error:
+            raise RunError("memory for an image", f"none to decode {name}", "free some, and run it again") from error
         except (OSError, UnreadableImage) as error:
             raise RunError(
                 f"an image that could be read before: {name}",

@@ -15,10 +15,10 @@ from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forecast import Forecast
 from lt_extrap.curate.near_copies import Look, look
 from lt_extrap.curate.state import FORGOTTEN
-from lt_extrap.data.decode import FORMATS, UnreadableImage, decode_rgb
+from lt_extrap.data.decode import FORMATS, NoMemory, UnreadableImage, decode_rgb
 from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
-from lt_extrap.errors import RunError
+from lt_extrap.errors import RunError, some
 from lt_extrap.files import write_whole
 
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
@@ -44,7 +44,7 @@ class Prepared(NamedTuple):
 
 
 def store(curation: Curation) -> None:
-    """The stage `images`.
+    """The stage `images`. What was not decoded for want of memory stays to do.
 
     Raises:
         RunError: the candidates are of another source, or images were stored in another size.
@@ -77,22 +77,18 @@ def store(curation: Curation) -> None:
             [(curation.source_id,)],
         )
     forgotten = {value for (value,) in state.rows("SELECT value FROM forgotten WHERE kind = 'sha256'")}
-    to_do = list(
-        state.rows(
-            "SELECT place, min(key) FROM offered WHERE form IS NOT NULL AND sha256 IS NULL AND reason IS NULL "
-            "GROUP BY place ORDER BY min(key), min(position), place"
-        )
-    )
-    places, key_of = [place for place, _ in to_do], dict(to_do)
+    key_of = to_do(curation)
+    places = list(key_of)
     forecast, classes = Forecast("images", len(set(key_of.values()))), set[str]()
     work = partial(prepare, read=curation.source.read, longest_edge=curation.config.longest_edge)
-    died: Prepared | str = "the process that decoded it died (a crash of the decoder, or no memory left)"
-    done = 0
-    with closing(side_by_side(work, places, curation.workers, died=died)) as chunks, Bar("images read") as bar:
+    done, undecoded = 0, list[str]()
+    with closing(side_by_side(work, places, curation.workers, died=None)) as chunks, Bar("images read") as bar:
         for chunk in chunks:
             made, failed = list[tuple[str, Prepared]](), list[tuple[str, str]]()
             for place, found in chunk:
-                if not isinstance(found, Prepared):
+                if found is None:
+                    undecoded.append(place)
+                elif isinstance(found, str):
                     failed.append((found, place))
                 elif found.sha256 in forgotten:
                     failed.append((FORGOTTEN, place))
@@ -118,19 +114,39 @@ def store(curation: Curation) -> None:
             classes.update(key_of[place] for place, _ in chunk)
             forecast.after(len(classes), done)
             curation.stop.answer()
+    if undecoded:
+        print(
+            f"{len(undecoded):,} images were not decoded, for want of memory or since the decoder died: "
+            f"{some(undecoded, 3)}; the same command tries again (workers=1 needs least), and does without what is "
+            "removed from the source"
+        )
 
 
-def prepare(place: str, *, read: Callable[[str], bytes], longest_edge: int | None) -> Prepared | str:
-    """Read an image, make it smaller where it is large, and look at it; a reason where it is none."""
+def to_do(curation: Curation) -> dict[str, str]:
+    """The places of the images that are to be read, in this order, and the first class of each."""
+    return dict(
+        curation.state.rows(
+            "SELECT place, min(key) FROM offered WHERE form IS NOT NULL AND sha256 IS NULL AND reason IS NULL "
+            "GROUP BY place ORDER BY min(key), min(position), place"
+        )
+    )
+
+
+def prepare(place: str, *, read: Callable[[str], bytes], longest_edge: int | None) -> Prepared | str | None:
+    """Read an image, make it smaller where it is large, and look at it.
+
+    Returns:
+        What is stored of it; a reason where it is none; None where there is no memory for it now.
+    """
     try:
         content = read(place)
         if longest_edge is not None:
             content = shrunk(place, content, longest_edge)
         return described(place, content)
+    except (NoMemory, MemoryError):
+        return None
     except UnreadableImage as error:
         return error.reason.encode("utf-8", "backslashreplace").decode()
-    except MemoryError:
-        return "no memory to decode it"
 
 
 def described(place: str, content: bytes) -> Prepared:

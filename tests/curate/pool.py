@@ -1,0 +1,148 @@
+"""A pool of images with planted faults, and the command that curates it, in a process of its own."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import SMALL
+from lt_extrap.compose import configure, from_hydra
+from lt_extrap.config.curate import CurateConfig
+from lt_extrap.curate.__main__ import main
+from lt_extrap.data.target import load_target
+from lt_extrap.paths import conf_dir
+from lt_extrap.train import train
+
+WORLD = tuple(word for word in SMALL if word.startswith("target.world"))
+
+
+def make(folder: Path, cache: Path) -> Path:
+    """A pool with planted faults, a list of neighbors, and the baseline whose features are used."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LT_EXTRAP_CACHE", str(cache))
+        target = load_target(configure(*SMALL).target)
+        train(configure(*SMALL, "component=baseline"), folder / "run")
+    root = target.place.root
+    names = json.loads((root / "classes.json").read_text())
+    ranks = json.loads((root / "neighbor_ranks.json").read_text())["ranks"]
+    neighbors = [entry["name"] for entry in names["aux_neighbor"]]
+    for name in neighbors:
+        shutil.copytree(root / "images" / name.replace(" ", "_"), folder / "pool" / name.replace(" ", "_"))
+    file = {target.classes.ids[label]: [neighbors[aux] for aux, _ in row] for label, row in enumerate(ranks)}
+    (folder / "neighbors.json").write_text(json.dumps(file))
+    first = folder / "pool" / neighbors[0].replace(" ", "_")
+    test = Image.open(target.place.images.path / target.test.path(0)).convert("RGB")
+    test.save(first / "leak.jpg", quality=80)
+    test.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(first / "leak_mirrored.png")
+    Image.fromarray(np.full((24, 24, 3), 99, np.uint8)).save(first / "blank.png")
+    (first / "page.jpg").write_text("<html>no image</html>")
+    shutil.copy(first / "0001.png", first / "again.png")
+    return folder
+
+
+def words(made: Path, folder: Path, *more: str) -> list[str]:
+    return [
+        "target=embedded",
+        *WORLD,
+        "names.use_wordnet=false",
+        "proposer=file",
+        f"proposer.file={made / 'neighbors.json'}",
+        "source=folders",
+        f"source.root={made / 'pool'}",
+        "features=run",
+        f"features.run={made / 'run'}",
+        "filter=fixed",
+        "filter.gamma_low=-1",
+        "filter.gamma_high=1",
+        "filter.shortest_edge=8",
+        "filter.suspects=keep",
+        "workers=0",
+        f"folder={folder}",
+        *more,
+    ]
+
+
+def config(made: Path, folder: Path, *more: str) -> CurateConfig:
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        found = from_hydra(hydra.compose("curate", words(made, folder, *more)))
+    assert isinstance(found, CurateConfig)
+    return found
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """The hash of each file of the set, and of what was dropped."""
+    files = [*(folder / "set").rglob("*"), folder / "dropped.jsonl"]
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()
+    }
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command as it runs in a process of its own, the first of its group.
+
+    Attributes:
+        pid: of the process.
+        log: what it prints.
+    """
+
+    pid: int
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text()
+
+    def tell(self, number: int) -> None:
+        """Send a signal to it and its workers, as a terminal does."""
+        os.killpg(self.pid, number)
+
+    def ended(self) -> bool:
+        """Whether it has ended; its status is still to be asked for."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def status(self) -> int:
+        """Wait for its end."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def begin(log: Path, *argv: str) -> Command:
+    """Begin the real command with these words: forked from this process, which spares it the seconds of imports."""
+    log.touch()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        os.read(reading, 1)  # its group is there
+        os.close(reading)
+        return Command(child, log)
+    status = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.alarm(300)  # a test that hangs ends
+        with log.open("w", buffering=1) as file:
+            sys.stdout = sys.stderr = file
+            sys.argv = ["curate", *argv]
+            os.close(reading)
+            os.close(writing)
+            try:
+                main()
+                status = 0
+            except SystemExit as end:
+                status = int(end.code or 0)
+            except BaseException:
+                traceback.print_exc()
+    finally:
+        os._exit(status)
