@@ -64,6 +64,8 @@ class CurateConfig:
             largest numbers that are to be swept, since training keeps the first.
         extra_shots: the groups of target classes of which further images are wanted.
         candidates_per_class: most images of a class that are looked at.
+        enough: of images with addresses of the web: stored images of a class after which the rest of its candidates is
+            not downloaded; null = twice `images_per_class`.
         images_per_class: most images of a class that are kept, drawn from `seed`.
         seed: of that draw.
         longest_edge: pixels; larger images are stored smaller, as JPEG; null = as they are.
@@ -90,6 +92,7 @@ class CurateConfig:
     extra_shots: list[str] = field(default_factory=lambda: ["medium", "few"])
     candidates_per_class: int = 200
     images_per_class: int = 50
+    enough: int | None = None
     seed: int = 0
     longest_edge: int | None = 512
     workers: int | None = None
@@ -114,6 +117,7 @@ class CurateConfig:
             one_of("extra_shots", shot, ("many", "medium", "few"))
         for key in ("candidates_per_class", "images_per_class"):
             check(getattr(self, key) >= 1, key, "at least 1", getattr(self, key))
+        check(self.enough is None or self.enough >= 1, "enough", "at least 1, or null", self.enough)
         check(0 <= self.seed < 2**63, "seed", "in 0..2**63-1", self.seed)
         edge = self.longest_edge
         check(edge is None or edge >= 64, "longest_edge", "at least 64, or null", edge)

@@ -7,7 +7,7 @@ mistake in the command or in what it names, 3 not done, the same command goes on
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -21,14 +21,17 @@ from rich.console import Console
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
 from lt_extrap.config.curate import CURATE_OPTIONS, SHARED, STAGES, CurateConfig
+from lt_extrap.config.curate_download import Download
 from lt_extrap.config.curate_proposer import RandomClasses, WordNetNeighbors
 from lt_extrap.curate import shards
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
-from lt_extrap.curate.funnel import funnel, lonely, short
+from lt_extrap.curate.funnel import funnel, lonely, short, unread
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
-from lt_extrap.curate.state import FORGOTTEN, STATE, State
+from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED, STATE, State
 from lt_extrap.curate.verify import verify
+from lt_extrap.curate.web.download import Downloader
+from lt_extrap.curate.web.failure import KINDS, kind_of
 from lt_extrap.errors import ConfigError, LtExtrapError, RunError, some
 from lt_extrap.files import alone_in, write_whole
 from lt_extrap.paths import conf_dir
@@ -50,8 +53,12 @@ _STAGES: dict[str, Callable[[Curation], object]] = {
 }
 
 
-def curate(config: CurateConfig) -> int:
+def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader] = Downloader) -> int:
     """Do what `config.do` says.
+
+    Args:
+        config: of the command.
+        downloader: makes what fetches images from the web.
 
     Returns:
         The exit status.
@@ -68,7 +75,7 @@ def curate(config: CurateConfig) -> int:
         with State(folder) as state:
             return _status(Curation(config, folder, state, stop))
     with _alone(folder), State(folder) as state, stop.listening():
-        curation = Curation(config, folder, state, stop)
+        curation = Curation(config, folder, state, stop, downloader)
         if config.do == "verify":
             return verify(curation)
         if config.do == "forget":
@@ -120,10 +127,7 @@ def _status(curation: Curation) -> int:
     found, state = funnel(curation.state), curation.state
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(found.table())
-    for reason, count in state.rows(
-        "SELECT reason, count(*) FROM offered WHERE reason != ? GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10",
-        FORGOTTEN,
-    ):
+    for reason, count in unread(state):
         print(f"unreadable, {count:,}: {reason}")
     for split, reason, count in state.rows(
         "SELECT split, reason, count(*) FROM reference WHERE reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
@@ -195,7 +199,7 @@ def _again(curation: Curation) -> None:
             for (reason,) in state.rows(f"SELECT DISTINCT reason FROM {table} WHERE reason IS NOT NULL")
         }
     )
-    chosen = [r for r in failed if r != FORGOTTEN and (reasons is None or any(word in r for word in reasons))]
+    chosen = [reason for reason in failed if reason not in (FORGOTTEN, NOT_NEEDED) and _is_one_of(reason, reasons)]
     if reasons is not None and not chosen:
         raise ConfigError("errors of this curation", ", ".join(reasons), f"choose of: {some(failed, 20) or 'none'}")
     with state.transaction():
@@ -203,6 +207,13 @@ def _again(curation: Curation) -> None:
         state.write("DELETE FROM reference WHERE reason = ?", [(reason,) for reason in chosen])
         if reasons is None:  # and the source is asked again: it may have grown
             state.write("DELETE FROM search WHERE source = ?", [(curation.source_id,)])
+
+
+def _is_one_of(reason: str, wanted: Sequence[str] | None) -> bool:
+    """Whether a reason is one of these kinds, or has one of these words."""
+    if wanted is None:
+        return True
+    return any(kind_of(reason) == word if word in KINDS else word in reason for word in wanted)
 
 
 def _refuse_none(folder: Path) -> None:

@@ -13,7 +13,7 @@ from lt_extrap.config.curate import SHARED, Forgotten
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forget import forget
 from lt_extrap.curate.records import Sought
-from lt_extrap.curate.state import FORGOTTEN, STATE, State
+from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED, STATE, State
 from lt_extrap.errors import RunError, some
 from lt_extrap.files import alone_in, link_or_copy
 
@@ -23,10 +23,11 @@ _CHOICE = ("SELECT * FROM target ORDER BY label", "SELECT * FROM sought WHERE us
 # What is forgotten stays so.
 _TAKE = """
 INSERT OR IGNORE INTO candidate (key, source, place, position, caption, url, page, creator, licence, licence_url,
-    form, ruled, reason, sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    form, ruled, reason, sha256, original) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _TAKEN = """
-SELECT key, source, place, position, caption, url, page, creator, licence, licence_url, form, ruled, reason, sha256
+SELECT key, source, place, position, caption, url, page, creator, licence, licence_url, form, ruled, reason, sha256,
+    original
 FROM candidate WHERE source = ? ORDER BY key, position
 """
 
@@ -149,15 +150,17 @@ def _take_rows(curation: Curation, state: State) -> None:
 
 def _settle(curation: Curation) -> None:
     """What became of a place in one shard became of it everywhere: one machine would have read it once."""
-    of_place = "FROM candidate d WHERE d.place = candidate.place AND d.source = candidate.source AND d.{} IS NOT NULL"
-    stored, failed = of_place.format("sha256"), of_place.format("reason") + f" AND d.reason != '{FORGOTTEN}'"
+    same = "FROM candidate d WHERE d.place = candidate.place AND d.source = candidate.source AND "
+    stored = same + "d.sha256 IS NOT NULL"
+    failed = same + f"d.reason IS NOT NULL AND d.reason NOT IN ('{FORGOTTEN}', '{NOT_NEEDED}')"
     curation.state.write(
-        f"UPDATE candidate SET reason = NULL, sha256 = (SELECT min(d.sha256) {stored}) "
+        "UPDATE candidate SET reason = NULL, "
+        f"(sha256, original) = (SELECT d.sha256, d.original {stored} ORDER BY d.sha256 LIMIT 1) "
         f"WHERE source = ? AND sha256 IS NULL AND reason IS NOT '{FORGOTTEN}' AND EXISTS (SELECT 1 {stored})",
         [(curation.source_id,)],
     )
     curation.state.write(
-        f"UPDATE candidate SET reason = (SELECT min(d.reason) {failed}) "
-        f"WHERE source = ? AND sha256 IS NULL AND reason IS NULL AND EXISTS (SELECT 1 {failed})",
+        f"UPDATE candidate SET reason = (SELECT min(d.reason) {failed}) WHERE source = ? AND sha256 IS NULL "
+        f"AND (reason IS NULL OR reason = '{NOT_NEEDED}') AND EXISTS (SELECT 1 {failed})",
         [(curation.source_id,)],
     )
