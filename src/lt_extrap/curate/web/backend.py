@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import httpcore
 
@@ -17,6 +17,7 @@ Address = IPv4Address | IPv6Address
 _TRIED = 4  # addresses of a host
 
 
+@runtime_checkable
 class Resolver(Protocol):
     """Looks names up."""
 

@@ -160,18 +160,17 @@ class Downloader:
         raise Failure("redirects", f"more than {self._config.redirects}, the last to {url}")
 
     async def _robots_txt(self, url: Url) -> tuple[int, bytes]:
-        time = _Time(self._config.seconds)
+        start, time = url, _Time(self._config.seconds)
         for _ in range(_ROBOTS_REDIRECTS + 1):
-            async with self._answer(url, time) as answer:
-                if answer.status_code not in _REDIRECTS:
-                    content = bytearray()
-                    with _while_reading():
-                        async for chunk in answer.aiter_raw():
-                            content += chunk
-                            if len(content) >= LONGEST:
-                                break
-                    return answer.status_code, bytes(content)
-                url = self._redirected(url, answer)
+            try:
+                async with self._answer(url, time) as answer:
+                    if answer.status_code not in _REDIRECTS:
+                        return answer.status_code, await _beginning(answer, LONGEST)
+                    url = self._redirected(url, answer)
+            except Failure as failure:
+                if url == start:
+                    raise
+                raise Failure("redirects", f"{url}: {failure}") from failure
         raise Failure("redirects", f"more than {_ROBOTS_REDIRECTS}, the last to {url}")
 
     @asynccontextmanager
@@ -318,6 +317,16 @@ def _while_reading() -> Iterator[None]:
         raise Failure("timeout", "silence in the middle of the body") from error
     except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
         raise Failure("truncated", str(error) or "the connection was ended") from error
+
+
+async def _beginning(answer: httpx.Response, size: int) -> bytes:
+    content = bytearray()
+    with _while_reading():
+        async for chunk in answer.aiter_raw():
+            content += chunk
+            if len(content) >= size:
+                break
+    return bytes(content)
 
 
 def _image_kind(content: bytes | bytearray, url: Url) -> str:

@@ -41,12 +41,15 @@ class Failure(Exception):
         final: whether no other attempt can help; None = as the kind says.
     """
 
-    def __init__(self, kind: str, detail: str, *, final: bool | None = None) -> None:
-        plain = detail.encode("unicode_escape").decode("ascii")
+    def __init__(self, kind: str, detail: str, final: bool | None = None) -> None:
+        super().__init__(kind, detail, final)  # the args, so that it survives pickling between processes
+        plain = "".join(letter if " " <= letter <= "~" else ascii(letter)[1:-1] for letter in detail[:_LONGEST])
         self.kind = kind
-        self.detail = plain if len(plain) <= _LONGEST else plain[: _LONGEST - 3] + "..."
+        self.detail = plain if max(len(plain), len(detail)) <= _LONGEST else plain[: _LONGEST - 3] + "..."
         self.final = not _CAN_CHANGE[kind] if final is None else final
-        super().__init__(f"{self.kind}: {self.detail}")
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
 
 
 def kind_of(reason: str) -> str | None:

@@ -23,10 +23,10 @@ _OTHERS = (
     ("PDF", re.compile(rb"%PDF")),
     ("PostScript", re.compile(rb"%!PS|\xc5\xd0\xd3\xc6")),
     ("TIFF", re.compile(rb"II\*\0|MM\0\*")),
-    ("icon", re.compile(rb"\0\0[\1\2]\0")),
+    ("icon", re.compile(rb"\x00\x00[\x01\x02]\x00")),
     ("HEIF or video", re.compile(rb"....ftyp", re.DOTALL)),
     ("video", re.compile(rb"\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL)),
-    ("archive", re.compile(rb"PK\3\4|Rar!|7z\xbc\xaf")),
+    ("archive", re.compile(rb"PK\x03\x04|Rar!|7z\xbc\xaf")),
     ("program", re.compile(rb"MZ|\x7fELF|#!")),
 )
 
