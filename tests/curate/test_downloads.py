@@ -130,7 +130,8 @@ def test_each_address_is_asked_for_once_and_what_is_wrong_says_why(tmp_path, ser
         for name, width, original, sha256 in state.rows(
             "SELECT i.name, i.width, c.original, c.sha256 FROM candidate c JOIN image i USING (sha256)"
         ):
-            assert max(Image.open(tmp_path / "state" / "images" / name).size) == width <= 64
+            with Image.open(tmp_path / "state" / "images" / name) as image:
+                assert max(image.size) == width <= 64
             assert (original == sha256) == name.endswith("png")  # the larger ones are JPEG
         images.store(opened(state, tmp_path / "state", contact=None))  # nothing is to be downloaded
         assert asked(server) == []

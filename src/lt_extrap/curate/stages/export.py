@@ -123,21 +123,8 @@ def _write_extra(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> 
     wanted, label_of = set[Path](), np.argsort(curation.target.class_of)  # a list has the labels of the target's files
     for label in sorted(of_class):
         for row in of_class[label]:
-            (
-                sha256,
-                cosines,
-                name,
-                width,
-                height,
-                caption,
-                source,
-                url,
-                page,
-                creator,
-                licence,
-                licence_url,
-                made_of,
-            ) = row
+            sha256, cosines, name, width, height, caption, *said = row
+            source, url, page, creator, licence, licence_url, made_of = said
             file = folder / IMAGES / name
             wanted.add(file)
             if not file.is_file():

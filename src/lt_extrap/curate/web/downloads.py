@@ -5,7 +5,6 @@ import queue
 import threading
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Self
 
 from lt_extrap.curate.web.download import Downloader, Fetched
 from lt_extrap.curate.web.failure import Failure
@@ -26,7 +25,7 @@ class Downloads:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="downloads", daemon=True)
         self.under_way = 0  #: addresses that were begun, and have not been taken
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Downloads":
         self._thread.start()
         self._loop.result()
         return self
