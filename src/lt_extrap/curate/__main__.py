@@ -27,6 +27,7 @@ from lt_extrap.curate import shards
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
 from lt_extrap.curate.funnel import funnel, lonely, short, unread
+from lt_extrap.curate.restore import restore
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED, STATE, State
 from lt_extrap.curate.verify import verify
@@ -69,6 +70,9 @@ def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader]
     whole, stop = Path(config.folder), StopSignal()
     folder = whole if config.shard is None else shards.folder_of(whole, config.shard, config.shards)
     stop.patient = True
+    if config.do == "restore":
+        with _alone(folder), stop.listening():
+            return restore(config, folder, stop, downloader)
     if config.do in ("status", "retry", "verify", "forget"):
         _refuse_none(folder)
     if config.do == "status":  # also while a curation is under way

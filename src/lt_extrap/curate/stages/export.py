@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,9 @@ def write_kept(curation: Curation) -> Header | None:
 
 def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> Header | None:
     folder, table = curation.folder / SET, load_classes(curation.config.target)
-    new, old = folder.with_name(f"{SET}.new"), folder.with_name(f"{SET}.old")
-    for left in (old, *curation.folder.glob(f"{new.name}*")):  # of a start that was killed
-        shutil.rmtree(left, ignore_errors=True)
     if not kept:
-        shutil.rmtree(folder, ignore_errors=True)
+        for gone in (folder, *_left(folder)):
+            shutil.rmtree(gone, ignore_errors=True)
         return None
     sought = [wanted for wanted in curation.sought() if wanted.key in kept]
     number = {wanted.key: aux for aux, wanted in enumerate(sought)}
@@ -74,21 +72,37 @@ def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]])
             last = target
             pairs.append(PairRecord(table.ids[target], table.names[target], number[key], rank, similarity))
     records = [_record(row, number[wanted.key], table.ids) for wanted in sought for row in sorted(kept[wanted.key])]
-    header = write_set(
-        new,
-        target=curation.config.target.folder,
-        table=table,
-        classes=classes,
-        pairs=pairs,
-        images=records,
-        copy_from=curation.folder / IMAGES,
-        link=True,
+    return replace_set(
+        folder,
+        lambda new: write_set(
+            new,
+            target=curation.config.target.folder,
+            table=table,
+            classes=classes,
+            pairs=pairs,
+            images=records,
+            copy_from=curation.folder / IMAGES,
+            link=True,
+        ),
     )
+
+
+def replace_set(folder: Path, write: Callable[[Path], Header]) -> Header:
+    """Write a set beside another one, which it then replaces."""
+    new, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
+    for left in _left(folder):
+        shutil.rmtree(left, ignore_errors=True)
+    header = write(new)
     if folder.is_dir():
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
     return header
+
+
+def _left(folder: Path) -> list[Path]:
+    """What a start that was killed may have left of writing a set."""
+    return [folder.with_name(f"{folder.name}.old"), *folder.parent.glob(f"{folder.name}.new*")]
 
 
 def _record(row: tuple[Any, ...], aux: int, ids: tuple[str, ...]) -> ImageRecord:
