@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -286,7 +287,7 @@ def test_what_a_kill_left_of_a_set_is_removed(made, curated, tmp_path):
 
 
 @pytest.mark.slow
-def test_images_of_target_classes_are_collected_too(made, tmp_path, monkeypatch):
+def test_images_of_target_classes_are_collected_too(made, tmp_path, capsys):
     """Of a pool that is the world itself: all of its training and test images are copies."""
     target = load_target(configure(*SMALL).target)
     source = f"source.root={target.place.root / 'images'}"
@@ -295,13 +296,8 @@ def test_images_of_target_classes_are_collected_too(made, tmp_path, monkeypatch)
     listed = (folder / "target_extra" / "extra.txt").read_text().splitlines()
     labels = {int(line.rpartition(" ")[2]) for line in listed}
     assert labels == {label for label, shot in enumerate(target.classes.shots) if str(shot) == "few"}
-    run = configure(
-        *SMALL,
-        "component=target_extra",
-        "auxiliary.images_per_epoch=20",
-        "auxiliary.shots=[few]",
-        f"target.extra={folder / 'target_extra' / 'extra.txt'}",
-    )
+    told = capsys.readouterr().out.partition("train on further target images by: ")[2].splitlines()[0]
+    run = configure(*SMALL, *shlex.split(told))
     training = build_training_set(run.auxiliary, load_target(run.target), seed=0)
     trained = {(target.place.images.path / path).read_bytes() for path in target.train.paths()}
     assert not trained & {Path(line.rpartition(" ")[0]).read_bytes() for line in listed}

@@ -15,14 +15,16 @@ from lt_extrap.config.curate_proposer import (
     TaxonomyNeighbors,
     WordNetNeighbors,
 )
-from lt_extrap.config.curate_source import CaptionSource, FolderSource
+from lt_extrap.config.curate_source import (
+    BraveSource,
+    CaptionSource,
+    CommonsSource,
+    FolderSource,
+    INaturalistSource,
+    OpenverseSource,
+)
 
-SHARED = (
-    "targets",
-    "neighbors",
-    "candidates",
-    "images",
-)  # which machines can share by classes
+SHARED = ("targets", "neighbors", "candidates", "images")  # which machines can share, by classes
 STAGES = (*SHARED, "features", "copies", "selection", "export")
 ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget", "merge", "restore")
 
@@ -147,6 +149,13 @@ CURATE_OPTIONS: dict[str, dict[str, type]] = {
         "file": FileNeighbors,
         "random": RandomClasses,
     },
-    "source": {"folders": FolderSource, "captions": CaptionSource},
+    "source": {
+        "folders": FolderSource,
+        "captions": CaptionSource,
+        "commons": CommonsSource,
+        "openverse": OpenverseSource,
+        "brave": BraveSource,
+        "inaturalist": INaturalistSource,
+    },
     **FILTER_OPTIONS,
 }

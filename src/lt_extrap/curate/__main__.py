@@ -129,8 +129,17 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
 def _status(curation: Curation) -> int:
     """Tell what became of every candidate."""
     found, state = funnel(curation.state), curation.state
+    left_out = list(
+        state.rows(
+            "SELECT reason, sum(count) FROM left_out JOIN sought USING (key) WHERE used AND source = ? "
+            "GROUP BY 1 ORDER BY 2 DESC, 1",
+            state.setting("source"),
+        )
+    )
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(found.table())
+    for reason, count in left_out:
+        print(f"left out by the source, {count:,}: {reason}")
     for reason, count in unread(state):
         print(f"unreadable, {count:,}: {reason}")
     for split, reason, count in state.rows(
@@ -157,6 +166,7 @@ def _status(curation: Curation) -> int:
             {"reason": reason, "shot": shot, "count": count}
             for (reason, shot), count in sorted(found.refused.items(), key=str)
         ],
+        "left_out": [{"reason": reason, "count": count} for reason, count in left_out],
         "without_neighbors": [name for name, _ in alone],
         "short": lacking,
     }
@@ -190,7 +200,12 @@ def _tell(curation: Curation) -> None:
         words = [f"target.{node}.folder={folder.resolve()}", *(f"target.{node}.{key}=null" for key in files.lists())]
         print(f"train on it by: {' '.join(words)}")
     if (extra := curation.folder / export.EXTRA / export.EXTRA_LIST).is_file():
-        print(f"train on further target images by: auxiliary=target_extra target.extra={extra.resolve()}")
+        with extra.open("rb") as lines:
+            words = [f"target.extra={extra.resolve()}", f"auxiliary.images_per_epoch={sum(1 for _ in lines)}"]
+        shots = ",".join(curation.config.extra_shots)
+        print(
+            f"train on further target images by: component=target_extra {' '.join(words)} 'auxiliary.shots=[{shots}]'"
+        )
 
 
 def _again(curation: Curation) -> None:

@@ -50,7 +50,7 @@ class Curation:
     @cached_property
     def source(self) -> Source:
         """Where images come from."""
-        return open_source(self.config.source)
+        return open_source(self.config.source, self.config.download.contact)
 
     @property
     def source_id(self) -> str:

@@ -6,6 +6,7 @@
     pair        neighbors of a target, by rank
     refused     neighbors that were proposed and dropped, with the reason
     search      by which names, and for how many candidates of a class, a source was asked
+    left_out    how many images of a class a source found and did not offer, by reason
     candidate   images that a source offers for a class; `form` is what its caption matched, `sha256` what it became,
                 and `original` the hash of the file as the source has it
     offered     (a view) those of the source, the classes and the number of candidates that are asked for now
@@ -49,6 +50,9 @@ CREATE TABLE IF NOT EXISTS refused (
 CREATE TABLE IF NOT EXISTS search (
     key TEXT NOT NULL, source TEXT NOT NULL, wanted TEXT NOT NULL, asked INTEGER NOT NULL,
     PRIMARY KEY (key, source)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS left_out (
+    key TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (key, source, reason)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS candidate (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, source TEXT NOT NULL, place TEXT NOT NULL, position INTEGER NOT NULL,
     caption TEXT, url TEXT, page TEXT, creator TEXT, licence TEXT, licence_url TEXT,
