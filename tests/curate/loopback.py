@@ -25,6 +25,9 @@ class Pictures(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.asked, self.status = folder, list[str](), dict[str, int]()
 
+    def handle_error(self, *args: object) -> None:
+        """Leave a connection that was cut alone."""
+
     @property
     def address(self) -> str:
         """Without a slash at its end."""

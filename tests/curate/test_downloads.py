@@ -4,6 +4,7 @@ import io
 import os
 import random
 import signal
+import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -186,9 +187,9 @@ def test_names_that_cannot_be_looked_up_stop_it_and_are_no_reason(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: other threads wait
-@pytest.mark.parametrize("workers", [0, 2])
-def test_killed_at_random_moments_no_finished_request_is_repeated(tmp_path, server, workers):
-    """25 kills each: what is written down is not asked for again, and the end is that of one start."""
+@pytest.mark.parametrize(("workers", "most", "seconds"), [(0, 40, 0.6), (2, 10, 2.0)])
+def test_killed_at_random_moments_no_finished_request_is_repeated(tmp_path, server, workers, most, seconds):
+    """50 kills: what is written down is not asked for again, and the end is that of one start."""
     server.status |= {"0/01.png": 404, "3/03.png": 503, "5/00.jpg": 404}
     options = {"enough": 9, "workers": workers}
     with State(tmp_path / "whole") as state:
@@ -196,7 +197,7 @@ def test_killed_at_random_moments_no_finished_request_is_repeated(tmp_path, serv
         images.store(opened(state, tmp_path / "whole", server.downloader, **options))
         expected, needed = became(state), asked(server)
     moments, kills, number = random.Random(workers), 0, 0
-    while kills < 25:
+    while kills < most:
         folder, number = tmp_path / f"state{number}", number + 1
         with State(folder) as state:
             offer_all(state, server)
@@ -206,10 +207,17 @@ def test_killed_at_random_moments_no_finished_request_is_repeated(tmp_path, serv
                 settled = {name for name in needed if is_settled(state, f"{server.address}/{name}")}
             child = os.fork()
             if child == 0:
-                signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.01, 0.6))  # which ends it as SIGKILL does
-                with State(folder) as state:
-                    images.store(opened(state, folder, server.downloader, **options))
-                os._exit(0)
+                status = 1
+                try:
+                    # Which ends it as SIGKILL does.
+                    signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.01, seconds))
+                    with State(folder) as state:
+                        images.store(opened(state, folder, server.downloader, **options))
+                    status = 0
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(status)
             moments.random()
             _, status = os.waitpid(child, 0)
             done = os.WIFEXITED(status)

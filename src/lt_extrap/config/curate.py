@@ -59,7 +59,7 @@ class CurateConfig:
         proposer: who names neighbors.
         names: what is known of names, and which are no neighbors.
         source: where images come from.
-        download: how those that have an address of the web are fetched.
+        download: how images of the web are downloaded.
         features: what compares images.
         filter: which images are kept.
         neighbors_per_class, sampling_ratio, scale: how many neighbors are proposed for a class, as in training: for the

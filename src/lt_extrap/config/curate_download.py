@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from lt_extrap.config.checks import check
 
-_CONTACT = re.compile(r"(mailto:)?[^\s@()<>,;]+@[^\s@()<>,;]+\.[^\s@()<>,;]+|https?://[^\s()<>,;]+")
+_CONTACT = re.compile(r"[^\s()<>@:]+@[^\s()<>@:]+\.[^\s()<>@:]+|https?://[^\s()<>/]+\.[^\s()<>]+", re.ASCII)
 _PORTS = (80, 443, 8080, 8443)
 
 
@@ -14,7 +14,8 @@ class Download:
     """How images are fetched from the web. Waiting for a host's turn counts for none of the times.
 
     Attributes:
-        contact: a mail address or a web page of whoever runs this, which every host is told; null = nothing is fetched.
+        contact: your mail address or page, sent to every server with our name, for whoever minds what is done; null =
+            nothing is fetched. $LT_EXTRAP_CONTACT by default.
         concurrency: requests at a time.
         per_host: requests at a time to one host.
         rate: requests a second to one host.
@@ -57,7 +58,7 @@ class Download:
         check(
             contact is None or (contact.isascii() and len(contact) <= 200 and _CONTACT.fullmatch(contact) is not None),
             "download.contact",
-            "a mail address or the address of a web page",
+            "a mail address, an http(s) address, or null",
             contact,
         )
         for key, least in (("concurrency", 1), ("per_host", 1), ("redirects", 0), ("retries", 0)):

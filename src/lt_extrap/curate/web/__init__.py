@@ -1,1 +1,1 @@
-"""Images from the web: a downloader that can be let loose, and a client for the interfaces of image collections."""
+"""What curation asks of the network."""
