@@ -16,7 +16,9 @@ from PIL import Image
 
 from lt_extrap.config.curate import CurateConfig
 from lt_extrap.config.curate_download import Download
+from lt_extrap.curate import __main__ as command
 from lt_extrap.curate.curation import Curation
+from lt_extrap.curate.funnel import unread
 from lt_extrap.curate.stages import images
 from lt_extrap.curate.state import State
 from lt_extrap.curate.web.download import Downloader
@@ -136,6 +138,30 @@ def test_each_address_is_asked_for_once_and_what_is_wrong_says_why(tmp_path, ser
             assert (original == sha256) == name.endswith("png")  # the larger ones are JPEG
         images.store(opened(state, tmp_path / "state", contact=None))  # nothing is to be downloaded
         assert asked(server) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "wanted", "again"),
+    [
+        ("dns: host.example: no answer", ["dns"], True),
+        ("http_404: status 404 of dns.example", ["dns"], False),
+        ("http_429: status 429 of host.example", ["dns", "http_429"], True),
+        ("a file of another format, by its beginning", ["format"], True),
+        ("dns: host.example: no answer", None, True),
+    ],
+)
+def test_failures_are_tried_again_by_their_kind(reason, wanted, again):
+    assert command._is_one_of(reason, wanted) == again
+
+
+def test_the_status_counts_failures_by_their_kind(tmp_path):
+    with State(tmp_path) as state:
+        offer(state, [("k", f"http://host.example/{number}.jpg", number) for number in range(4)])
+        with state.transaction():
+            reasons = ["http_404: status 404 of a", "http_404: status 404 of b", "not_needed", "no image at all"]
+            for number, reason in enumerate(reasons):
+                state.write("UPDATE candidate SET reason = ? WHERE position = ?", [(reason, number)])
+        assert unread(state) == [("http_404, such as status 404 of a", 2), ("no image at all", 1)]
 
 
 def test_without_a_contact_nothing_is_downloaded(tmp_path, server):

@@ -4,16 +4,18 @@ import hashlib
 import json
 import shutil
 
+import hydra
 import numpy as np
 import pytest
 from loopback import serving
 from PIL import Image
+from pool import WORLD
 
 from conftest import SMALL
-from lt_extrap.compose import configure
+from lt_extrap.compose import configure, from_hydra
 from lt_extrap.config.curate import CurateConfig
 from lt_extrap.config.curate_download import Download
-from lt_extrap.curate.restore import restore
+from lt_extrap.curate.__main__ import curate
 from lt_extrap.curate.stages.images import prepare
 from lt_extrap.data.stored.reader import read_images, read_set
 from lt_extrap.data.stored.schema import ClassRecord, ImageRecord, PairRecord
@@ -22,7 +24,7 @@ from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError
-from lt_extrap.signals import StopSignal
+from lt_extrap.paths import conf_dir
 
 EACH = 4
 
@@ -73,12 +75,12 @@ def given(tmp_path, server, target, cache, monkeypatch):
     return tmp_path / "given"
 
 
-def restored(target, given, folder, server, **options) -> int:
+def restored(target, given, folder, server) -> int:
     download = Download(contact="somebody@example.org", rate=100000.0, per_host=8, retries=0, connect_seconds=20.0)
     config = CurateConfig(
-        **{"do": "restore", "restore": str(given), "target": target, "download": download, "workers": 0, **options}
+        do="restore", restore=str(given), folder=str(folder), target=target, download=download, workers=0
     )
-    return restore(config, folder, StopSignal(), server.downloader)
+    return curate(config, downloader=server.downloader)
 
 
 def bytes_of(folder) -> dict[str, str]:
@@ -128,6 +130,7 @@ def test_what_is_lost_is_told_by_its_reason_and_the_rest_is_a_set(tmp_path, serv
     assert (stored.header.images, stored.header.classes) == (9, 3)
 
 
+@pytest.mark.slow
 def test_a_set_that_lacks_a_whole_class_is_trained_on(tmp_path, server, target, given):
     server.status |= {f"{number:02}.{'png' if number % 2 else 'jpg'}": 404 for number in range(EACH)}
     assert restored(target, given, tmp_path / "new", server) == 3
@@ -162,6 +165,13 @@ def test_images_without_an_address_or_a_hash_are_lost(tmp_path, server, target, 
     assert [reason.partition(":")[0] for reason in lost] == ["no_url", "no_sha256"]
 
 
+def test_the_words_of_the_command_are_few(given):
+    words = ["target=embedded", *WORLD, "do=restore", f"restore={given}", "folder=new"]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        found = from_hydra(hydra.compose("curate", words))
+    assert found.restore == str(given)
+
+
 def test_nothing_left_is_no_set(tmp_path, server, target, given):
     for file in server.folder.iterdir():
         file.unlink()
@@ -174,7 +184,6 @@ def test_a_set_of_another_target_and_a_folder_of_a_curation_are_refused(tmp_path
     (given / "pairs.jsonl").write_text(pairs)
     with pytest.raises(DataError, match="choose the target="):
         restored(target, given, tmp_path / "new", server)
-    (tmp_path / "new").mkdir()
     (tmp_path / "new" / "state.sqlite").touch()
     with pytest.raises(ConfigError, match="without a curation"):
         restored(target, given, tmp_path / "new", server)

@@ -145,6 +145,13 @@ def _take_rows(curation: Curation, state: State) -> None:
         state.rows("SELECT source, key FROM search WHERE source = ?", source),
     )
     into.write(_TAKE, state.rows(_TAKEN, source))
+    into.write(
+        "DELETE FROM left_out WHERE source = ? AND key = ?",
+        state.rows("SELECT source, key FROM search WHERE source = ?", source),
+    )
+    into.write(
+        "INSERT INTO left_out VALUES (?, ?, ?, ?)", state.rows("SELECT * FROM left_out WHERE source = ?", source)
+    )
     into.write("REPLACE INTO search VALUES (?, ?, ?, ?)", state.rows("SELECT * FROM search WHERE source = ?", source))
 
 
