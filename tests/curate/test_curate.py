@@ -251,7 +251,7 @@ def test_images_by_their_captions(made, tmp_path):
     }
     rows = [
         *({"path": path, "text": caption, "author": "A. Person"} for path, caption in {**right, **wrong}.items()),
-        {"url": "https://example.org/1.jpg", "text": f"a {one}"},
+        {"url": "http://127.0.0.1/1.jpg", "text": f"a {one}"},
         {"path": f"{names[0]}/0013.png", "text": f"a {one}", "punsafe": 0.9},
     ]
     table = tmp_path / "captions.jsonl"
@@ -259,6 +259,9 @@ def test_images_by_their_captions(made, tmp_path):
     folder = tmp_path / "state"
     given = [word for word in words(made, folder) if not word.startswith("source")]
     of = ("source=captions", f"source.files=[{table}]", f"source.root={made / 'pool'}")
+    nobody = begin(tmp_path / "log", *given, *of, "download.contact=null")
+    assert (nobody.status(), "download.contact" in nobody.said) == (2, True)
+    of = (*of, "download.contact=somebody@example.org")
     command = begin(tmp_path / "log", *given, *of)
     assert command.status() == 0, command.said
     assert "rows left out, marked as unsafe: 1" in command.said
@@ -267,11 +270,12 @@ def test_images_by_their_captions(made, tmp_path):
     assert {image.creator for image in kept.values()} == {"A. Person"}
     assert {image.caption for image in kept.values()} == set(right.values())
     dropped = [json.loads(line) for line in (folder / "dropped.jsonl").read_text().splitlines()]
-    assert {Path(line["place"]).name: line["because"] or line["reason"] for line in dropped} == {
+    because = {Path(line["place"]).name: line["because"] or line["reason"] for line in dropped}
+    assert because.pop("1.jpg").startswith("address: ")
+    assert because == {
         "0012.png": "caption",
         "gone.png": "No such file or directory",
         "outside.png": "outside of the folder of images",
-        "1.jpg": "needs the network",
         "leak.jpg": load_target(configure(*SMALL).target).test.path(0),
     }
     before = bytes_of(folder)
