@@ -32,6 +32,8 @@ class Download:
         opt_out: whether headers that reserve an image (noai, noindex, tdm-reservation, ...) are obeyed; false = they
             are recorded.
         ports: that may be asked.
+        lost: the share of the last 100 hosts whose names could not be looked up above which all is given up, as where
+            the network is gone; 1 = never.
     """
 
     contact: str | None = None
@@ -49,6 +51,7 @@ class Download:
     robots: bool = True
     opt_out: bool = True
     ports: list[int] = field(default_factory=lambda: [80, 443])
+    lost: float = 0.5
 
     def __post_init__(self) -> None:
         contact = self.contact
@@ -66,6 +69,7 @@ class Download:
             check(0 < value < float("inf"), f"download.{key}", "positive, and finite", value)
         for host, value in self.rates.items():
             check(0 < value < float("inf"), f"download.rates.{host}", "positive, and finite", value)
+        check(0 < self.lost <= 1, "download.lost", "above 0, at most 1", self.lost)
         check(self.slowest >= 0, "download.slowest", "at least 0", self.slowest)
         check(0 <= self.longest_wait <= 3600, "download.longest_wait", "in 0..3600", self.longest_wait)
         for port in self.ports:

@@ -36,12 +36,12 @@ class FolderSource:
 
     Attributes:
         root: a folder of class folders; a folder of tars, one a class; a tar of class folders, or a folder in one
-            (pool.tar/train).
+            (pool.tar/train); needed wherever images are looked for.
         captions: a table (CSV, TSV, JSON lines, parquet) with columns `path`, from the root, and `caption`, in the pool
             or beside its tar; null = the name of its class is what is said of an image.
     """
 
-    root: str = MISSING
+    root: str | None = None
     captions: str | None = None
 
 

@@ -11,6 +11,7 @@ from lt_extrap.curate.caption_rule import CaptionRule
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forecast import Forecast, before
 from lt_extrap.curate.records import Candidate, Refused, Sought
+from lt_extrap.curate.shards import part
 from lt_extrap.curate.state import FORGOTTEN
 
 # What is known already keeps its image, and is placed and captioned as a first search would; forgotten is forgotten.
@@ -40,7 +41,8 @@ def collect(curation: Curation) -> None:
         )
         if (wanted := of_key.get(key)) is not None
     }
-    to_do = [wanted for wanted in sought if asked.get(wanted.key, 0) < most]
+    mine = part(sought, curation.config.shard, curation.config.shards)
+    to_do = [wanted for wanted in mine if asked.get(wanted.key, 0) < most]
     if to_do:
         for note in curation.source.notes:
             print(note)
