@@ -6,9 +6,9 @@ The peer has an environment of its own, since it pins what it needs:
     IMG2DATASET=<folder>/bin/img2dataset python -m benchmarks downloads
 
 Both have as many requests at a time and as many processes. It stores what it downloaded as it came (`--resize_mode no
---skip_reencode True`); so do we, and decode each image once to look for copies of it later. Of its time, that of the same
-command with one address is taken off: it starts Python and imports, which ours has done by then. Robots and the pace that a
-host is asked at are off: one host would be waited for.
+--skip_reencode True`); so do we, and decode each image once to look for copies of it later. Of its time, that of the
+same command with one address is taken off: it starts Python and imports, which ours has done by then. Robots and the
+pace that a host is asked at are off: one host would be waited for.
 """
 
 import asyncio

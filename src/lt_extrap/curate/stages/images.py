@@ -6,6 +6,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError, some
 from lt_extrap.files import write_whole
 
+_WRITERS = 16  # files that are written at a time
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
@@ -189,6 +191,7 @@ class _Keep:
         self._forgotten = {
             value for (value,) in curation.state.rows("SELECT value FROM forgotten WHERE kind = 'sha256'")
         }
+        self._writers = ThreadPoolExecutor(_WRITERS)  # the disk is waited for once, not file by file
         self.undecoded, self.postponed, self.stored = list[str](), list[str](), 0
 
     def __call__(self, chunk: Sequence[tuple[str, "Prepared | Failure | str | None"]]) -> dict[str, bool]:
@@ -206,8 +209,7 @@ class _Keep:
                 failed.append((FORGOTTEN, place))
             else:
                 made.append((place, found))
-        for _, image in made:
-            _write(self._curation, image)
+        list(self._writers.map(partial(_write, self._curation), [image for _, image in made]))
         if made or failed:
             with state.transaction():
                 state.write(
