@@ -393,6 +393,7 @@ def test_a_stage_wants_those_before_it(made, tmp_path):
         curate(config(made, tmp_path, "do=images"))
 
 
+@pytest.mark.slow
 def test_shards_that_are_merged_are_the_set_of_one_machine(made, curated, tmp_path, capsys):
     folder = tmp_path / "state"
     with pytest.raises(RunError, match="no state in"):

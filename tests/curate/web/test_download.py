@@ -112,13 +112,13 @@ def test_images_come_as_they_are_whatever_their_header_says(became):
         fetched = became[f"image/{kind}"]
         assert (fetched.kind, fetched.content) == (kind, content)
         assert fetched.headers == {"content-type": "text/html"}
-        assert described(fetched.url, fetched.content).width == 96
+        assert described(fetched.url, fetched.content, fetched.content).width == 96
 
 
 def test_what_only_begins_as_an_image_is_refused_by_the_decoder(became):
     for path in (*(f"trap/{name}" for name in TRAPS), "broken/shorter-than-it-is.jpg"):
         with pytest.raises(UnreadableImage):
-            described(path, became[path].content)
+            described(path, became[path].content, became[path].content)
 
 
 def test_what_is_endless_is_left_soon(became, server):
@@ -389,4 +389,4 @@ def test_photos_with_captions(real_data, trusted, tmp_path):
         found = asyncio.run(outcomes(running, trusted, urls, PATIENT))
     assert len(found) == 140
     for fetched in found:
-        assert described(fetched.url, fetched.content).width > 0
+        assert described(fetched.url, fetched.content, fetched.content).width > 0
