@@ -140,6 +140,17 @@ def test_each_address_is_asked_for_once_and_what_is_wrong_says_why(tmp_path, ser
         assert asked(server) == []
 
 
+def test_the_same_picture_at_many_addresses_is_one_file(tmp_path, server):
+    content = (server.folder / "0" / "00.jpg").read_bytes()
+    for file in server.folder.rglob("*.*"):
+        file.write_bytes(content)
+    with State(tmp_path / "state") as state:
+        offer_all(state, server)
+        images.store(opened(state, tmp_path / "state", server.downloader))
+        assert len({sha256 for _, _, sha256, _ in became(state)}) == 1
+    assert len(list((tmp_path / "state" / "images").rglob("*.*"))) == 1
+
+
 @pytest.mark.parametrize(
     ("reason", "wanted", "again"),
     [

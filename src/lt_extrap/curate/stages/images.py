@@ -209,7 +209,8 @@ class _Keep:
                 failed.append((FORGOTTEN, place))
             else:
                 made.append((place, found))
-        list(self._writers.map(partial(_write, self._curation), [image for _, image in made]))
+        files = {image.name: image for _, image in made}  # two writers of one file would be in each other's way
+        list(self._writers.map(partial(_write, self._curation), files.values()))
         if made or failed:
             with state.transaction():
                 state.write(
