@@ -8,7 +8,7 @@ The peer has an environment of its own, since it pins what it needs:
 Both have as many requests at a time and as many processes. It stores what it downloaded as it came (`--resize_mode no
 --skip_reencode True`); so do we, and decode each image once to look for copies of it later. Of its time, that of the
 same command with one address is taken off: it starts Python and imports, which ours has done by then. Robots and the
-pace that a host is asked at are off: one host would be waited for.
+pace that a host is asked at are off: they would be waited for.
 """
 
 import asyncio
@@ -40,6 +40,7 @@ from lt_extrap.signals import StopSignal
 
 CLASSES, EACH, PICTURES = 60, 50, 32
 CONCURRENCY, PROCESSES, PAIRS = 64, 2, 2
+HOSTS = 32  # addresses of this machine
 GOAL, MEMORY = 1 / 1.2, 1.1
 PEER = "IMG2DATASET"
 _NAME = f"{CLASSES * EACH:,} images of {PHOTOGRAPH[0]} x {PHOTOGRAPH[1]} downloaded and stored, s: ours / img2dataset"
@@ -75,7 +76,7 @@ def _ours(port: int, folder: Path, classes: int) -> float:
         workers=PROCESSES,
         enough=EACH,
         download=Download(
-            contact="bench@example.org", concurrency=CONCURRENCY, per_host=CONCURRENCY, rate=1e6, robots=False
+            contact="bench@example.org", concurrency=CONCURRENCY, per_host=CONCURRENCY // HOSTS, rate=1e6, robots=False
         ),
     )
     with State(folder / "state") as state:
@@ -134,7 +135,13 @@ def _memory(port: int, folder: Path) -> tuple[float, float]:
 def _write_table(file: Path, port: int, rows: list[tuple[str, str]]) -> None:
     with file.open("w", newline="") as opened:
         csv.writer(opened).writerows(
-            [("url", "caption"), *((f"http://127.0.0.1:{port}/{place}.jpg", caption) for place, caption in rows)]
+            [
+                ("url", "caption"),
+                *(
+                    (f"http://127.0.0.{i % HOSTS + 1}:{port}/{place}.jpg", caption)
+                    for i, (place, caption) in enumerate(rows)
+                ),
+            ]
         )
 
 
@@ -180,7 +187,7 @@ async def _answer_all(send: Connection, pictures: list[bytes]) -> None:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=512)
+    server = await asyncio.start_server(answer, "0.0.0.0", 0, backlog=512)
     send.send(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 

@@ -3,9 +3,11 @@
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
@@ -85,15 +87,15 @@ class Downloader:
         self._config = config
         self._ports = frozenset(config.ports) | loopback
         self._resolver = SystemResolver(min(config.concurrency, 64)) if resolver is None else resolver
-        pool = httpcore.AsyncConnectionPool(
+        new_pool = partial(
+            httpcore.AsyncConnectionPool,
             httpx.create_ssl_context(trust_env=False) if tls is None else tls,
-            max_connections=config.concurrency,
-            max_keepalive_connections=config.concurrency,
+            max_connections=config.per_host,
             keepalive_expiry=10.0,
             network_backend=PublicBackend(self._resolver, loopback=loopback),
         )
         # No client of httpx's: one keeps cookies, and decodes what is sent compressed however large it becomes.
-        self._transport = _Transport(pool)
+        self._transport = _Transport(new_pool, hosts=config.concurrency)
         self._headers = {
             "User-Agent": f"{AGENT}/{version('lt-extrap')} ({config.contact})",
             "Accept": _ACCEPT,
@@ -273,15 +275,28 @@ class _Time:
 
 
 class _Transport(httpx.AsyncBaseTransport):
-    """httpx over a pool of connections that has a network backend of ours."""
+    """httpx over pools of connections that have a network backend of ours.
 
-    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
-        self._pool = pool
+    A pool a host: for each request, one of httpcore's looks at all of its connections, and for each of these at all.
+
+    Args:
+        new_pool: makes one.
+        hosts: as many keep connections that nobody uses.
+    """
+
+    def __init__(self, new_pool: Callable[[], httpcore.AsyncConnectionPool], *, hosts: int) -> None:
+        self._new_pool, self._hosts = new_pool, hosts
+        self._pools: OrderedDict[str, httpcore.AsyncConnectionPool] = OrderedDict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request. What the pool raises is not translated."""
         url = request.url
-        answer = await self._pool.handle_async_request(
+        pool = self._pools.get(url.host) or self._new_pool()
+        self._pools[url.host] = pool
+        self._pools.move_to_end(url.host)
+        if len(self._pools) > self._hosts:
+            await self._close_one()
+        answer = await pool.handle_async_request(
             httpcore.Request(
                 request.method,
                 httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
@@ -293,7 +308,18 @@ class _Transport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._pool.aclose()
+        while self._pools:
+            _, pool = self._pools.popitem()
+            await pool.aclose()
+
+    async def _close_one(self) -> None:
+        """Close the connections of the host that was asked longest ago, of those that nobody is asking."""
+        newest = next(reversed(self._pools))
+        for host, pool in self._pools.items():
+            if host != newest and all(connection.is_idle() for connection in pool.connections):
+                del self._pools[host]
+                await pool.aclose()
+                return
 
 
 class _Body(httpx.AsyncByteStream):
