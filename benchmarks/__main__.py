@@ -15,7 +15,7 @@ from rich.table import Table
 
 PARTS = (
     *("lists", "sampler", "resident", "store", "augmentation", "check", "captions", "near_copies"),
-    *("loss", "step", "vit_step"),
+    *("downloads", "loss", "step", "vit_step"),
 )
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks")

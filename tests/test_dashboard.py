@@ -244,9 +244,8 @@ def test_a_run_that_fails_is_marked_so(small, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # W&B does not wait for it
-@pytest.mark.parametrize(
-    ("number", "limit"), [(signal.SIGKILL, 10.0), pytest.param(signal.SIGSTOP, 0.5, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "limit"), [(signal.SIGKILL, 10.0), (signal.SIGSTOP, 0.5)])
 def test_w_and_b_dies_or_hangs_in_the_middle(small, tmp_path, monkeypatch, capfd, number, limit):
     """Its process is killed, or stops answering: told once, and the run is as long and as good as ever."""
     monkeypatch.setattr(dashboard, "_CALL", limit)

@@ -36,7 +36,6 @@ from lt_extrap.pack import PackConfig, pack, verify
 from lt_extrap.plan import plan
 from lt_extrap.predict import PredictConfig, predict
 from lt_extrap.train import train
-from test_kill import tmpfs  # noqa: F401 (a fixture)
 from test_resume import assert_same_run, stop_at
 
 LISTS = (
@@ -348,7 +347,7 @@ def _runs(stat: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_a_full_disk(photos, tmp_path, tmpfs, capsys):  # noqa: F811
+def test_a_full_disk(photos, tmp_path, tmpfs, capsys):
     place = tmpfs("disk", 5000)
     full = subprocess.run(command(photos, place / "packed"), capture_output=True, text=True, check=False, timeout=60)
     assert full.returncode == 1

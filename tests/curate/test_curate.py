@@ -20,6 +20,7 @@ from conftest import SMALL
 from lt_extrap.compose import configure
 from lt_extrap.curate import __main__ as command
 from lt_extrap.curate.__main__ import INCOMPLETE, NOTHING, curate
+from lt_extrap.curate.shards import folder_of
 from lt_extrap.curate.stages import copies as copies_stage
 from lt_extrap.curate.stages import images as images_stage
 from lt_extrap.curate.state import State
@@ -38,6 +39,11 @@ def made(tmp_path_factory, cache):
 def hash_of(made: Path, name: str) -> str:
     (file,) = (made / "pool").rglob(name)
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def shards_of(made, folder, shards=3):
+    for shard in range(shards):
+        assert curate(config(made, folder, f"shard={shard}", f"shards={shards}")) == 0
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +259,7 @@ def test_images_by_their_captions(made, tmp_path):
     }
     rows = [
         *({"path": path, "text": caption, "author": "A. Person"} for path, caption in {**right, **wrong}.items()),
-        {"url": "https://example.org/1.jpg", "text": f"a {one}"},
+        {"url": "http://127.0.0.1/1.jpg", "text": f"a {one}"},
         {"path": f"{names[0]}/0013.png", "text": f"a {one}", "punsafe": 0.9},
     ]
     table = tmp_path / "captions.jsonl"
@@ -261,19 +267,23 @@ def test_images_by_their_captions(made, tmp_path):
     folder = tmp_path / "state"
     given = [word for word in words(made, folder) if not word.startswith("source")]
     of = ("source=captions", f"source.files=[{table}]", f"source.root={made / 'pool'}")
+    nobody = begin(tmp_path / "log", *given, *of, "download.contact=null")
+    assert (nobody.status(), "download.contact" in nobody.said) == (2, True)
+    assert "rows left out, marked as unsafe: 1" in nobody.said
+    of = (*of, "download.contact=somebody@example.org")
     command = begin(tmp_path / "log", *given, *of)
     assert command.status() == 0, command.said
-    assert "rows left out, marked as unsafe: 1" in command.said
     kept = {image.sha256: image for _, image in read_images(folder / "set")}
     assert set(kept) == {hashlib.sha256((made / "pool" / path).read_bytes()).hexdigest() for path in right}
     assert {image.creator for image in kept.values()} == {"A. Person"}
     assert {image.caption for image in kept.values()} == set(right.values())
     dropped = [json.loads(line) for line in (folder / "dropped.jsonl").read_text().splitlines()]
-    assert {Path(line["place"]).name: line["because"] or line["reason"] for line in dropped} == {
+    because = {Path(line["place"]).name: line["because"] or line["reason"] for line in dropped}
+    assert because.pop("1.jpg").startswith("address: ")
+    assert because == {
         "0012.png": "caption",
         "gone.png": "No such file or directory",
         "outside.png": "outside of the folder of images",
-        "1.jpg": "needs the network",
         "leak.jpg": load_target(configure(*SMALL).target).test.path(0),
     }
     before = bytes_of(folder)
@@ -389,6 +399,22 @@ def test_a_stage_wants_those_before_it(made, tmp_path):
     assert curate(config(made, tmp_path, "do=targets")) == 0
     with pytest.raises(ConfigError, match="never begun: neighbors, candidates"):
         curate(config(made, tmp_path, "do=images"))
+
+
+@pytest.mark.slow
+def test_shards_that_are_merged_are_the_set_of_one_machine(made, curated, tmp_path, capsys):
+    folder = tmp_path / "state"
+    with pytest.raises(RunError, match="no state in"):
+        curate(config(made, folder, "do=merge", "shards=3"))
+    shards_of(made, folder)
+    assert "shard 2 of 3 is done" in capsys.readouterr().out
+    with State(folder_of(folder, 0, 3)) as state:
+        assert 0 < state.one("SELECT count(DISTINCT key) FROM candidate") < 9
+    assert curate(config(made, folder, "do=merge", "shards=3")) == 0
+    assert bytes_of(folder) == bytes_of(curated)
+    assert curate(config(made, folder)) == 0
+    assert curate(config(made, folder, "do=merge", "shards=3")) == 0
+    assert bytes_of(folder) == bytes_of(curated)
 
 
 def test_retry_wants_reasons_that_there_are(made, curated, tmp_path):

@@ -197,7 +197,7 @@ def deadly_reference(place, **options):
 def test_what_a_decoder_died_of_is_tried_again(made, straight, tmp_path, monkeypatch, capsys):
     """As where the system kills a process for want of memory."""
     folder = tmp_path / "state"
-    monkeypatch.setattr(side_by_side, "_CHUNK", 2)
+    monkeypatch.setattr(side_by_side, "CHUNK", 2)
     with monkeypatch.context() as patch:
         patch.setattr(images_stage, "prepare", deadly_image)
         assert curate(config(made, folder, "workers=2")) == INCOMPLETE
@@ -212,7 +212,7 @@ def test_what_a_decoder_died_of_is_tried_again(made, straight, tmp_path, monkeyp
 def test_an_image_of_the_target_that_a_decoder_died_of_is_not_done_without(made, tmp_path, monkeypatch):
     """Its copies would come into the set."""
     with monkeypatch.context() as patch:
-        patch.setattr(side_by_side, "_CHUNK", 2)
+        patch.setattr(side_by_side, "CHUNK", 2)
         patch.setattr(features_stage, "_reference", deadly_reference)
         with pytest.raises(RunError, match=r"(?s)not decoded.*0001\.png.*same command"):
             curate(config(made, tmp_path, "workers=2"))

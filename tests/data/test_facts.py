@@ -127,7 +127,7 @@ def deadly(path, images):
 
 def test_a_worker_that_dies_costs_the_image_that_it_died_of(files, store, monkeypatch):
     monkeypatch.setattr(facts, "look", deadly)
-    monkeypatch.setattr(side_by_side, "_CHUNK", 2)
+    monkeypatch.setattr(side_by_side, "CHUNK", 2)
     survey(files, FILES, store, workers=2, report=silent)
     reasons = {path: store.get(path).reason for path in files}
     assert {path for path, reason in reasons.items() if reason} == {files[7], files[33]}

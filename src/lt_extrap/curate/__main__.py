@@ -7,25 +7,32 @@ mistake in the command or in what it names, 3 not done, the same command goes on
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
-from lt_extrap.config.curate import CURATE_OPTIONS, STAGES, CurateConfig
+from lt_extrap.config.curate import CURATE_OPTIONS, SHARED, STAGES, CurateConfig
+from lt_extrap.config.curate_download import Download
 from lt_extrap.config.curate_proposer import RandomClasses, WordNetNeighbors
+from lt_extrap.curate import shards
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
-from lt_extrap.curate.funnel import funnel, lonely, short
+from lt_extrap.curate.funnel import funnel, lonely, short, unread
+from lt_extrap.curate.restore import restore
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
-from lt_extrap.curate.state import FORGOTTEN, STATE, State
+from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED, STATE, State
 from lt_extrap.curate.verify import verify
+from lt_extrap.curate.web.download import Downloader
+from lt_extrap.curate.web.failure import KINDS, kind_of
 from lt_extrap.errors import ConfigError, LtExtrapError, RunError, some
 from lt_extrap.files import alone_in, write_whole
 from lt_extrap.page import override
@@ -40,6 +47,7 @@ _STAGES: dict[str, Callable[[Curation], object]] = {
     "neighbors": neighbors.propose,
     "candidates": candidates.collect,
     "images": images.store,
+    "merge": shards.merge,
     "features": features.compute,
     "copies": copies.find,
     "selection": selection.select,
@@ -47,8 +55,12 @@ _STAGES: dict[str, Callable[[Curation], object]] = {
 }
 
 
-def curate(config: CurateConfig) -> int:
+def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader] = Downloader) -> int:
     """Do what `config.do` says.
+
+    Args:
+        config: of the command.
+        downloader: makes what fetches images from the web.
 
     Returns:
         The exit status.
@@ -56,26 +68,35 @@ def curate(config: CurateConfig) -> int:
     Raises:
         LtExtrapError: a target, source or folder that is not what it should be, or a disk that is full.
     """
-    folder, stop = Path(config.folder), StopSignal()
+    whole, stop = Path(config.folder), StopSignal()
+    folder = whole if config.shard is None else shards.folder_of(whole, config.shard, config.shards)
     stop.patient = True
+    if config.do == "restore":
+        with _alone(folder), stop.listening():
+            return restore(config, folder, stop, downloader)
     if config.do in ("status", "retry", "verify", "forget"):
         _refuse_none(folder)
     if config.do == "status":  # also while a curation is under way
         with State(folder) as state:
             return _status(Curation(config, folder, state, stop))
     with _alone(folder), State(folder) as state, stop.listening():
-        curation = Curation(config, folder, state, stop)
+        curation = Curation(config, folder, state, stop, downloader)
         if config.do == "verify":
             return verify(curation)
         if config.do == "forget":
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
+            shards.forget_in_all(curation)
             export.write_kept(curation)  # by the selection that there is: this command may name another filter
             return _status(curation)
         if config.do == "retry":
             _again(curation)
         if config.do in STAGES:
             _refuse_gap(state, config.do)
-        return _run(curation, STAGES if config.do in ("run", "retry") else (config.do,))
+            return _run(curation, (config.do,))
+        if config.shard is not None:
+            shards.remember(curation, whole)
+            return _run(curation, SHARED)
+        return _run(curation, (*STAGES[:2], "merge", *STAGES[2:]) if config.do == "merge" else STAGES)
 
 
 def _run(curation: Curation, stages: tuple[str, ...]) -> int:
@@ -101,7 +122,7 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
             return _status(curation)  # before hours of features of the target's images
     if stages == ("images",) and images.to_do(curation):
         return INCOMPLETE
-    if stages[-1] != STAGES[-1]:
+    if len(stages) == 1 and stages[-1] != STAGES[-1]:
         return 0
     return _status(curation)
 
@@ -109,12 +130,18 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
 def _status(curation: Curation) -> int:
     """Tell what became of every candidate."""
     found, state = funnel(curation.state), curation.state
+    left_out = list(
+        state.rows(
+            "SELECT reason, sum(count) FROM left_out JOIN sought USING (key) WHERE used AND source = ? "
+            "GROUP BY 1 ORDER BY 2 DESC, 1",
+            state.setting("source"),
+        )
+    )
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(found.table())
-    for reason, count in state.rows(
-        "SELECT reason, count(*) FROM offered WHERE reason != ? GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10",
-        FORGOTTEN,
-    ):
+    for reason, count in left_out:
+        print(f"left out by the source, {count:,}: {reason}")
+    for reason, count in unread(state):
         print(f"unreadable, {count:,}: {reason}")
     for split, reason, count in state.rows(
         "SELECT split, reason, count(*) FROM reference WHERE reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
@@ -127,7 +154,7 @@ def _status(curation: Curation) -> int:
             file = curation.folder / targets.FORM
             print(f"no one synset has the name of {unknown} of them: {file} has what they may mean;")
             print("fill in its column wnid, and give it as names.classes=")
-    lacking = short(curation)
+    lacking = short(curation) if curation.config.shard is None else []
     if lacking:
         print(f"fewer images than asked for: {len(lacking)} classes: {some(lacking, 3)}")
     status = {
@@ -140,14 +167,19 @@ def _status(curation: Curation) -> int:
             {"reason": reason, "shot": shot, "count": count}
             for (reason, shot), count in sorted(found.refused.items(), key=str)
         ],
+        "left_out": [{"reason": reason, "count": count} for reason, count in left_out],
         "without_neighbors": [name for name, _ in alone],
         "short": lacking,
     }
     text = json.dumps(status, indent=1, ensure_ascii=False) + "\n"
     write_whole(curation.folder / STATUS, lambda file: file.write(text.encode()))
-    if found.to_do:
-        print(f"{found.to_do:,} candidates to do: the same command goes on")
+    shard, of = curation.config.shard, curation.config.shards
+    if to_do := found.to_do(STAGES if shard is None else SHARED):
+        print(f"{to_do:,} candidates to do: the same command goes on")
         return INCOMPLETE
+    if shard is not None:
+        print(f"shard {shard} of {of} is done; when all are: the same words with do=merge shards={of}")
+        return 0
     if not found.kept:
         print("nothing was kept: the reasons are in the table above")
         if not found.read:
@@ -190,7 +222,7 @@ def _again(curation: Curation) -> None:
             for (reason,) in state.rows(f"SELECT DISTINCT reason FROM {table} WHERE reason IS NOT NULL")
         }
     )
-    chosen = [r for r in failed if r != FORGOTTEN and (reasons is None or any(word in r for word in reasons))]
+    chosen = [reason for reason in failed if reason not in (FORGOTTEN, NOT_NEEDED) and _is_one_of(reason, reasons)]
     if reasons is not None and not chosen:
         raise ConfigError("errors of this curation", ", ".join(reasons), f"choose of: {some(failed, 20) or 'none'}")
     with state.transaction():
@@ -198,6 +230,13 @@ def _again(curation: Curation) -> None:
         state.write("DELETE FROM reference WHERE reason = ?", [(reason,) for reason in chosen])
         if reasons is None:  # and the source is asked again: it may have grown
             state.write("DELETE FROM search WHERE source = ?", [(curation.source_id,)])
+
+
+def _is_one_of(reason: str, wanted: Sequence[str] | None) -> bool:
+    """Whether a reason is one of these kinds, or has one of these words."""
+    if wanted is None:
+        return True
+    return any(kind_of(reason) == word if word in KINDS else word in reason for word in wanted)
 
 
 def _refuse_none(folder: Path) -> None:
@@ -235,6 +274,8 @@ _register()
 def task(composed: DictConfig) -> None:
     """Hydra's entry."""
     if status := curate(from_hydra(composed)):
+        if HydraConfig.get().mode is RunMode.MULTIRUN:  # in which an exit would end the other jobs
+            raise RunError("a job that ends with status 0", f"status {status}", "see what it said")
         sys.exit(status)
 
 

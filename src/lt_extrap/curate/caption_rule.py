@@ -21,9 +21,12 @@ _TAG = re.compile(r"<[/!]?[a-zA-Z-][^<>]*>")
 
 def plain(caption: str) -> str:
     """A caption in the letters in which names are looked for (see `names.normal`), without HTML."""
-    if "&" in caption or "<" in caption:
-        caption = _TAG.sub(" ", html.unescape(caption))
-    return normal(caption)
+    return normal(without_html(caption))
+
+
+def without_html(text: str) -> str:
+    """A text without tags, and with the letters that entities stand for."""
+    return _TAG.sub(" ", html.unescape(text)) if "&" in text or "<" in text else text
 
 
 def words_of(text: str) -> list[str]:

@@ -4,17 +4,19 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_extrap.config.curate import CurateConfig
+from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.name_rules import NameRules, read_forbidden
 from lt_extrap.curate.records import Sought, Source, TargetClass
 from lt_extrap.curate.sources import open_source
 from lt_extrap.curate.state import State
+from lt_extrap.curate.web.download import Downloader
 from lt_extrap.curate.wordnet import WordNet, find_wordnet, read_wordnet
 from lt_extrap.data.target import TargetSet, load_target
 from lt_extrap.model.shots import Shot
@@ -36,17 +38,19 @@ class Curation:
         folder: of the curation.
         state: its tables.
         stop: asked after each transaction.
+        downloader: makes what fetches images from the web.
     """
 
     config: CurateConfig
     folder: Path
     state: State
     stop: StopSignal
+    downloader: Callable[[Download], Downloader] = Downloader
 
     @cached_property
     def source(self) -> Source:
         """Where images come from."""
-        return open_source(self.config.source)
+        return open_source(self.config.source, self.config.download.contact)
 
     @property
     def source_id(self) -> str:

@@ -1,13 +1,15 @@
 """What became of every candidate, by stage, reason and shot group."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from rich.table import Table
 
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.proposers.random import RandomProposer
-from lt_extrap.curate.state import State
+from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED, State
+from lt_extrap.curate.web.failure import kind_of
 from lt_extrap.model.shots import Shot
 
 GROUPS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
@@ -28,7 +30,7 @@ SELECT coalesce(n.shot, '-'),
             WHEN c.reason IS NOT NULL THEN 'images' WHEN c.sha256 IS NULL THEN 'images' WHEN f.id IS NULL THEN 'images'
             WHEN s.key IS NULL THEN 'selection' WHEN s.reason IS NOT NULL THEN 'selection' ELSE 'kept' END,
        CASE WHEN c.ruled IS NULL THEN 'to do' WHEN c.form IS NULL THEN 'caption'
-            WHEN c.reason = 'forgotten' THEN c.reason WHEN c.reason IS NOT NULL THEN 'unreadable'
+            WHEN c.reason IN ('forgotten', 'not_needed') THEN c.reason WHEN c.reason IS NOT NULL THEN 'unreadable'
             WHEN c.sha256 IS NULL THEN 'to do' WHEN f.id IS NULL THEN 'same file'
             WHEN s.key IS NULL THEN 'to do' ELSE s.reason END,
        count(*)
@@ -53,10 +55,9 @@ class Funnel:
     counts: Counter[tuple[str, str | None, str]] = field(default_factory=Counter)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    @property
-    def to_do(self) -> int:
-        """Candidates with which some stage is not done."""
-        return sum(count for (_, reason, _), count in self.counts.items() if reason == "to do")
+    def to_do(self, stages: Collection[str]) -> int:
+        """Candidates with which one of these stages is not done."""
+        return sum(count for (stage, reason, _), count in self.counts.items() if reason == "to do" and stage in stages)
 
     @property
     def read(self) -> int:
@@ -111,6 +112,21 @@ def funnel(state: State) -> Funnel:
     ):
         found.refused[reason, shot] += count
     return found
+
+
+def unread(state: State, most: int = 10) -> list[tuple[str, int]]:
+    """Why candidates could not be read, and how many: the most frequent reasons; those of downloads by their kinds."""
+    counts, example = Counter[str](), dict[str, str]()
+    for reason, count in state.rows(
+        "SELECT reason, count(*) FROM offered WHERE reason NOT IN (?, ?) GROUP BY 1 ORDER BY 1", FORGOTTEN, NOT_NEEDED
+    ):
+        what = kind_of(reason) or reason
+        counts[what] += count
+        example.setdefault(what, reason)
+    return [
+        (what if example[what] == what else f"{what}, such as {example[what].partition(': ')[2]}", count)
+        for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]
+    ]
 
 
 def short(curation: Curation) -> list[str]:

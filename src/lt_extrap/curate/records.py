@@ -74,6 +74,19 @@ class Candidate:
     licence_url: str | None = None
 
 
+@dataclass(frozen=True)
+class Refused:
+    """An image that a source has found for a class, and does not offer.
+
+    Attributes:
+        place: as of a candidate; empty where it is not known.
+        reason: in a few words, the same for all of its kind: they are counted by it.
+    """
+
+    place: str
+    reason: str
+
+
 @runtime_checkable
 class Proposer(Protocol):
     """Names neighbors."""
@@ -104,8 +117,13 @@ class Source(Protocol):
         """The classes that it is divided into; none where it is not."""
         ...
 
-    def search(self, sought: Sought) -> Iterator[Candidate]:
-        """Images of a class, best first, always in the same order; as many as there are."""
+    def search(self, sought: Sought) -> Iterator[Candidate | Refused]:
+        """Images of a class, best first, always in the same order; as many as there are.
+
+        Raises:
+            ConfigError: what a source on the web cannot be asked without, such as a key.
+            DataError: the source does not answer, or not as it should.
+        """
         ...
 
     def read(self, place: str) -> bytes:

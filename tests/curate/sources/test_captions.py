@@ -16,10 +16,11 @@ from pyarrow import parquet
 
 from lt_extrap.config.curate_source import CaptionSource
 from lt_extrap.curate.caption_rule import CaptionRule, plain
-from lt_extrap.curate.records import Candidate, Sought, Source
+from lt_extrap.curate.records import Candidate, Refused, Sought, Source
 from lt_extrap.curate.sources import captions as module
 from lt_extrap.curate.sources import open_source
 from lt_extrap.curate.sources.captions import Captions
+from lt_extrap.curate.sources.said import line
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.errors import ConfigError, DataError
 
@@ -75,6 +76,20 @@ def test_every_kind_of_table_says_the_same(tmp_path, ending):
     assert [*source.classes()] == []
 
 
+def test_rows_of_other_licences_are_told_and_not_offered(tmp_path):
+    rows = [("a", "CC BY-NC 2.0"), ("b", "CC0"), ("c", "")]
+    said = [{"url": f"{URL}{name}.jpg", "caption": "a tiger", "license": licence} for name, licence in rows]
+    file = str(jsonl(tmp_path / "x.jsonl", [*said, {"url": f"{URL}d.jpg", "caption": "a lion", "license": "by-nd"}]))
+    source = Captions(CaptionSource([file], licences=["cc0"]))
+    found = [*source.search(sought("tiger"))]
+    assert [type(one) for one in found] == [Refused, Candidate, Refused]
+    assert [one.reason for one in found if isinstance(one, Refused)] == ["licence: by-nc", "licence: not known"]
+    assert source.offers(sought("tiger"))
+    assert not source.offers(sought("lion"))
+    with pytest.raises(ConfigError, match=r"source\.licences"):
+        CaptionSource([file], licences=["free"])
+
+
 def test_names_are_quoted_and_bound(tmp_path):
     source = of_captions(tmp_path, ["bow-tie", "rock 'n' roll", "a AND b", "C++ book", "50% off", "柴犬です", "x\0y"])
     assert numbers(source, "bow tie") == [0]
@@ -99,13 +114,13 @@ def test_whatever_the_rule_takes_is_found(parts, name):
     captions = [before + name + behind for before, behind in parts]
     with closing(sqlite3.connect(":memory:")) as database:
         database.executescript(module._SCHEMA)
-        rows = [(row, module._indexed(plain(module._line(caption)))) for row, caption in enumerate(captions, 1)]
+        rows = [(row, module._indexed(plain(line(caption)))) for row, caption in enumerate(captions, 1)]
         database.executemany("INSERT INTO words(rowid, text) VALUES (?, ?)", rows)
         query = module._query([name])
         found = database.execute("SELECT rowid FROM words WHERE words MATCH ?", (query,)) if query else ()
         found = {row for (row,) in found}
     for row, caption in enumerate(captions, 1):
-        form = CaptionRule([]).match([name], module._line(caption))
+        form = CaptionRule([]).match([name], line(caption))
         assert row in found or form is None or not module._has_word(form)
 
 

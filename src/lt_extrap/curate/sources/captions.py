@@ -10,7 +10,6 @@ The index is a SQLite file in the cache, named after all that it is built from:
 import hashlib
 import json
 import os
-import re
 import shutil
 import sqlite3
 from collections import Counter
@@ -24,9 +23,11 @@ from filelock import FileLock
 
 from lt_extrap.config.curate_source import CAPTION_FIELDS, CaptionSource
 from lt_extrap.curate.caption_rule import plain, words_of
+from lt_extrap.curate.licences import permitted
 from lt_extrap.curate.names import forms
-from lt_extrap.curate.records import Candidate, Sought
+from lt_extrap.curate.records import Candidate, Refused, Sought
 from lt_extrap.curate.sources.below import read_below
+from lt_extrap.curate.sources.said import LONGEST, WEB, address, line
 from lt_extrap.curate.sources.tables import ENDINGS, Table, open_table
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.errors import ConfigError, DataError
@@ -36,7 +37,6 @@ from lt_extrap.paths import cache_dir
 _FORMAT = 1  # of the index: raise it when the words or the columns change
 _FILE = "captions.sqlite"
 _BLOCK = 10_000  # rows written at once
-_LONGEST = 10_000  # letters of a caption that count
 _USUAL = {  # names of columns, in lower case
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image_path"),
     "url": ("url", "image_url"),
@@ -51,8 +51,6 @@ _USUAL = {  # names of columns, in lower case
 }
 _UNSAFE = ("nsfw", "unsafe", "true", "1")
 _MOST_UNSAFE = 0.5  # of `punsafe`, a probability
-_WEB = re.compile(r"https?://[^\s/]", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SCHEMA = """
 CREATE TABLE image(
     id INTEGER PRIMARY KEY, place TEXT NOT NULL, caption TEXT NOT NULL, url TEXT, page TEXT, creator TEXT, licence TEXT,
@@ -96,6 +94,7 @@ class Captions:
 
     def __init__(self, config: CaptionSource) -> None:
         tables = _tables(config)
+        self._licences = config.licences
         self.root = _root(config, tables)
         self._index = _built(tables, config.header)
         with closing(self._opened()) as database:
@@ -103,13 +102,13 @@ class Captions:
 
     def offers(self, sought: Sought) -> bool:
         """Whether there may be images of a class."""
-        return next(self.search(sought), None) is not None
+        return any(isinstance(found, Candidate) for found in self.search(sought))
 
     def classes(self) -> Iterable[Sought]:
         """None: captions are not divided into classes."""
         return ()
 
-    def search(self, sought: Sought) -> Iterator[Candidate]:
+    def search(self, sought: Sought) -> Iterator[Candidate | Refused]:
         """Images whose captions may have a spelling of a class, in the order of the rows, each place once.
 
         The caption rule decides: what is found here may have the words of a name with other signs between them.
@@ -122,7 +121,7 @@ class Captions:
                 candidate = Candidate(**_Image(*row)._asdict())
                 if candidate.place not in seen:
                     seen.add(candidate.place)
-                    yield candidate
+                    yield permitted(candidate, self._licences)
 
     def read(self, place: str) -> bytes:
         """The bytes of an image that has a path.
@@ -130,7 +129,7 @@ class Captions:
         Raises:
             UnreadableImage: it cannot be read, is outside of the root, or has no path but a URL.
         """
-        if _WEB.match(place):
+        if WEB.match(place):
             raise UnreadableImage(place, "needs the network")
         if self.root is None:
             raise UnreadableImage(place, "no place of these tables")
@@ -273,14 +272,14 @@ def _images(table: Table, fields: Mapping[str, str], left_out: Counter[str]) -> 
         if values is None:
             left_out["not readable"] += 1
             continue
-        row = dict(zip(fields, map(_line, values), strict=True))
-        caption = " | ".join(filter(None, (row.get("title"), row.get("caption"))))[:_LONGEST]
+        row = dict(zip(fields, map(line, values), strict=True))
+        caption = " | ".join(filter(None, (row.get("title"), row.get("caption"))))[:LONGEST]
         place = row.get("path") or row.get("url")
         if not caption:
             left_out["without a caption"] += 1
         elif not place:
             left_out["without a path or URL"] += 1
-        elif not row.get("path") and not _WEB.match(place):
+        elif not row.get("path") and not WEB.match(place):
             left_out["with a URL that is not http or https"] += 1
         elif row.get("nsfw", "").lower() in _UNSAFE or _number(row.get("punsafe")) > _MOST_UNSAFE:
             left_out["marked as unsafe"] += 1
@@ -289,24 +288,12 @@ def _images(table: Table, fields: Mapping[str, str], left_out: Counter[str]) -> 
             yield _Image(
                 place=place,
                 caption=caption,
-                url=_web(row.get("url")),
-                page=_web(row.get("page")),
+                url=address(row.get("url")),
+                page=address(row.get("page")),
                 creator=row.get("creator") or None,
                 licence=None if licence in ("", "?") else licence,
-                licence_url=_web(row.get("licence_url")),
+                licence_url=address(row.get("licence_url")),
             )
-
-
-def _line(text: str) -> str:
-    """A text in one line that SQLite takes: an escape of JSON may be half a character."""
-    if text.isascii() and text.isprintable():
-        return text.strip()
-    text = text.encode("utf-8", "replace").decode()
-    return " ".join(_CONTROL.sub(" ", text).split())
-
-
-def _web(text: str | None) -> str | None:
-    return text if text and _WEB.match(text) else None
 
 
 def _number(text: str | None) -> float:

@@ -16,7 +16,7 @@ from lt_extrap.curate.sources.tables import open_table
 from lt_extrap.curate.sources.tar import open_tar
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.data.images import is_image, visible
-from lt_extrap.errors import DataError
+from lt_extrap.errors import ConfigError, DataError
 
 _OPEN = 64  # tars whose indexes are kept in memory
 _HIDDEN = re.compile(r"(^|/)(\.|__MACOSX/)")
@@ -43,6 +43,8 @@ class Folders:
 
     def __init__(self, config: FolderSource) -> None:
         self._config = config
+        if config.root is None:
+            raise ConfigError("a value for every key", "none for source.root", "give source.root=<the pool>")
         self._pool, beside = _pool(Path(config.root).expanduser())
         self._captions_file = None if config.captions is None else beside / Path(config.captions).expanduser()
         if self._captions_file is not None:
@@ -121,7 +123,7 @@ class Folders:
 
 
 @cache
-def _opened_once(root: str, captions: str | None) -> Folders:
+def _opened_once(root: str | None, captions: str | None) -> Folders:
     return Folders(FolderSource(root, captions))
 
 

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from lt_extrap.bar import Bar
 from lt_extrap.curate.caption_rule import CaptionRule
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forecast import Forecast, before
-from lt_extrap.curate.records import Candidate, Sought
+from lt_extrap.curate.records import Candidate, Refused, Sought
+from lt_extrap.curate.shards import part
 from lt_extrap.curate.state import FORGOTTEN
 
 # What is known already keeps its image, and is placed and captioned as a first search would; forgotten is forgotten.
@@ -38,7 +41,8 @@ def collect(curation: Curation) -> None:
         )
         if (wanted := of_key.get(key)) is not None
     }
-    to_do = [wanted for wanted in sought if asked.get(wanted.key, 0) < most]
+    mine = part(sought, curation.config.shard, curation.config.shards)
+    to_do = [wanted for wanted in mine if asked.get(wanted.key, 0) < most]
     if to_do:
         for note in curation.source.notes:
             print(note)
@@ -55,9 +59,10 @@ def collect(curation: Curation) -> None:
 
 def _search(curation: Curation, wanted: Sought) -> int:
     state, source, most = curation.state, curation.source, curation.config.candidates_per_class
+    left_out: Counter[str] = Counter()
     found = [
         _row(wanted, curation.source_id, position, candidate)
-        for position, candidate in enumerate(islice(source.search(wanted), most))
+        for position, candidate in enumerate(islice(_offered(source.search(wanted), left_out), most))
     ]
     offered = {row[2] for row in found}
     gone = [
@@ -70,10 +75,24 @@ def _search(curation: Curation, wanted: Sought) -> int:
     with state.transaction():
         state.write("DELETE FROM candidate WHERE key = ? AND source = ? AND place = ?", gone)
         state.write(_OFFER, found)
+        state.write("DELETE FROM left_out WHERE key = ? AND source = ?", [(wanted.key, curation.source_id)])
+        state.write(
+            "INSERT INTO left_out VALUES (?, ?, ?, ?)",
+            [(wanted.key, curation.source_id, *counted) for counted in sorted(left_out.items())],
+        )
         state.write(
             "REPLACE INTO search VALUES (?, ?, ?, ?)", [(wanted.key, curation.source_id, _asked_by(wanted), most)]
         )
     return len(found)
+
+
+def _offered(found: Iterable[Candidate | Refused], left_out: Counter[str]) -> Iterator[Candidate]:
+    """What is offered of what was found; the rest is counted by its reason."""
+    for one in found:
+        if isinstance(one, Candidate):
+            yield one
+        else:
+            left_out[one.reason] += 1
 
 
 def _asked_by(wanted: Sought) -> str:

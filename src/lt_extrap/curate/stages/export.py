@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from lt_extrap.curate.curation import IMAGES, TARGET, Curation
 from lt_extrap.curate.stages.selection import require
-from lt_extrap.curate.state import FORGOTTEN
+from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
 from lt_extrap.data.stored.schema import ClassRecord, Header, ImageRecord, PairRecord
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_classes
@@ -22,7 +22,7 @@ SET, EXTRA, EXTRA_LIST, DROPPED = "set", "target_extra", "extra.txt", "dropped.j
 # One row an image of a class: of the candidates that it comes from, SQLite takes the columns of the least.
 _KEPT = """
 SELECT s.key, s.sha256, s.cosines, i.name, i.width, i.height,
-       c.caption, c.source, c.url, c.page, c.creator, c.licence, c.licence_url, min(c.position)
+       c.caption, c.source, c.url, c.page, c.creator, c.licence, c.licence_url, c.original, min(c.position)
 FROM selection s JOIN image i USING (sha256) JOIN offered c USING (key, sha256)
 WHERE s.reason IS NULL AND c.form IS NOT NULL GROUP BY s.key, s.sha256
 """
@@ -54,11 +54,9 @@ def write_kept(curation: Curation) -> Header | None:
 
 def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> Header | None:
     folder, table = curation.folder / SET, load_classes(curation.config.target)
-    new, old = folder.with_name(f"{SET}.new"), folder.with_name(f"{SET}.old")
-    for left in (old, *curation.folder.glob(f"{new.name}*")):  # of a start that was killed
-        shutil.rmtree(left, ignore_errors=True)
     if not kept:
-        shutil.rmtree(folder, ignore_errors=True)
+        for gone in (folder, *_left(folder)):
+            shutil.rmtree(gone, ignore_errors=True)
         return None
     sought = [wanted for wanted in curation.sought() if wanted.key in kept]
     number = {wanted.key: aux for aux, wanted in enumerate(sought)}
@@ -74,16 +72,27 @@ def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]])
             last = target
             pairs.append(PairRecord(table.ids[target], table.names[target], number[key], rank, similarity))
     records = [_record(row, number[wanted.key], table.ids) for wanted in sought for row in sorted(kept[wanted.key])]
-    header = write_set(
-        new,
-        target=curation.config.target.folder,
-        table=table,
-        classes=classes,
-        pairs=pairs,
-        images=records,
-        copy_from=curation.folder / IMAGES,
-        link=True,
+    return replace_set(
+        folder,
+        lambda new: write_set(
+            new,
+            target=curation.config.target.folder,
+            table=table,
+            classes=classes,
+            pairs=pairs,
+            images=records,
+            copy_from=curation.folder / IMAGES,
+            link=True,
+        ),
     )
+
+
+def replace_set(folder: Path, write: Callable[[Path], Header]) -> Header:
+    """Write a set beside another one, which it then replaces."""
+    new, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
+    for left in _left(folder):
+        shutil.rmtree(left, ignore_errors=True)
+    header = write(new)
     if folder.is_dir():
         folder.rename(old)
     new.rename(folder)
@@ -91,8 +100,13 @@ def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]])
     return header
 
 
+def _left(folder: Path) -> list[Path]:
+    """What a start that was killed may have left of writing a set."""
+    return [folder.with_name(f"{folder.name}.old"), *folder.parent.glob(f"{folder.name}.new*")]
+
+
 def _record(row: tuple[Any, ...], aux: int, ids: tuple[str, ...]) -> ImageRecord:
-    sha256, cosines, name, width, height, caption, source, url, page, creator, licence, licence_url = row
+    sha256, cosines, name, width, height, caption, source, url, page, creator, licence, licence_url, original = row
     values: dict[str, float] = {ids[int(label)]: value for label, value in json.loads(cosines).items()}
     return ImageRecord(
         path=name,
@@ -107,6 +121,7 @@ def _record(row: tuple[Any, ...], aux: int, ids: tuple[str, ...]) -> ImageRecord
         creator=creator,
         licence=licence,
         licence_url=licence_url,
+        original_sha256=original if url and original != sha256 else None,
         cosine=values or None,
     )
 
@@ -122,7 +137,8 @@ def _write_extra(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> 
     wanted, label_of = set[Path](), np.argsort(curation.target.class_of)  # a list has the labels of the target's files
     for label in sorted(of_class):
         for row in of_class[label]:
-            sha256, cosines, name, width, height, caption, source, url, page, creator, licence, licence_url = row
+            sha256, cosines, name, width, height, caption, *said = row
+            source, url, page, creator, licence, licence_url, made_of = said
             file = folder / IMAGES / name
             wanted.add(file)
             if not file.is_file():
@@ -143,6 +159,7 @@ def _write_extra(curation: Curation, kept: dict[str, list[tuple[Any, ...]]]) -> 
                     "creator": creator,
                     "licence": licence,
                     "licence_url": licence_url,
+                    "original_sha256": made_of if url and made_of != sha256 else None,
                     "cosine": json.loads(cosines).get(str(label)),
                 }
             )
@@ -167,7 +184,8 @@ def _write_dropped(curation: Curation) -> None:
                 stage, reason, because = "candidates", "caption", None
             elif unreadable is not None:
                 stage = "images"
-                reason, because = (FORGOTTEN, None) if unreadable == FORGOTTEN else ("unreadable", unreadable)
+                ours = unreadable in (FORGOTTEN, NOT_NEEDED)
+                reason, because = (unreadable, None) if ours else ("unreadable", unreadable)
             elif reason is not None:
                 stage = "selection"
             else:

@@ -2,8 +2,11 @@
 
 import hashlib
 import io
+import time
 import warnings
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from typing import NamedTuple
@@ -11,16 +14,21 @@ from typing import NamedTuple
 from PIL import Image
 
 from lt_extrap.bar import Bar
+from lt_extrap.curate.arrivals import Arrived, arrivals
+from lt_extrap.curate.backlog import Backlog
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forecast import Forecast
 from lt_extrap.curate.near_copies import Look, look
-from lt_extrap.curate.state import FORGOTTEN
+from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
+from lt_extrap.curate.web.downloads import Downloads
+from lt_extrap.curate.web.failure import Failure
 from lt_extrap.data.decode import FORMATS, NoMemory, UnreadableImage, decode_rgb
 from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError, some
 from lt_extrap.files import write_whole
 
+_WRITERS = 16  # files that are written at a time
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
@@ -33,6 +41,7 @@ class Prepared(NamedTuple):
         name: of the file below images/, by its hash.
         width, height: of the upright image, pixels.
         look: what is compared of it.
+        original: SHA-256 of the file as the source has it.
     """
 
     content: bytes
@@ -41,6 +50,7 @@ class Prepared(NamedTuple):
     width: int
     height: int
     look: Look
+    original: str
 
 
 def store(curation: Curation) -> None:
@@ -71,55 +81,158 @@ def store(curation: Curation) -> None:
         )
         # The same place for another class, or one that was offered before: it is read once.
         state.write(
-            "UPDATE candidate SET sha256 = (SELECT d.sha256 FROM candidate d WHERE d.place = candidate.place "
-            "AND d.source = candidate.source AND d.sha256 IS NOT NULL LIMIT 1) "
+            "UPDATE candidate SET (sha256, original) = (SELECT d.sha256, d.original FROM candidate d "
+            "WHERE d.place = candidate.place AND d.source = candidate.source AND d.sha256 IS NOT NULL LIMIT 1) "
             "WHERE source = ? AND form IS NOT NULL AND sha256 IS NULL AND reason IS NULL",
             [(curation.source_id,)],
         )
-    forgotten = {value for (value,) in state.rows("SELECT value FROM forgotten WHERE kind = 'sha256'")}
-    key_of = to_do(curation)
-    places = list(key_of)
-    forecast, classes = Forecast("images", len(set(key_of.values()))), set[str]()
-    work = partial(prepare, read=curation.source.read, longest_edge=curation.config.longest_edge)
-    done, undecoded = 0, list[str]()
-    with closing(side_by_side(work, places, curation.workers, died=None)) as chunks, Bar("images read") as bar:
-        for chunk in chunks:
-            made, failed = list[tuple[str, Prepared]](), list[tuple[str, str]]()
-            for place, found in chunk:
-                if found is None:
-                    undecoded.append(place)
-                elif isinstance(found, str):
-                    failed.append((found, place))
-                elif found.sha256 in forgotten:
-                    failed.append((FORGOTTEN, place))
-                else:
-                    made.append((place, found))
-            for _, image in made:
-                _write(curation, image)
-            with state.transaction():
-                state.write(
-                    "INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [(*image[1:-1], *image.look) for _, image in made],
-                )
-                state.write(
-                    "UPDATE candidate SET sha256 = ? WHERE place = ? AND source = ?",
-                    [(image.sha256, place, curation.source_id) for place, image in made],
-                )
-                state.write(
-                    "UPDATE candidate SET reason = ? WHERE place = ? AND source = ?",
-                    [(*row, curation.source_id) for row in failed],
-                )
-            done += len(chunk)
-            bar.show(done, len(places))
-            classes.update(key_of[place] for place, _ in chunk)
-            forecast.after(len(classes), done)
-            curation.stop.answer()
+        # Other classes, or another number, may be asked for by now.
+        state.write(
+            "UPDATE candidate SET reason = NULL WHERE source = ? AND reason = ?", [(curation.source_id, NOT_NEEDED)]
+        )
+    undecoded = [*_read(curation), *_download(curation)]
     if undecoded:
         print(
             f"{len(undecoded):,} images were not decoded, for want of memory or since the decoder died: "
             f"{some(undecoded, 3)}; the same command tries again (workers=1 needs least), and does without what is "
             "removed from the source"
         )
+
+
+def _read(curation: Curation) -> list[str]:
+    """Read what the source has itself.
+
+    Returns:
+        The places of what was not decoded.
+    """
+    key_of = {place: key for place, key in to_do(curation).items() if not on_the_web(place)}
+    places = list(key_of)
+    forecast, classes = Forecast("images", len(set(key_of.values()))), set[str]()
+    work = partial(prepare, read=curation.source.read, longest_edge=curation.config.longest_edge)
+    keep, done = _Keep(curation), 0
+    with closing(side_by_side(work, places, curation.workers, died=None)) as chunks, Bar("images read") as bar:
+        for chunk in chunks:
+            keep(chunk)
+            done += len(chunk)
+            bar.show(done, len(places))
+            classes.update(key_of[place] for place, _ in chunk)
+            forecast.after(len(classes), done)
+            curation.stop.answer()
+    return keep.undecoded
+
+
+def _download(curation: Curation) -> list[str]:
+    """Download what has an address, until each class has enough.
+
+    Returns:
+        The places of what was not decoded.
+
+    Raises:
+        RunError: the network is gone.
+        ConfigError: nobody's contact is known.
+    """
+    state, config = curation.state, curation.config
+    places, known = defaultdict[str, list[str]](list), dict[str, bool]()
+    rows = "SELECT key, place, sha256, reason FROM offered WHERE form IS NOT NULL ORDER BY key, position"
+    for key, place, sha256, reason in state.rows(rows):
+        if on_the_web(place):
+            places[key].append(place)
+            if sha256 is not None or reason is not None:
+                known[place] = sha256 is not None
+    enough = 2 * config.images_per_class if config.enough is None else config.enough
+    backlog, keep = Backlog(places, known, enough), _Keep(curation)
+    if (first := backlog.next()) is not None:
+        _fetch(curation, first, backlog, keep)
+    with state.transaction():
+        state.write(
+            "UPDATE candidate SET reason = ? WHERE place = ? AND source = ? AND sha256 IS NULL AND reason IS NULL",
+            [(NOT_NEEDED, place, curation.source_id) for place in backlog.left],
+        )
+    if keep.postponed:
+        print(
+            f"{len(keep.postponed):,} images were not downloaded, since their hosts ask for more patience: "
+            f"{some(keep.postponed, 3)}; the same command tries again, later"
+        )
+    return keep.undecoded
+
+
+def _fetch(curation: Curation, first: str, backlog: Backlog, keep: "_Keep") -> None:
+    config, begun = curation.config, time.monotonic()
+    chunks = arrivals(
+        first,
+        backlog,
+        Downloads(curation.downloader(config.download)),
+        partial(_prepare_arrived, longest_edge=config.longest_edge),
+        workers=curation.workers,
+        concurrency=config.download.concurrency,
+        lost=config.download.lost,
+    )
+    done, most = 0, len(backlog.left)
+    with closing(chunks), Bar("images downloaded, of at most") as bar:
+        for chunk in chunks:
+            for place, stored in keep(chunk).items():
+                backlog.settle(place, stored=stored)
+            done += len(chunk)
+            bar.show(done, most)
+            curation.stop.answer()
+    seconds = time.monotonic() - begun
+    print(f"downloads: {done:,} in {seconds:.0f} s ({done / seconds:.1f} a second), {keep.stored:,} stored", flush=True)
+
+
+class _Keep:
+    """Stores images, and writes down what became of each place.
+
+    Args:
+        curation: whose.
+    """
+
+    def __init__(self, curation: Curation) -> None:
+        self._curation = curation
+        self._forgotten = {
+            value for (value,) in curation.state.rows("SELECT value FROM forgotten WHERE kind = 'sha256'")
+        }
+        self._writers = ThreadPoolExecutor(_WRITERS)  # the disk is waited for once, not file by file
+        self.undecoded, self.postponed, self.stored = list[str](), list[str](), 0
+
+    def __call__(self, chunk: Sequence[tuple[str, "Prepared | Failure | str | None"]]) -> dict[str, bool]:
+        """Keep what became of some places: of each, whether it is stored."""
+        state, source = self._curation.state, self._curation.source_id
+        made, failed = list[tuple[str, Prepared]](), list[tuple[str, str]]()
+        for place, found in chunk:
+            if found is None:
+                self.undecoded.append(place)
+            elif isinstance(found, Failure) and found.kind == "postponed":
+                self.postponed.append(place)
+            elif not isinstance(found, Prepared):
+                failed.append((str(found), place))
+            elif found.sha256 in self._forgotten:
+                failed.append((FORGOTTEN, place))
+            else:
+                made.append((place, found))
+        files = {image.name: image for _, image in made}  # two writers of one file would be in each other's way
+        list(self._writers.map(partial(_write, self._curation), files.values()))
+        if made or failed:
+            with state.transaction():
+                state.write(
+                    "INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    [(image.sha256, image.name, image.width, image.height, *image.look) for _, image in made],
+                )
+                state.write(
+                    "UPDATE candidate SET sha256 = ?, original = ? WHERE place = ? AND source = ?",
+                    [(image.sha256, image.original, place, source) for place, image in made],
+                )
+                state.write(
+                    "UPDATE candidate SET reason = ? WHERE place = ? AND source = ?",
+                    [(*row, source) for row in failed],
+                )
+        self.stored += len(made)
+        stored = {place for place, _ in made}
+        return {place: place in stored for place, _ in chunk}
+
+
+def on_the_web(place: str) -> bool:
+    """Whether a place is an address that is downloaded; the source reads all others itself."""
+    return place[:8].lower().startswith(("http://", "https://"))
 
 
 def to_do(curation: Curation) -> dict[str, str]:
@@ -139,18 +252,22 @@ def prepare(place: str, *, read: Callable[[str], bytes], longest_edge: int | Non
         What is stored of it; a reason where it is none; None where there is no memory for it now.
     """
     try:
-        content = read(place)
+        original = content = read(place)
         if longest_edge is not None:
             content = shrunk(place, content, longest_edge)
-        return described(place, content)
+        return described(place, content, original)
     except (NoMemory, MemoryError):
         return None
     except UnreadableImage as error:
         return error.reason.encode("utf-8", "backslashreplace").decode()
 
 
-def described(place: str, content: bytes) -> Prepared:
-    """What is kept of an image.
+def _prepare_arrived(arrived: Arrived, *, longest_edge: int | None) -> Prepared | str | None:
+    return prepare(arrived.place, read=lambda place: arrived.content, longest_edge=longest_edge)
+
+
+def described(place: str, content: bytes, original: bytes) -> Prepared:
+    """What is kept of an image, and of the file that it was made of.
 
     Raises:
         UnreadableImage: it is none.
@@ -168,6 +285,7 @@ def described(place: str, content: bytes) -> Prepared:
         width=image.width,
         height=image.height,
         look=look(image),
+        original=hashlib.sha256(original).hexdigest(),
     )
 
 

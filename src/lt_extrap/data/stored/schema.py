@@ -84,6 +84,7 @@ class ImageRecord:
         source: who found it, such as a search engine.
         url, page: of the image, and where it was shown.
         creator, licence, licence_url: for attribution.csv.
+        original_sha256: of the file at `url`, where this one was made of it; None where it is the same.
         cosine: similarity to each target it was proposed for, by the target's id, -1..1.
         flags: remarks of curation.
     """
@@ -100,6 +101,7 @@ class ImageRecord:
     creator: str | None = None
     licence: str | None = None
     licence_url: str | None = None
+    original_sha256: str | None = None
     cosine: dict[str, float] | None = None
     flags: list[str] | None = None
 
@@ -107,8 +109,9 @@ class ImageRecord:
         if (reason := why_unsafe(self.path)) is not None:
             raise ValueError(f"the path {self.path!r:.200}: {reason}")
         _number("aux", self.aux, 0)
-        if self.sha256 is not None and (type(self.sha256) is not str or not _SHA256.fullmatch(self.sha256)):
-            raise ValueError(f"sha256 {self.sha256!r:.100}: not 64 hexadecimal digits")
+        for name, digits in (("sha256", self.sha256), ("original_sha256", self.original_sha256)):
+            if digits is not None and (type(digits) is not str or not _SHA256.fullmatch(digits)):
+                raise ValueError(f"{name} {digits!r:.100}: not 64 hexadecimal digits")
         for name, pixels in (("width", self.width), ("height", self.height)):
             if pixels is not None:
                 _number(name, pixels, 1)

@@ -43,6 +43,7 @@ def write_set(
     images: Iterable[ImageRecord],
     copy_from: Path | None = None,
     link: bool = False,
+    notes: Sequence[str] = (),
 ) -> Header:
     """Write an auxiliary set.
 
@@ -54,6 +55,7 @@ def write_set(
         pairs: of each target by rank; targets in the order of the table.
         images: by aux and path; read once, none is kept.
         copy_from: where the paths of the images start, to copy them into the folder; None = they are not copied.
+        notes: paragraphs of its card.
         link: give their files a second name in the folder instead, where it can be done: they must never change.
 
     Returns:
@@ -85,7 +87,7 @@ def write_set(
             pairs=len(pairs),
         )
         _write_text(new / HEADER, json.dumps(vars(header), indent=2, ensure_ascii=False) + "\n")
-        _write_text(new / CARD, _card(header, table, classes, pairs, tally))
+        _write_text(new / CARD, _card(header, table, classes, pairs, tally, notes))
         try:
             read_set(new)
         except DataError as error:
@@ -145,7 +147,12 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _card(
-    header: Header, table: ClassTable, classes: Sequence[ClassRecord], pairs: Sequence[PairRecord], tally: _Tally
+    header: Header,
+    table: ClassTable,
+    classes: Sequence[ClassRecord],
+    pairs: Sequence[PairRecord],
+    tally: _Tally,
+    notes: Sequence[str],
 ) -> str:
     """What is in the set, for people."""
     shot_of_id = dict(zip(table.ids, table.shots, strict=True))
@@ -167,6 +174,7 @@ def _card(
         f"{header.classes:,} classes, {header.images:,} images, {header.pairs:,} neighbor pairs; "
         f"{header.classes - len(tally.images):,} classes without an image. Made by {header.made_by}, "
         f"format {header.format}.",
+        *map(_plain, notes),
         _table(("targets", "classes", "with neighbors", "pairs", "auxiliary classes", "their images"), by_shot),
         _counts("proposed by", "classes", proposers),
         _counts("licence", "images", tally.licences),

@@ -1,0 +1,1 @@
+"""What curation asks of the network."""

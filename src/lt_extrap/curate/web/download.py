@@ -1,0 +1,375 @@
+"""Fetch images from addresses of which nothing is known."""
+
+import asyncio
+import re
+import ssl
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from types import TracebackType
+from typing import Self
+from urllib.parse import urljoin
+
+import httpcore
+import httpx
+
+from lt_extrap.config.curate_download import Download
+from lt_extrap.curate.web.addresses import Url, checked_url
+from lt_extrap.curate.web.backend import PublicBackend, Resolver, SystemResolver
+from lt_extrap.curate.web.failure import Failure
+from lt_extrap.curate.web.opt_out import opt_outs
+from lt_extrap.curate.web.pace import Pace, retry_after
+from lt_extrap.curate.web.robots import LONGEST, Robots
+from lt_extrap.curate.web.sniff import ENOUGH, image_kind, other_kind
+from lt_extrap.errors import ConfigError
+
+AGENT = "lt-extrap"  # as robots.txt names it
+
+_AGAIN = frozenset({"connect", "protocol", "truncated", "http_429", "http_5xx"})
+_MISSES = frozenset({"dns", "connect", "tls", "timeout"})
+_REDIRECTS = (301, 302, 303, 307, 308)
+_ROBOTS_REDIRECTS = 5  # RFC 9309
+_RECORDED = ("content-type", "last-modified", "etag")
+# Not the formats that a host would have to make of the picture it has.
+_ACCEPT = "image/jpeg,image/png,image/webp;q=0.9,image/gif;q=0.8,*/*;q=0.1"
+_PLACEHOLDER = re.compile(r"unavailable|placeholder|no[-_]?(image|photo)|(image|photo)?not[-_]?found", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An image as its host sent it; only its first bytes have been looked at.
+
+    Attributes:
+        content: the file.
+        url: where it was at the end, after redirects.
+        kind: what its first bytes are of: jpeg, png, webp, gif, avif or bmp.
+        headers: what is worth recording: content-type, last-modified and etag, where they were sent.
+        opt_out: what was said against its use, word by word, where `download.opt_out` is false; else empty.
+    """
+
+    content: bytes
+    url: str
+    kind: str
+    headers: Mapping[str, str]
+    opt_out: tuple[str, ...]
+
+
+class Downloader:
+    """Fetches images; many at a time, each host at its own pace. An asynchronous context manager.
+
+    Args:
+        config: how.
+        resolver: looks names up; None = as this machine does.
+        loopback: ports of this machine that may be connected to: for tests, since no configuration reaches it.
+        tls: whom to trust; None = the authorities of certifi.
+
+    Raises:
+        ConfigError: nobody's contact is known.
+    """
+
+    def __init__(
+        self,
+        config: Download,
+        *,
+        resolver: Resolver | None = None,
+        loopback: frozenset[int] = frozenset(),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        if config.contact is None:
+            raise ConfigError(
+                "your mail address, or a web page that names it, which every host is told",
+                "none",
+                "set download.contact=<it>, or LT_EXTRAP_CONTACT",
+            )
+        self._config = config
+        self._ports = frozenset(config.ports) | loopback
+        self._resolver = SystemResolver(min(config.concurrency, 64)) if resolver is None else resolver
+        new_pool = partial(
+            httpcore.AsyncConnectionPool,
+            httpx.create_ssl_context(trust_env=False) if tls is None else tls,
+            max_connections=config.per_host,
+            keepalive_expiry=10.0,
+            network_backend=PublicBackend(self._resolver, loopback=loopback),
+        )
+        # No client of httpx's: one keeps cookies, and decodes what is sent compressed however large it becomes.
+        self._transport = _Transport(new_pool, hosts=config.concurrency)
+        self._headers = {
+            "User-Agent": f"{AGENT}/{version('lt-extrap')} ({config.contact})",
+            "Accept": _ACCEPT,
+            "Accept-Encoding": "identity",
+        }
+        silence = 2 * config.connect_seconds
+        self._timeouts = httpx.Timeout(silence, connect=config.connect_seconds, pool=None).as_dict()
+        self._pace = Pace(
+            concurrency=config.concurrency,
+            per_host=config.per_host,
+            rate=config.rate,
+            rates=config.rates,
+            longest_wait=config.longest_wait,
+        )
+        self._robots = Robots(AGENT, self._robots_txt)
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(self._resolver, SystemResolver):
+            self._resolver.close()
+        await self._transport.__aexit__(kind, error, traceback)
+
+    async def fetch(self, url: str) -> Fetched:
+        """Fetch an image. It may be cancelled at any time.
+
+        Raises:
+            Failure: with its kind and what was met.
+        """
+        start, time = checked_url(url, ports=self._ports), _Time(self._config.seconds)
+        for attempts_left in range(self._config.retries, -1, -1):
+            try:
+                return await self._attempt(start, time)
+            except Failure as failure:
+                if failure.kind not in _AGAIN or not attempts_left:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _attempt(self, start: Url, time: "_Time") -> Fetched:
+        url, seen, said = start, {start}, list[str]()
+        for _ in range(self._config.redirects + 1):
+            if self._config.robots:
+                delay = await self._robots.check(url)
+                if delay is not None:
+                    self._pace.slow_down(url.host, delay)
+            async with self._answer(url, time) as answer:
+                said += opt_outs(answer.headers.multi_items(), agent=AGENT)
+                if said and self._config.opt_out:
+                    raise Failure("opt_out", f"{url.host} says {', '.join(said)}")
+                if answer.status_code not in _REDIRECTS:
+                    if url != start and (_PLACEHOLDER.search(url.path) or url.target == "/"):
+                        raise Failure("placeholder", f"redirected to {url}")
+                    content, kind = await self._image(answer, url)
+                    headers = {name: answer.headers[name][:200] for name in _RECORDED if name in answer.headers}
+                    return Fetched(content, str(url), kind, headers, tuple(dict.fromkeys(said)))
+                url = self._redirected(url, answer)
+            if url in seen:
+                raise Failure("redirects", f"in a circle, by {url}")
+            seen.add(url)
+        raise Failure("redirects", f"more than {self._config.redirects}, the last to {url}")
+
+    async def _robots_txt(self, url: Url) -> tuple[int, bytes]:
+        start, time = url, _Time(self._config.seconds)
+        for _ in range(_ROBOTS_REDIRECTS + 1):
+            try:
+                async with self._answer(url, time) as answer:
+                    if answer.status_code not in _REDIRECTS:
+                        return answer.status_code, await _beginning(answer, LONGEST)
+                    url = self._redirected(url, answer)
+            except Failure as failure:
+                if url == start:
+                    raise
+                raise Failure("redirects", f"{url}: {failure}") from failure
+        raise Failure("redirects", f"more than {_ROBOTS_REDIRECTS}, the last to {url}")
+
+    @asynccontextmanager
+    async def _answer(self, url: Url, time: "_Time") -> AsyncIterator[httpx.Response]:
+        """The answer of a host, when it is its turn; its body has not been read. Notes whether the host is there."""
+        async with self._pace.turn(url.host):
+            answered = False
+            try:
+                async with time.running():
+                    answer = await self._asked(url)
+                    try:
+                        answered = True
+                        self._heard(url, answer)
+                        yield answer
+                    finally:
+                        await answer.aclose()
+            except Failure as failure:
+                if not answered and failure.kind in _MISSES:
+                    self._pace.missed(url.host, failure)
+                raise
+
+    async def _asked(self, url: Url) -> httpx.Response:
+        try:
+            request = httpx.Request("GET", str(url), headers=self._headers, extensions={"timeout": self._timeouts})
+            return await self._transport.handle_async_request(request)
+        except (httpx.InvalidURL, httpcore.LocalProtocolError) as error:
+            raise Failure("url", str(error)) from error
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:  # the backend has its own for the rest
+            raise Failure("tls", f"{url.host}: {error or 'the handshake took too long'}") from error
+        except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
+            raise Failure("timeout", f"{url.host}: silence") from error
+        except httpcore.NetworkError as error:
+            raise Failure("connect", f"{url.host} ended the connection without an answer") from error
+        except httpcore.RemoteProtocolError as error:
+            raise Failure("protocol", f"{url.host}: {error}") from error
+
+    def _heard(self, url: Url, answer: httpx.Response) -> None:
+        status = answer.status_code
+        if status in (429, 503):
+            wait = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
+            self._pace.postpone(url.host, wait, str(status))
+            self._pace.missed(url.host, _refusal(status, url))
+        else:
+            self._pace.answered(url.host)
+
+    def _redirected(self, url: Url, answer: httpx.Response) -> Url:
+        """Where an answer sends."""
+        places = set(answer.headers.get_list("location"))
+        if len(places) != 1:
+            raise Failure("redirects", f"{answer.status_code} of {url.host} to {len(places)} places")
+        try:
+            place = urljoin(str(url), places.pop().strip())
+        except ValueError as error:
+            raise Failure("url", str(error)) from error
+        to = checked_url(place, ports=self._ports)
+        if url.scheme == "https" and to.scheme == "http":
+            raise Failure("scheme", f"{url.host} redirects from https to http")
+        return to
+
+    async def _image(self, answer: httpx.Response, url: Url) -> tuple[bytes, str]:
+        """The body of an answer that is an image, and its kind."""
+        if answer.status_code != 200:
+            raise _refusal(answer.status_code, url)
+        most = int(self._config.megabytes * 1e6)
+        declared = answer.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > most:
+            raise Failure("large", f"{int(declared) / 1e6:.4g} MB")
+        loop, content, kind = asyncio.get_running_loop(), bytearray(), None
+        start = loop.time()
+        with _while_reading():
+            async for chunk in answer.aiter_raw():
+                content += chunk
+                if len(content) > most:
+                    raise Failure("large", f"more than {self._config.megabytes:g} MB")
+                if kind is None and len(content) >= ENOUGH:
+                    kind = _image_kind(content, url)
+                passed = loop.time() - start
+                if passed > self._config.connect_seconds and len(content) < passed * self._config.slowest * 1024:
+                    raise Failure("slow", f"{len(content)} bytes in {passed:.3g} s")
+        return bytes(content), kind or _image_kind(content, url)
+
+
+class _Time:
+    """The seconds that a download may take. They run while its host is asked, not while it waits for its turn."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = self._left = seconds
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        try:
+            async with asyncio.timeout(self._left):
+                yield
+        except TimeoutError as error:
+            raise Failure("timeout", f"more than {self._seconds:g} s") from error
+        finally:
+            self._left -= loop.time() - start
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """httpx over pools of connections that have a network backend of ours.
+
+    A pool a host: for each request, one of httpcore's looks at all of its connections, and for each of these at all.
+
+    Args:
+        new_pool: makes one.
+        hosts: as many keep connections that nobody uses.
+    """
+
+    def __init__(self, new_pool: Callable[[], httpcore.AsyncConnectionPool], *, hosts: int) -> None:
+        self._new_pool, self._hosts = new_pool, hosts
+        self._pools: OrderedDict[str, httpcore.AsyncConnectionPool] = OrderedDict()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. What the pool raises is not translated."""
+        url = request.url
+        pool = self._pools.get(url.host) or self._new_pool()
+        self._pools[url.host] = pool
+        self._pools.move_to_end(url.host)
+        if len(self._pools) > self._hosts:
+            await self._close_one()
+        answer = await pool.handle_async_request(
+            httpcore.Request(
+                request.method,
+                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        while self._pools:
+            _, pool = self._pools.popitem()
+            await pool.aclose()
+
+    async def _close_one(self) -> None:
+        """Close the connections of the host that was asked longest ago, of those that nobody is asking."""
+        newest = next(reversed(self._pools))
+        for host, pool in self._pools.items():
+            if host != newest and all(connection.is_idle() for connection in pool.connections):
+                del self._pools[host]
+                await pool.aclose()
+                return
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._answer.aiter_stream():
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
+
+
+@contextmanager
+def _while_reading() -> Iterator[None]:
+    """What ends the body of an answer too soon."""
+    try:
+        yield
+    except httpcore.ReadTimeout as error:
+        raise Failure("timeout", "silence in the middle of the body") from error
+    except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
+        raise Failure("truncated", str(error) or "the connection was ended") from error
+
+
+async def _beginning(answer: httpx.Response, size: int) -> bytes:
+    content = bytearray()
+    with _while_reading():
+        async for chunk in answer.aiter_raw():
+            content += chunk
+            if len(content) >= size:
+                break
+    return bytes(content)
+
+
+def _image_kind(content: bytes | bytearray, url: Url) -> str:
+    start = bytes(content[:ENOUGH])
+    kind = image_kind(start)
+    if kind is None:
+        raise Failure("not_image", f"{other_kind(start)}, from {url.host}")
+    return kind
+
+
+def _refusal(status: int, url: Url) -> Failure:
+    if status in (404, 410):
+        kind = "http_404"
+    elif status == 429:
+        kind = "http_429"
+    elif 200 <= status < 600:
+        kind = {2: "http_2xx", 3: "redirects", 4: "http_4xx", 5: "http_5xx"}[status // 100]
+    else:
+        kind = "protocol"
+    return Failure(kind, f"status {status} of {url.host}")

@@ -1,0 +1,274 @@
+"""Candidates that have an address: downloaded once, until a class has enough, each with what became of it."""
+
+import io
+import os
+import random
+import signal
+import traceback
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loopback import serving
+from PIL import Image
+
+from lt_extrap.config.curate import CurateConfig
+from lt_extrap.config.curate_download import Download
+from lt_extrap.curate import __main__ as command
+from lt_extrap.curate.curation import Curation
+from lt_extrap.curate.funnel import unread
+from lt_extrap.curate.stages import images
+from lt_extrap.curate.state import State
+from lt_extrap.curate.web.download import Downloader
+from lt_extrap.errors import ConfigError, RunError
+from lt_extrap.signals import StopSignal
+
+CONTACT = "somebody@example.org"
+CLASSES, EACH = 6, 12
+
+
+class Addresses:
+    """A source that has addresses alone."""
+
+    name, notes = "addresses", ()
+
+    def offers(self, sought) -> bool:
+        return True
+
+    def classes(self):
+        return ()
+
+    def search(self, sought):
+        return ()
+
+    def read(self, place: str) -> bytes:
+        raise AssertionError(f"{place} is read by nobody")
+
+
+@pytest.fixture(autouse=True)
+def _source_id(monkeypatch):
+    monkeypatch.setattr(Curation, "source_id", "addresses-0")
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator:
+    folder, draw = tmp_path / "pictures", np.random.default_rng(0)
+    for number in range(CLASSES):
+        (folder / str(number)).mkdir(parents=True)
+        for image in range(EACH):
+            kind, size = ("png", 40) if image % 2 else ("jpg", 90)
+            pixels = draw.integers(0, 255, (size, size, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / str(number) / f"{image:02}.{kind}")
+    with serving(folder) as server:
+        yield server
+
+
+def files(server) -> list[str]:
+    return sorted(str(file.relative_to(server.folder)) for file in server.folder.rglob("*.*"))
+
+
+def opened(state: State, folder: Path, downloader=Downloader, *, contact=CONTACT, lost=0.5, **options) -> Curation:
+    download = Download(
+        contact=contact, rate=100000.0, per_host=8, concurrency=8, retries=0, connect_seconds=20.0, lost=lost
+    )
+    config = CurateConfig(
+        **{"candidates_per_class": 100, "workers": 0, "longest_edge": 64, "download": download, **options}
+    )
+    made = Curation(config, folder, state, StopSignal(), downloader)
+    vars(made)["source"] = Addresses()
+    return made
+
+
+def offer(state: State, places: list[tuple[str, str, int]]) -> None:
+    """Candidates: class, place, position."""
+    with state.transaction():
+        state.set("source", "addresses-0")
+        state.set("candidates_per_class", "100")
+        for key in sorted({key for key, _, _ in places}):
+            state.write("INSERT INTO sought VALUES (?, 'n', '[]', NULL, NULL, '', 'p', 1)", [(key,)])
+        state.write(
+            "INSERT INTO candidate (key, source, place, position, caption, url, form, ruled) "
+            "VALUES (?, 'addresses-0', ?, ?, 'c', ?, 'c', 'r')",
+            [(key, place, position, place) for key, place, position in places],
+        )
+
+
+def offer_all(state: State, server) -> None:
+    """Every picture for its class, and the first of each for the next class too."""
+    places = [(f"k{name[0]}", f"{server.address}/{name}", int(name[2:4])) for name in files(server)]
+    first = [(f"k{(int(name[0]) + 1) % CLASSES}", f"{server.address}/{name}", 50) for name in files(server)[::EACH]]
+    offer(state, places + first)
+
+
+def became(state: State) -> list[tuple[str, str, str | None, str | None]]:
+    query = "SELECT key, place, sha256, reason FROM candidate ORDER BY key, position, place"
+    return [(key, Path(place).name, sha256, reason) for key, place, sha256, reason in state.rows(query)]
+
+
+def asked(server) -> list[str]:
+    names, server.asked[:] = sorted(server.asked), []
+    return names
+
+
+def test_each_address_is_asked_for_once_and_what_is_wrong_says_why(tmp_path, server, capsys):
+    (server.folder / "0" / "02.jpg").write_text("<html>no picture")
+    content = (server.folder / "0" / "04.jpg").read_bytes()
+    (server.folder / "0" / "04.jpg").write_bytes(content[: len(content) // 2])
+    server.status |= {"1/00.jpg": 404, "1/01.png": 503, "1/02.jpg": 403}
+    with State(tmp_path / "state") as state:
+        offer_all(state, server)
+        images.store(opened(state, tmp_path / "state", server.downloader))
+        assert asked(server) == files(server)
+        wrong = {(key, name): reason.partition(":")[0] for key, name, _, reason in became(state) if reason}
+        assert wrong.pop(("k0", "04.jpg"))
+        assert wrong == {
+            ("k0", "02.jpg"): "not_image",
+            ("k1", "00.jpg"): "http_404",
+            ("k2", "00.jpg"): "http_404",
+            ("k1", "01.png"): "http_5xx",
+            ("k1", "02.jpg"): "http_4xx",
+        }
+        for name, width, original, sha256 in state.rows(
+            "SELECT i.name, i.width, c.original, c.sha256 FROM candidate c JOIN image i USING (sha256)"
+        ):
+            with Image.open(tmp_path / "state" / "images" / name) as image:
+                assert max(image.size) == width <= 64
+            assert (original == sha256) == name.endswith("png")  # the larger ones are JPEG
+        images.store(opened(state, tmp_path / "state", contact=None))  # nothing is to be downloaded
+        assert asked(server) == []
+
+
+def test_the_same_picture_at_many_addresses_is_one_file(tmp_path, server):
+    content = (server.folder / "0" / "00.jpg").read_bytes()
+    for file in server.folder.rglob("*.*"):
+        file.write_bytes(content)
+    with State(tmp_path / "state") as state:
+        offer_all(state, server)
+        images.store(opened(state, tmp_path / "state", server.downloader))
+        assert len({sha256 for _, _, sha256, _ in became(state)}) == 1
+    assert len(list((tmp_path / "state" / "images").rglob("*.*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "wanted", "again"),
+    [
+        ("dns: host.example: no answer", ["dns"], True),
+        ("http_404: status 404 of dns.example", ["dns"], False),
+        ("http_429: status 429 of host.example", ["dns", "http_429"], True),
+        ("a file of another format, by its beginning", ["format"], True),
+        ("dns: host.example: no answer", None, True),
+    ],
+)
+def test_failures_are_tried_again_by_their_kind(reason, wanted, again):
+    assert command._is_one_of(reason, wanted) == again
+
+
+def test_the_status_counts_failures_by_their_kind(tmp_path):
+    with State(tmp_path) as state:
+        offer(state, [("k", f"http://host.example/{number}.jpg", number) for number in range(4)])
+        with state.transaction():
+            reasons = ["http_404: status 404 of a", "http_404: status 404 of b", "not_needed", "no image at all"]
+            for number, reason in enumerate(reasons):
+                state.write("UPDATE candidate SET reason = ? WHERE position = ?", [(reason, number)])
+        assert unread(state) == [("http_404, such as status 404 of a", 2), ("no image at all", 1)]
+
+
+def test_without_a_contact_nothing_is_downloaded(tmp_path, server):
+    with State(tmp_path / "state") as state:
+        offer_all(state, server)
+        with pytest.raises(ConfigError, match="LT_EXTRAP_CONTACT"):
+            images.store(opened(state, tmp_path / "state", contact=None))
+
+
+def test_without_leave_of_a_test_this_machine_is_asked_for_nothing(tmp_path, server):
+    with State(tmp_path / "state") as state:
+        offer_all(state, server)
+        images.store(opened(state, tmp_path / "state"))
+        assert {reason.partition(":")[0] for _, _, _, reason in became(state)} <= {"url", "address"}
+    assert asked(server) == []
+
+
+def test_a_class_that_has_enough_leaves_the_rest(tmp_path, server):
+    server.status |= {"0/01.png": 404, "0/03.png": 404}
+    with State(tmp_path / "state") as state:
+        offer_all(state, server)
+        images.store(opened(state, tmp_path / "state", server.downloader, enough=4))
+        wanted = [name for name in files(server) if int(name[2:4]) < (6 if name[0] == "0" else 4)]
+        assert asked(server) == wanted
+        rest = {name for _, name, _, reason in became(state) if reason == "not_needed"}
+        assert rest == {Path(name).name for name in files(server) if int(name[2:4]) >= 4}
+        before = became(state)
+        images.store(opened(state, tmp_path / "state", contact=None, enough=4))
+        assert became(state) == before
+        assert images.to_do(opened(state, tmp_path / "state")) == {}
+        images.store(opened(state, tmp_path / "state", server.downloader, images_per_class=3))  # then 6 are enough
+        assert len(asked(server)) == 2 * CLASSES
+
+
+def test_names_that_cannot_be_looked_up_stop_it_and_are_no_reason(tmp_path):
+    class Nowhere:
+        async def resolve(self, host):
+            raise OSError("no answer")
+
+    downloader = partial(Downloader, resolver=Nowhere())
+    with State(tmp_path / "state") as state:
+        offer(state, [("k", f"http://host{number}.example/a.jpg", number) for number in range(25)])
+        with pytest.raises(RunError, match="20 of the last 20 cannot|2[0-5] of the last 2[0-5] cannot"):
+            images.store(opened(state, tmp_path / "state", downloader))
+        assert {reason for _, _, _, reason in became(state)} == {None}
+        images.store(opened(state, tmp_path / "state", downloader, lost=1.0))
+        assert {reason.partition(":")[0] for _, _, _, reason in became(state)} == {"dns"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: other threads wait
+@pytest.mark.parametrize(("workers", "most", "seconds"), [(0, 40, 0.6), (2, 10, 2.0)])
+def test_killed_at_random_moments_no_finished_request_is_repeated(tmp_path, server, workers, most, seconds):
+    """50 kills: what is written down is not asked for again, and the end is that of one start."""
+    server.status |= {"0/01.png": 404, "3/03.png": 503, "5/00.jpg": 404}
+    options = {"enough": 9, "workers": workers}
+    with State(tmp_path / "whole") as state:
+        offer_all(state, server)
+        images.store(opened(state, tmp_path / "whole", server.downloader, **options))
+        expected, needed = became(state), asked(server)
+    moments, kills, number = random.Random(workers), 0, 0
+    while kills < most:
+        folder, number = tmp_path / f"state{number}", number + 1
+        with State(folder) as state:
+            offer_all(state, server)
+        done = False
+        while not done:
+            with State(folder) as state:
+                settled = {name for name in needed if is_settled(state, f"{server.address}/{name}")}
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    # Which ends it as SIGKILL does.
+                    signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.01, seconds))
+                    with State(folder) as state:
+                        images.store(opened(state, folder, server.downloader, **options))
+                    status = 0
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(status)
+            moments.random()
+            _, status = os.waitpid(child, 0)
+            done = os.WIFEXITED(status)
+            kills += not done
+            assert not done or os.WEXITSTATUS(status) == 0
+            assert not settled & set(server.asked)
+            assert set(asked(server)) <= set(needed)
+            for file in (folder / "images").rglob("*.*"):
+                if file.suffix != ".tmp":
+                    Image.open(io.BytesIO(file.read_bytes())).load()
+        with State(folder) as state:
+            assert became(state) == expected
+
+
+def is_settled(state: State, place: str) -> bool:
+    query = "SELECT 1 FROM candidate WHERE place = ? AND (sha256 IS NOT NULL OR reason IS NOT NULL)"
+    return state.one(query, place) is not None
