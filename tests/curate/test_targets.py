@@ -120,6 +120,7 @@ def test_a_form_has_what_a_name_may_mean_and_is_read_back(wordnet, tmp_path):
     file.write_bytes(form(described(classes, wordnet), wordnet))
     assert described(classes, wordnet, file) == described(classes, wordnet)
     crane, beagle = csv.DictReader(file.read_text().splitlines())
+    assert (crane["id"], crane["name"]) == ("a", "crane")
     assert (crane["wnid"], beagle["wnid"], beagle["senses"]) == ("", "n02088364", "")
     senses = crane["senses"].split(" | ")
     assert {sense.split()[0] for sense in senses} == set(wordnet.wnids_of("crane"))

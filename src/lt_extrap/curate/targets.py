@@ -13,7 +13,7 @@ from lt_extrap.data.stored.schema import is_wnid
 from lt_extrap.data.target import ClassTable, load_classes
 from lt_extrap.errors import DataError
 
-_COLUMNS = ("id", "wnid", "gloss", "spellings", "senses")  # the last one is for who fills in the file
+_COLUMNS = ("id", "name", "wnid", "gloss", "spellings", "senses")  # name and senses are for who fills in the file
 _LETTER = re.compile(r"^/[a-z]/")  # that Places puts before a name
 _VIEW = re.compile(r"[-/](indoor|outdoor|interior|exterior)$")  # and after it: a place seen from inside is that place
 
@@ -82,7 +82,7 @@ def form(targets: Sequence[TargetClass], wordnet: WordNet) -> bytes:
     for target in targets:
         meant = dict.fromkeys(wnid for spelling in target.spellings for wnid in wordnet.wnids_of(spelling))
         senses = "" if target.wnid else " | ".join(f"{wnid} {wordnet[wnid].gloss}" for wnid in meant)
-        table.writerow((target.id, target.wnid or "", "", "", senses))
+        table.writerow((target.id, target.name, target.wnid or "", "", "", senses))
     return text.getvalue().encode()
 
 
