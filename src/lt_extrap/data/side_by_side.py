@@ -71,7 +71,7 @@ def _together(
     pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_begin, initargs=begin)
     chunk: Sequence[T] | None = ()
     try:
-        pool.submit(_done_until_stopped, work, ())  # forks all processes, before whoever makes chunks begins a thread
+        pool.submit(_nothing)  # forks all processes, before whoever makes chunks begins a thread
         while True:
             while len(running) < 2 * workers and (chunk := next(chunks, None)):
                 begun.append(chunk)
@@ -91,6 +91,10 @@ def _together(
     finally:
         stopped[0] = 1  # nobody takes what is in work any more
         pool.shutdown(cancel_futures=True)
+
+
+def _nothing() -> None:
+    """In a process."""
 
 
 def _done(work: Callable[[T], R], items: Sequence[T]) -> list[tuple[T, R]]:
