@@ -79,7 +79,7 @@ def test_a_shard_is_one_of_so_many(made, tmp_path, more):  # noqa: F811
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["joblib"])
 def test_launchers_of_hydra_run_the_shards(made, curated, tmp_path, cache, launcher):  # noqa: F811
     folder, environment = tmp_path / "state", {**os.environ, "LT_EXTRAP_CACHE": str(cache)}
 

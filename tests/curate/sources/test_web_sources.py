@@ -152,7 +152,7 @@ def test_one_image_that_is_not_as_the_others_is_counted(shape, pauses):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("other", [None, 5, "x", "\ud800", [], {}, [None], True])
+@pytest.mark.parametrize("other", [None, 5, "\ud800", {}])
 def test_whatever_comes_instead_of_a_value_is_an_error_of_ours_or_no_harm(shape, pauses, other):
     api = shape({"tench": pictures("tench", 2)})
     _, asked = searched(api, pauses)
