@@ -7,7 +7,8 @@ import pytest
 
 from lt_extrap.compose import configure, from_dict, kinds, to_dict
 from lt_extrap.errors import RunError
-from lt_extrap.runs import claim, load, locked, run_folder, write_json
+from lt_extrap.run_name import run_folder
+from lt_extrap.runs import claim, load, locked, write_json
 
 
 @pytest.mark.parametrize(

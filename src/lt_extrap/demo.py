@@ -23,7 +23,7 @@ from lt_extrap.compose import configure
 from lt_extrap.data.target import TargetSet, load_target
 from lt_extrap.errors import RunError
 from lt_extrap.files import write_whole_folder
-from lt_extrap.runs import run_folder
+from lt_extrap.run_name import run_folder
 
 RUNS, CURATION = Path("runs/demo"), Path("runs/demo_curation")
 POOL, CONF, CURATED = CURATION / "pool", CURATION / "conf", CURATION / "curated"

@@ -1,26 +1,20 @@
-"""A run folder: its name, what identifies it, and what it holds when the run has ended."""
+"""A run folder: what identifies it, and what it holds when the run has ended."""
 
-import atexit
 import csv
 import hashlib
 import io
 import json
 import platform
-import re
 import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 
 from lt_extrap.compose import from_dict, kinds, to_dict
 from lt_extrap.config import FolderTarget, Target, TrainConfig
@@ -31,68 +25,11 @@ from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.files import alone_in, write_whole
 from lt_extrap.model.metrics import Confusions, PerClass
 from lt_extrap.paths import cache_dir
+from lt_extrap.run_name import FREE, WEIGHT_FILES
 
 RESULTS, RUN, PER_CLASS, WEIGHTS = "results.json", "run.json", "per_class.csv", "model.safetensors"
 CONFUSIONS, CHECKPOINTS, LISTS = "confusions.csv", "checkpoints", "lists"
 FORMAT = 1  # of a run folder; another one is refused
-
-# What changes no result, and so may differ between two starts of one run. Every other key counts.
-_FREE = re.compile(
-    r"(do|images_per_second|logger\b.*|checkpoint_minutes|compile|data\.(workers|prefetch|resident)"
-    r"|backbone\.gradient_checkpointing"
-    r"|target\.(root|images|archive|download|package|official\b.*)|(auxiliary|target\.(neighbors|random))\.images"
-    r"|trainer\.(accelerator|devices|num_nodes|strategy|log_every_n_steps|profiler|detect_anomaly))"
-)
-# Files of weights: a run is named by their names, and known by their content.
-_WEIGHTS = {"backbone.weights", "features_from"}
-# And what stands in the folder above.
-_ABOVE = re.compile(r"(experiment|sweep|name|hydra\b.*)")
-UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
-_LONGEST = 80
-
-
-def run_folder(overrides: Iterable[str], seed: int) -> str:
-    """The folder name of a run: `row_name`, cut where it is long for a folder, and the seed.
-
-    `component=silencing loss.lambda_s=.5` and `loss.lambda_s=5e-1 component=silencing` are one run:
-    `component+silencing-loss.lambda_s+0.5-seed+0`. The name can be pasted behind `run=`.
-
-    Args:
-        overrides: Hydra's task overrides, `key=value`.
-        seed: of the run; always in the name, and last, so that a row of a table is what stands before it.
-    """
-    name = row_name(overrides)
-    if len(name) > _LONGEST:
-        name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-    return f"{name or 'default'}-seed+{seed}"
-
-
-def row_name(overrides: Iterable[str]) -> str:
-    """The overrides that change a result, but for the seed, in an order and spelling of their own."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    last = {override.key_or_group: override.value() for override in parsed}  # of a key given twice
-    last |= {key: Path(value).name for key, value in last.items() if key in _WEIGHTS and isinstance(value, str)}
-    parts = [
-        UNSAFE.sub(".", f"{key}+{_canonical(value)}")
-        for key, value in last.items()
-        if key != "seed" and not _FREE.fullmatch(key) and not _ABOVE.fullmatch(key)
-    ]
-    # The component is what a reader looks for first.
-    return "-".join(sorted(parts, key=lambda part: (not part.startswith("component+"), part)))
-
-
-@cache
-def runs_root(do: str) -> str:
-    """The folder of all runs. A plan leaves none: the folders that Hydra makes for it go with the process."""
-    if do != "plan":
-        return "runs"
-    folder = tempfile.mkdtemp(prefix="lt_extrap-plan-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
-OmegaConf.register_new_resolver("runs_root", runs_root, replace=True)
 
 
 def locked(folder: Path) -> AbstractContextManager[None]:
@@ -275,7 +212,7 @@ def settings(folder: Path) -> dict[str, Any]:
     """What decides the result of the run in a folder, of any version, but for its seed: values of run.json by key."""
     record = read_json(folder / RUN)
     values = dict(_leaves({**record.get("config", {}), "kinds": record.get("kinds", {})}))
-    return {key: value for key, value in values.items() if key != "seed" and not _FREE.fullmatch(key)}
+    return {key: value for key, value in values.items() if key != "seed" and not FREE.fullmatch(key)}
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -354,17 +291,6 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _canonical(value: Any) -> str:
-    """One spelling a value: .1, 1e-1 and 0.10 are all 0.1, 1 and 1.0 are 1."""
-    if isinstance(value, dict):
-        return ".".join(f"{key}.{_canonical(item)}" for key, item in sorted(value.items()))
-    if isinstance(value, list):
-        return "_".join(map(_canonical, value))
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return "null" if value is None else str(value)
-
-
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
     for group in now["kinds"]:
         if before["kinds"].get(group) != now["kinds"][group]:
@@ -372,9 +298,9 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
     old, new = dict(_leaves(before["config"])), dict(_leaves(now["config"]))
     files, files_now = before.get("files", {}), now["files"]
     # Where these files are does not matter: their content is compared below.
-    moved = _WEIGHTS & files.keys() & files_now.keys()
+    moved = WEIGHT_FILES & files.keys() & files_now.keys()
     for key in old.keys() | new.keys():
-        if old.get(key) != new.get(key) and not _FREE.fullmatch(key) and key not in moved:
+        if old.get(key) != new.get(key) and not FREE.fullmatch(key) and key not in moved:
             yield f"{key} was {old.get(key)}, now {new.get(key)}"
     if (edges := before.get("longest_edges", [None])) != now["longest_edges"]:
         words = [

@@ -26,7 +26,8 @@ from lt_extrap.cli import disk
 from lt_extrap.errors import ConfigError, LtExtrapError
 from lt_extrap.processes import started_together
 from lt_extrap.refusals import told
-from lt_extrap.runs import UNSAFE, read_json, row_name, run_folder, write_json, write_table
+from lt_extrap.run_name import UNSAFE, row_name, run_folder
+from lt_extrap.runs import read_json, write_json, write_table
 from lt_extrap.signals import StopSignal
 from lt_extrap.table import markdown, read_rows, tabulate
 

@@ -19,11 +19,12 @@ from pool import begin, bytes_of, config, make, words
 from conftest import SMALL
 from lt_extrap.compose import configure
 from lt_extrap.curate import __main__ as command
-from lt_extrap.curate.__main__ import INCOMPLETE, NOTHING, curate
+from lt_extrap.curate.__main__ import curate
 from lt_extrap.curate.shards import folder_of
 from lt_extrap.curate.stages import copies as copies_stage
 from lt_extrap.curate.stages import images as images_stage
 from lt_extrap.curate.state import State
+from lt_extrap.curate.status import INCOMPLETE, NOTHING
 from lt_extrap.data.stored.reader import read_images, read_set
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set

@@ -9,10 +9,12 @@ from sources.api_server import SHAPES, Reply, pictures, serving
 
 from conftest import SMALL
 from lt_extrap.compose import from_hydra
-from lt_extrap.curate.__main__ import curate
+from lt_extrap.curate.__main__ import _exit_status, curate
 from lt_extrap.curate.state import State
+from lt_extrap.curate.status import INCOMPLETE
 from lt_extrap.curate.web import api as client
-from lt_extrap.errors import ConfigError, DataError
+from lt_extrap.curate.web.api import NoAnswer
+from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
 
 WORLD = tuple(word for word in SMALL if word.startswith("target.world"))
@@ -100,8 +102,9 @@ def test_a_service_that_breaks_stops_the_command_which_goes_on_later(run, tmp_pa
     api = SHAPES["commons"]({name: pictures(name, 2, at) for at, name in enumerate(("tench", "dace", "carp"))})
     broken, wanted = {"carp": b"<html>Are you human?"}, r"(?s)commons: an answer of .*no JSON: <html>Are you human"
     with serving(lambda request: Reply(broken.get(api.name_of(request), api.answer(request)))) as server:
-        with pytest.raises(DataError, match=wanted):
+        with pytest.raises(NoAnswer, match=wanted) as told:
             run(server.url, before=BEFORE)
+        assert _exit_status(told.value) == INCOMPLETE
         assert rows(tmp_path, "SELECT count(*) FROM search") != [(3,)]
         broken.clear()
         assert run(server.url)[0] == 0

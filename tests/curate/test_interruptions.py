@@ -16,9 +16,10 @@ import pytest
 from pool import Command, begin, bytes_of, config, make, words
 
 from lt_extrap.config.curate import STAGES
-from lt_extrap.curate.__main__ import INCOMPLETE, curate
+from lt_extrap.curate.__main__ import curate
 from lt_extrap.curate.stages import features as features_stage
 from lt_extrap.curate.stages import images as images_stage
+from lt_extrap.curate.status import INCOMPLETE
 from lt_extrap.data import side_by_side
 from lt_extrap.data.target import load_target
 from lt_extrap.errors import RunError

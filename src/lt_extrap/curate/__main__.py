@@ -16,31 +16,26 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from rich.console import Console
 
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
 from lt_extrap.config.curate import CURATE_OPTIONS, SHARED, STAGES, CurateConfig
 from lt_extrap.config.curate_download import Download
-from lt_extrap.config.curate_proposer import RandomClasses, WordNetNeighbors
 from lt_extrap.curate import shards
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
-from lt_extrap.curate.funnel import funnel, lonely, short, unread
 from lt_extrap.curate.restore import restore
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED, STATE, State
+from lt_extrap.curate.status import INCOMPLETE, status_of
 from lt_extrap.curate.verify import verify
+from lt_extrap.curate.web.api import NoAnswer
 from lt_extrap.curate.web.download import Downloader
 from lt_extrap.curate.web.failure import KINDS, kind_of
 from lt_extrap.errors import ConfigError, LtExtrapError, RunError, some
-from lt_extrap.files import alone_in, write_whole
-from lt_extrap.page import override
+from lt_extrap.files import alone_in
 from lt_extrap.paths import conf_dir
 from lt_extrap.signals import Stopped, StopSignal
-
-INCOMPLETE, NOTHING = 3, 4  # exit status
-STATUS = "status.json"
 
 _STAGES: dict[str, Callable[[Curation], object]] = {
     "targets": targets.collect,
@@ -78,7 +73,7 @@ def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader]
         _refuse_none(folder)
     if config.do == "status":  # also while a curation is under way
         with State(folder) as state:
-            return _status(Curation(config, folder, state, stop))
+            return status_of(Curation(config, folder, state, stop))
     with _alone(folder), State(folder) as state, stop.listening():
         curation = Curation(config, folder, state, stop, downloader)
         if config.do == "verify":
@@ -87,7 +82,7 @@ def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader]
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
             shards.forget_in_all(curation)
             export.write_kept(curation)  # by the selection that there is: this command may name another filter
-            return _status(curation)
+            return status_of(curation)
         if config.do == "retry":
             _again(curation)
         if config.do in STAGES:
@@ -119,97 +114,12 @@ def _run(curation: Curation, stages: tuple[str, ...]) -> int:
                 curation.state.set("seconds", json.dumps(seconds))
         print(f"{number}/{len(stages)} {stage}: {time.monotonic() - began:.1f} s", flush=True)
         if stage == "candidates" and not curation.state.one("SELECT 1 FROM offered WHERE form IS NOT NULL LIMIT 1"):
-            return _status(curation)  # before hours of features of the target's images
+            return status_of(curation)  # before hours of features of the target's images
     if stages == ("images",) and images.to_do(curation):
         return INCOMPLETE
     if len(stages) == 1 and stages[-1] != STAGES[-1]:
         return 0
-    return _status(curation)
-
-
-def _status(curation: Curation) -> int:
-    """Tell what became of every candidate."""
-    found, state = funnel(curation.state), curation.state
-    left_out = list(
-        state.rows(
-            "SELECT reason, sum(count) FROM left_out JOIN sought USING (key) WHERE used AND source = ? "
-            "GROUP BY 1 ORDER BY 2 DESC, 1",
-            state.setting("source"),
-        )
-    )
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(found.table())
-    for reason, count in left_out:
-        print(f"left out by the source, {count:,}: {reason}")
-    for reason, count in unread(state):
-        print(f"unreadable, {count:,}: {reason}")
-    for split, reason, count in state.rows(
-        "SELECT split, reason, count(*) FROM reference WHERE reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
-    ):
-        print(f"{split} images that no copy was looked for of, {count:,}: {reason} (do=retry reads them again)")
-    if alone := lonely(curation):
-        print(f"without a neighbor: {len(alone)} target classes: {some([name for name, _ in alone], 10)}")
-        unknown = sum(not known for _, known in alone)
-        if unknown and isinstance(curation.config.proposer, WordNetNeighbors):
-            file = curation.folder / targets.FORM
-            print(f"no one synset has the name of {unknown} of them: {file} has what they may mean;")
-            print("fill in its column wnid, and give it as names.classes=")
-    lacking = short(curation) if curation.config.shard is None else []
-    if lacking:
-        print(f"fewer images than asked for: {len(lacking)} classes: {some(lacking, 3)}")
-    status = {
-        "stages": json.loads(state.setting("seconds") or "{}"),
-        "candidates": [
-            {"stage": stage, "reason": reason, "shot": shot, "count": count}
-            for (stage, reason, shot), count in sorted(found.counts.items(), key=str)
-        ],
-        "refused": [
-            {"reason": reason, "shot": shot, "count": count}
-            for (reason, shot), count in sorted(found.refused.items(), key=str)
-        ],
-        "left_out": [{"reason": reason, "count": count} for reason, count in left_out],
-        "without_neighbors": [name for name, _ in alone],
-        "short": lacking,
-    }
-    text = json.dumps(status, indent=1, ensure_ascii=False) + "\n"
-    write_whole(curation.folder / STATUS, lambda file: file.write(text.encode()))
-    shard, of = curation.config.shard, curation.config.shards
-    if to_do := found.to_do(STAGES if shard is None else SHARED):
-        print(f"{to_do:,} candidates to do: the same command goes on")
-        return INCOMPLETE
-    if shard is not None:
-        print(f"shard {shard} of {of} is done; when all are: the same words with do=merge shards={of}")
-        return 0
-    if not found.kept:
-        print("nothing was kept: the reasons are in the table above")
-        if not found.read:
-            print("no image of these classes was found: is it the right source, and does it have their names?")
-        elif found.suspected > found.read / 2:
-            print(
-                "most of it as suspect: these features may not tell classes apart (filter.suspects=keep, or features=)"
-            )
-        return NOTHING
-    _tell(curation)
-    return 0
-
-
-def _tell(curation: Curation) -> None:
-    """Say how to train on what there is."""
-    if (folder := curation.folder / export.SET).is_dir():
-        target, control = curation.config.target, isinstance(curation.config.proposer, RandomClasses)
-        node, files = ("random", target.random) if control else ("neighbors", target.neighbors)
-        words = [
-            override(f"target.{node}.folder", folder.resolve()),
-            *(f"target.{node}.{key}=null" for key in files.lists()),
-        ]
-        print(f"train on it by: {' '.join(words)}")
-    if (extra := curation.folder / export.EXTRA / export.EXTRA_LIST).is_file():
-        with extra.open("rb") as lines:
-            words = [override("target.extra", extra.resolve()), f"auxiliary.images_per_epoch={sum(1 for _ in lines)}"]
-        shots = ",".join(curation.config.extra_shots)
-        print(
-            f"train on further target images by: component=target_extra {' '.join(words)} 'auxiliary.shots=[{shots}]'"
-        )
+    return status_of(curation)
 
 
 def _again(curation: Curation) -> None:
@@ -285,7 +195,7 @@ def main() -> None:
 
 
 def _exit_status(error: LtExtrapError) -> int:
-    return INCOMPLETE if isinstance(error, RunError) else 2
+    return INCOMPLETE if isinstance(error, RunError | NoAnswer) else 2
 
 
 if __name__ == "__main__":

@@ -6,16 +6,14 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 
 from lt_extrap.curate.web import api as module
-from lt_extrap.curate.web.api import TRIES, Answer, Api, Limits, agent, excerpt, retry_after
+from lt_extrap.curate.web.agent import agent
+from lt_extrap.curate.web.api import TRIES, Answer, Api, Limits, excerpt
 from lt_extrap.errors import DataError
 
-NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + b'{"a": 17}'
 
 
@@ -74,26 +72,6 @@ def test_it_asks_and_says_who_asks():
     assert "User-Agent: lt-extrap/0\r\n" in asked[0]
     assert agent("a@example.org").endswith(" (a@example.org)")
     assert "(" not in agent(None)
-
-
-@pytest.mark.parametrize(
-    ("value", "wanted"),
-    [
-        ("2", 2.0),
-        (" 86400 ", 86400.0),
-        ("9" * 30, 999999999.0),
-        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
-        (format_datetime(NOW - timedelta(days=1), usegmt=True), 0.0),
-        ("Thu, 26 Nov 2026 12:00:05", 5.0),  # without a zone
-        ("soon", None),
-        ("-5", None),
-        ("²", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_retry_after_is_read_in_both_forms(value, wanted):
-    assert retry_after(value, NOW) == wanted
 
 
 def test_what_passes_by_is_asked_again():

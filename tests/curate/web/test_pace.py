@@ -28,6 +28,7 @@ DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
         ("Sun, 06 Nov 1994 08:50:37 GMT", 60.0),
         ("Sunday, 06-Nov-94 08:49:47 GMT", 10.0),
         ("Sun, 06 Nov 1994 08:00:00 GMT", 0.0),
+        ("Sun, 06 Nov 1994 08:50:37", 60.0),  # without a zone
         ("Sun, 99 Nov 1994 08:00:00 GMT", None),
     ],
 )

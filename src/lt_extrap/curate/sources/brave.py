@@ -7,7 +7,8 @@ from lt_extrap.config.curate_source import BraveSource
 from lt_extrap.curate.records import Candidate, Refused, Sought
 from lt_extrap.curate.sources.said import caption, line
 from lt_extrap.curate.sources.web import Hit, Web
-from lt_extrap.curate.web.api import Answer, Api, Limits, agent
+from lt_extrap.curate.web.agent import agent
+from lt_extrap.curate.web.api import Answer, Api, Limits
 
 KEY = "BRAVE_API_KEY"
 _LETTERS, _WORDS, _IMAGES = 400, 50, 200  # at most, of a question and of its answer

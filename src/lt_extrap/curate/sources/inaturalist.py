@@ -10,7 +10,8 @@ from lt_extrap.curate.names import forms, normal
 from lt_extrap.curate.records import Candidate, Refused, Sought
 from lt_extrap.curate.sources.said import caption, line
 from lt_extrap.curate.sources.web import Hit, Web
-from lt_extrap.curate.web.api import Answer, Api, Limits, agent
+from lt_extrap.curate.web.agent import agent
+from lt_extrap.curate.web.api import Answer, Api, Limits
 
 _PER_PAGE = 200
 _SPELLINGS = 3  # that are looked up, at most

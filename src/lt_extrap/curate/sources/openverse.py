@@ -9,7 +9,8 @@ from lt_extrap.curate.licences import name as licence_name
 from lt_extrap.curate.records import Candidate, Refused, Sought
 from lt_extrap.curate.sources.said import caption, line
 from lt_extrap.curate.sources.web import Hit, Web, phrase
-from lt_extrap.curate.web.api import Answer, Api, Limits, agent
+from lt_extrap.curate.web.agent import agent
+from lt_extrap.curate.web.api import Answer, Api, Limits
 from lt_extrap.errors import ConfigError
 
 TOKEN = "OPENVERSE_TOKEN"

@@ -12,7 +12,7 @@ from lt_extrap.config.curate_source import WebSource
 from lt_extrap.curate.licences import permitted
 from lt_extrap.curate.records import Candidate, Refused, Sought
 from lt_extrap.curate.sources.said import line
-from lt_extrap.curate.web.api import Api
+from lt_extrap.curate.web.api import Api, NoAnswer
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.errors import ConfigError, DataError
 
@@ -118,7 +118,7 @@ class Web(ABC, Generic[Config]):
         found, error = _read(hits)
         if any(one.place for one in found):
             return
-        raise error or DataError(
+        raise error or NoAnswer(
             f"{self.name}: images of {self.control.name}, after a class without any",
             "none either",
             "look whether source.api is right; if it is, the API has changed; the same command goes on",

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from typing import NamedTuple
@@ -90,7 +90,8 @@ def store(curation: Curation) -> None:
         state.write(
             "UPDATE candidate SET reason = NULL WHERE source = ? AND reason = ?", [(curation.source_id, NOT_NEEDED)]
         )
-    undecoded = [*_read(curation), *_download(curation)]
+    with ThreadPoolExecutor(_WRITERS) as writers:  # the disk is waited for once, not file by file
+        undecoded = [*_read(curation, writers), *_download(curation, writers)]
     if undecoded:
         print(
             f"{len(undecoded):,} images were not decoded, for want of memory or since the decoder died: "
@@ -99,7 +100,7 @@ def store(curation: Curation) -> None:
         )
 
 
-def _read(curation: Curation) -> list[str]:
+def _read(curation: Curation, writers: Executor) -> list[str]:
     """Read what the source has itself.
 
     Returns:
@@ -109,7 +110,7 @@ def _read(curation: Curation) -> list[str]:
     places = list(key_of)
     forecast, classes = Forecast("images", len(set(key_of.values()))), set[str]()
     work = partial(prepare, read=curation.source.read, longest_edge=curation.config.longest_edge)
-    keep, done = _Keep(curation), 0
+    keep, done = _Keep(curation, writers), 0
     with closing(side_by_side(work, places, curation.workers, died=None)) as chunks, Bar("images read") as bar:
         for chunk in chunks:
             keep(chunk)
@@ -121,7 +122,7 @@ def _read(curation: Curation) -> list[str]:
     return keep.undecoded
 
 
-def _download(curation: Curation) -> list[str]:
+def _download(curation: Curation, writers: Executor) -> list[str]:
     """Download what has an address, until each class has enough.
 
     Returns:
@@ -140,7 +141,7 @@ def _download(curation: Curation) -> list[str]:
             if sha256 is not None or reason is not None:
                 known[place] = sha256 is not None
     enough = 2 * config.images_per_class if config.enough is None else config.enough
-    backlog, keep = Backlog(places, known, enough), _Keep(curation)
+    backlog, keep = Backlog(places, known, enough), _Keep(curation, writers)
     if (first := backlog.next()) is not None:
         _fetch(curation, first, backlog, keep)
     with state.transaction():
@@ -184,14 +185,15 @@ class _Keep:
 
     Args:
         curation: whose.
+        writers: threads that write files.
     """
 
-    def __init__(self, curation: Curation) -> None:
+    def __init__(self, curation: Curation, writers: Executor) -> None:
         self._curation = curation
         self._forgotten = {
             value for (value,) in curation.state.rows("SELECT value FROM forgotten WHERE kind = 'sha256'")
         }
-        self._writers = ThreadPoolExecutor(_WRITERS)  # the disk is waited for once, not file by file
+        self._writers = writers
         self.undecoded, self.postponed, self.stored = list[str](), list[str](), 0
 
     def __call__(self, chunk: Sequence[tuple[str, "Prepared | Failure | str | None"]]) -> dict[str, bool]:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote, urlsplit
 
 import idna
@@ -22,8 +22,8 @@ _PATH = "/%:@!$&'()*+,;=-._~[]|"  # what browsers, and httpx, leave as it is in 
 _QUERY = "/%:@!$&()*+,;=-._~[]|?{}^`"
 
 # IANA's special-purpose registries, and what clouds answer their own machines at.
-_REFUSED_4 = [
-    (IPv4Network(network), reason)
+_REFUSED = [
+    (ip_network(network), reason)
     for network, reason in {
         "0.0.0.0/8": "this network",
         "10.0.0.0/8": "private",
@@ -41,12 +41,6 @@ _REFUSED_4 = [
         "203.0.113.0/24": "documentation",
         "224.0.0.0/4": "multicast",
         "240.0.0.0/4": "reserved",
-    }.items()
-]
-_UNICAST = IPv6Network("2000::/3")  # all of IPv6 that is routed; NAT64, unique local, site-local, ... are outside
-_REFUSED_6 = [
-    (IPv6Network(network), reason)
-    for network, reason in {
         "2001::/32": "Teredo",
         "2001::/23": "protocol assignments",
         "2001:db8::/32": "documentation",
@@ -54,6 +48,7 @@ _REFUSED_6 = [
         "3fff::/20": "documentation",
     }.items()
 ]
+_UNICAST = IPv6Network("2000::/3")  # all of IPv6 that is routed; NAT64, unique local, site-local, ... are outside
 _ISATAP = (0x00005EFE, 0x02005EFE)  # the upper half of the interface id; the lower half is an IPv4 address
 
 
@@ -63,17 +58,16 @@ def refused(address: IPv4Address | IPv6Address) -> str | None:
     `is_global` does not say it: it lets NAT64, 6to4 and multicast pass, behind which private networks lie, and its
     answers change with the version of Python.
     """
-    if isinstance(address, IPv4Address):
-        return next((reason for network, reason in _REFUSED_4 if address in network), None)
-    if address.ipv4_mapped is not None:
-        return refused(address.ipv4_mapped)
-    if address.scope_id is not None:
-        return "link-local"
-    if address not in _UNICAST:
-        return "not of the public internet"
-    if (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
-        return "ISATAP"
-    return next((reason for network, reason in _REFUSED_6 if address in network), None)
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return refused(address.ipv4_mapped)
+        if address.scope_id is not None:
+            return "link-local"
+        if address not in _UNICAST:
+            return "not of the public internet"
+        if (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
+            return "ISATAP"
+    return next((reason for network, reason in _REFUSED if address in network), None)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,12 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import httpx
 
+from lt_extrap.curate.web.pace import retry_after
 from lt_extrap.errors import DataError, some
 
 MOST_BYTES = 32_000_000  # of an answer, unpacked
@@ -30,9 +28,8 @@ _ADDRESS = re.compile(r"https?://[^\s/]\S*", re.IGNORECASE)
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
-def agent(contact: str | None) -> str:
-    """What we call ourselves: the tool, and whom to write to about what it does."""
-    return f"lt-extrap/{version('lt-extrap')}" + (f" ({contact})" if contact else "")
+class NoAnswer(DataError):
+    """An API that gave no answer: the same command goes on when it does."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +161,7 @@ class Api:
             params: of the question.
 
         Raises:
-            DataError: no answer, or none that is JSON; with the source and what came instead.
+            NoAnswer: there is none, or none that is JSON; with the source and what came instead.
         """
         why = ""
         for number in range(TRIES):
@@ -179,7 +176,7 @@ class Api:
             except httpx.HTTPError as error:
                 why = f"{type(error).__name__}: {self._shown(str(error)) or 'no more is known'}"
             else:
-                waited = retry_after(got.headers.get("retry-after"), datetime.now(UTC))
+                waited = retry_after(got.headers.get("retry-after"), got.headers.get("date"))
                 if got.status == 200:
                     answer = self._read(got.content)
                     if (reason := self.busy(answer)) is None:
@@ -230,8 +227,8 @@ class Api:
                 f"no JSON: {shown or 'nothing'}", "look at source.api, and whether a proxy answers"
             ) from None
 
-    def _error(self, found: str, remedy: str) -> DataError:
-        return DataError(f"{self.source}: an answer of {self.base}", found, remedy)
+    def _error(self, found: str, remedy: str) -> NoAnswer:
+        return NoAnswer(f"{self.source}: an answer of {self.base}", found, remedy)
 
     def _shown(self, text: str) -> str:
         """A beginning of what a server said; some send back what they were sent."""
@@ -255,18 +252,6 @@ def excerpt(text: str) -> str:
     """The beginning of a text, in a line that a terminal can be shown."""
     line = " ".join(_UNSEEN.sub(" ", text).split())
     return line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]} ..."
-
-
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """The seconds that a header Retry-After asks for, given in seconds or as a date; None where it says neither."""
-    text = (value or "").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
-    try:
-        then = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds())
 
 
 @cache

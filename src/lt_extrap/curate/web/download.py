@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
@@ -18,6 +17,7 @@ import httpx
 
 from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.web.addresses import Url, checked_url
+from lt_extrap.curate.web.agent import AGENT, agent
 from lt_extrap.curate.web.backend import PublicBackend, Resolver, SystemResolver
 from lt_extrap.curate.web.failure import Failure
 from lt_extrap.curate.web.opt_out import opt_outs
@@ -25,8 +25,6 @@ from lt_extrap.curate.web.pace import Pace, retry_after
 from lt_extrap.curate.web.robots import LONGEST, Robots
 from lt_extrap.curate.web.sniff import ENOUGH, image_kind, other_kind
 from lt_extrap.errors import ConfigError
-
-AGENT = "lt-extrap"  # as robots.txt names it
 
 _AGAIN = frozenset({"connect", "protocol", "truncated", "http_429", "http_5xx"})
 _MISSES = frozenset({"dns", "connect", "tls", "timeout"})
@@ -97,7 +95,7 @@ class Downloader:
         # No client of httpx's: one keeps cookies, and decodes what is sent compressed however large it becomes.
         self._transport = _Transport(new_pool, hosts=config.concurrency)
         self._headers = {
-            "User-Agent": f"{AGENT}/{version('lt-extrap')} ({config.contact})",
+            "User-Agent": agent(config.contact),
             "Accept": _ACCEPT,
             "Accept-Encoding": "identity",
         }
