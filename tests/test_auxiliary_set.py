@@ -21,6 +21,7 @@ from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError
 from lt_extrap.paths import conf_dir
+from lt_extrap.run_name import run_folder
 from lt_extrap.train import train
 from test_sweep import jobs_of
 
@@ -107,7 +108,7 @@ def test_the_place_of_the_images_is_no_part_of_a_run(folder, small, tmp_path):
     with pytest.raises(RunError, match=r"auxiliary\.folder was"):
         runs.claim(tmp_path / "run", another, runs.files_of(here, target), begun=True)
     words = ["target.neighbors.images=/x", "target.neighbors.folder=/sets/a"]
-    assert runs.run_folder(words, 0) == "target.neighbors.folder+.sets.a-seed+0"
+    assert run_folder(words, 0) == "target.neighbors.folder+.sets.a-seed+0"
 
 
 def test_further_target_images_match_the_budget_of_a_set(folder, small):
