@@ -121,7 +121,7 @@ def test_what_is_lost_is_told_by_its_reason_and_the_rest_is_a_set(tmp_path, serv
     stored = verify(tmp_path / "new" / "set", found.append, hashes=True)
     assert (found, [made.name for made in stored.classes]) == ([], ["class 1", "class 2"])
     assert [(pair.aux, pair.rank) for pair in stored.pairs] == [(0, 1), (1, 2)]
-    assert "12 images; 6 are lost: " in (tmp_path / "new" / "set" / "card.md").read_text()
+    assert "12 images; 6 are lost: " in (tmp_path / "new" / "set" / "README.md").read_text()
     server.status.clear()
     server.asked.clear()
     assert restored(target, given, tmp_path / "new", server) == 3

@@ -1,7 +1,9 @@
 """Find near-copies of the images of the target set, and of stored images among one another."""
 
 import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 
@@ -56,6 +58,9 @@ def find(curation: Curation) -> None:
     rows += [(images[i][0], STORED, images[int(leader[i])][0], "") for i in together.tolist()]
     hashes = [(images[i][0],) for i in new]
     with state.transaction():
+        state.set(
+            "copies_by", json.dumps({f"filter.near_copies.{key}": value for key, value in asdict(options).items()})
+        )
         state.write("DELETE FROM copy WHERE sha256 = ?", hashes)
         state.write("DELETE FROM copy WHERE split = ?", [(STORED,)])
         state.write("INSERT INTO copy VALUES (?, ?, ?, ?)", rows)

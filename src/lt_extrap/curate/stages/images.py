@@ -19,6 +19,7 @@ from lt_extrap.curate.backlog import Backlog
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forecast import Forecast
 from lt_extrap.curate.near_copies import Look, look
+from lt_extrap.curate.provenance import tell_downloads
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
 from lt_extrap.curate.web.downloads import Downloads
 from lt_extrap.curate.web.failure import Failure
@@ -159,6 +160,9 @@ def _download(curation: Curation, writers: Executor) -> list[str]:
 
 def _fetch(curation: Curation, first: str, backlog: Backlog, keep: "_Keep") -> None:
     config, begun = curation.config, time.monotonic()
+    with curation.state.transaction():
+        policy = {"robots": config.download.robots, "opt_out": config.download.opt_out}
+        tell_downloads(curation.state, [policy])
     chunks = arrivals(
         first,
         backlog,

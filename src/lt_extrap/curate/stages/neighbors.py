@@ -1,11 +1,13 @@
 """Choose the classes whose images are looked for: neighbors of the targets, or the targets themselves."""
 
 import json
+from dataclasses import asdict
 
 from lt_extrap.config.curate_proposer import RandomClasses
 from lt_extrap.curate.curation import TARGET, Curation
 from lt_extrap.curate.neighbors import Choice, choose, choose_random, wanted_counts
 from lt_extrap.curate.proposers import make_proposer, make_random
+from lt_extrap.curate.provenance import named
 from lt_extrap.curate.records import Sought
 
 
@@ -14,7 +16,14 @@ def propose(curation: Curation) -> None:
     config, state = curation.config, curation.state
     choice = _choice(curation) if config.what != "target" else Choice((), (), ())
     own = _own(curation) if config.what != "neighbors" else []
+    told = {
+        "proposer": named("proposer", config.proposer),
+        **{f"proposer.{key}": value for key, value in asdict(config.proposer).items()},
+        **{f"names.{key}": value for key, value in asdict(config.names).items()},
+        **{key: getattr(config, key) for key in ("neighbors_per_class", "sampling_ratio", "scale")},
+    }
     with state.transaction():
+        state.set("proposed_by", json.dumps(told if config.what != "target" else {}))
         state.write("UPDATE sought SET used = 0")
         state.write(
             "REPLACE INTO sought VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
