@@ -25,7 +25,7 @@ from lt_extrap.curate.stages import copies as copies_stage
 from lt_extrap.curate.stages import images as images_stage
 from lt_extrap.curate.state import State
 from lt_extrap.curate.status import INCOMPLETE, NOTHING
-from lt_extrap.data.stored.reader import read_images, read_set
+from lt_extrap.data.stored.reader import read_images, read_provenance, read_set
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, RunError
@@ -86,6 +86,22 @@ def test_what_was_planted_is_dropped_with_its_reason(made, curated):
         == read_set(curated / "set").header.images
     )
     assert set(status["stages"]) == set(command.STAGES)
+
+
+def test_the_card_says_how_the_set_was_made(made, curated):
+    known, stored = read_provenance(curated / "set"), read_set(curated / "set")
+    assert sum(fate.count for fate in known.fates if fate.stage == "kept") == stored.header.images
+    assert sum(fate.count for fate in known.fates if fate.reason == "copy_of_test") == 2
+    assert {found.split for found in known.compared} == {"test", "val", "train"}
+    assert known.failures == {"no readable image": 1}
+    assert known.settings["proposer.file"] == "neighbors.json"
+    assert known.settings["source.root"] == "pool"
+    assert known.settings["filter.near_copies.overlap"] == "0.75"
+    assert "download.robots" not in known.settings
+    for file in ("README.md", "provenance.json"):
+        text = (curated / "set" / file).read_text()
+        assert str(made) not in text
+        assert str(made.parent) not in text
 
 
 def test_a_second_start_reads_nothing_again_and_ends_with_the_same_bytes(made, curated, monkeypatch):

@@ -18,7 +18,7 @@ from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.__main__ import curate
 from lt_extrap.curate.stages.images import prepare
 from lt_extrap.data.stored.reader import read_images, read_set
-from lt_extrap.data.stored.schema import ClassRecord, ImageRecord, PairRecord
+from lt_extrap.data.stored.schema import ClassRecord, Fate, ImageRecord, PairRecord, Provenance
 from lt_extrap.data.stored.verifier import verify
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_target
@@ -68,6 +68,7 @@ def given(tmp_path, server, target, cache, monkeypatch):
         pairs=[PairRecord(table.ids[0], table.names[0], aux, aux + 1) for aux in range(3)],
         images=sorted(records, key=lambda record: (record.aux, record.path)),
         copy_from=tmp_path / "images",
+        provenance=Provenance({"proposer": "file"}, [Fate("kept", None, "few", 12)], {}, {}, [], []),
     )
     shutil.copytree(tmp_path / "given", tmp_path / "whole")
     for _, record in read_images(tmp_path / "given"):

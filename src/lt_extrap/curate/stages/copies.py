@@ -23,6 +23,8 @@ _VERSION = 1  # of the search: raise it when it finds others
 def find(curation: Curation) -> None:
     """The stage `copies`. Copies of target images are looked for among new images, copies of one another among all."""
     state, options, mark = curation.state, curation.config.filter.near_copies, _mark(curation)
+    with state.transaction():
+        state.set("copies_by", json.dumps({"filter.near_copies": asdict(options)}))
     new = [i for i, (sha256,) in enumerate(state.rows(_NEW, mark)) if sha256 is not None]
     if not new:
         return
@@ -58,9 +60,6 @@ def find(curation: Curation) -> None:
     rows += [(images[i][0], STORED, images[int(leader[i])][0], "") for i in together.tolist()]
     hashes = [(images[i][0],) for i in new]
     with state.transaction():
-        state.set(
-            "copies_by", json.dumps({f"filter.near_copies.{key}": value for key, value in asdict(options).items()})
-        )
         state.write("DELETE FROM copy WHERE sha256 = ?", hashes)
         state.write("DELETE FROM copy WHERE split = ?", [(STORED,)])
         state.write("INSERT INTO copy VALUES (?, ?, ?, ?)", rows)

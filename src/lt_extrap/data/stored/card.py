@@ -117,14 +117,13 @@ def card(
     parts = [
         drawn.head(),
         f"# Auxiliary classes for {_plain(header.target)}",
-        f"{header.classes:,} classes with {header.images:,} images to train beside the long-tailed classes of "
-        f"{_plain(header.target)}: what is like them and none of them. They are training data alone: nothing is "
-        "measured on them.",
+        f"{header.classes:,} classes with {header.images:,} images, to train on beside the long-tailed classes of "
+        f"{_plain(header.target)}: they are like those and none of them. Nothing is to be measured on them.",
         *map(_plain, notes),
         drawn.glance(),
         "Creators, licences and addresses of single images are in "
         f"`{ATTRIBUTION}`. How to train on the set, and how to download its images where they did not come along:",
-        _USE.format(target=_word(header.target)),
+        _USE,
         "## Classes and images by group",
         drawn.by_shot(),
         "Groups are by the training images of a target class: many more than 100, medium 20 to 100, few fewer. A class "
@@ -149,8 +148,8 @@ def card(
 
 
 _USE = """```sh
-python -m lt_extrap.train target={target} component=silencing target.neighbors.folder=<this folder>
-python -m lt_extrap.curate target={target} do=restore restore=<this folder> folder=<new> download.contact=<you>
+python -m lt_extrap.train target=<its target> component=silencing target.neighbors.folder=<this folder>
+python -m lt_extrap.curate target=<its target> do=restore restore=<this folder> folder=<new> download.contact=<you>
 ```"""
 
 
@@ -195,7 +194,7 @@ class _Card:
         ]
         if without := header.classes - len(self.tally.images):
             rows.insert(2, ["Classes without an image", f"{without:,}"])
-        return _table(("", ""), rows)
+        return _table(("in short", ""), rows)
 
     def by_shot(self) -> str:
         shot_of_id = dict(zip(self.table.ids, self.table.shots, strict=True))
@@ -221,16 +220,14 @@ class _Card:
             return
         groups: dict[str, list[str]] = {}
         for key, value in self.provenance.settings.items():
-            group, _, name = key.partition(".")
+            group = key.partition(".")[0]
             group = group if group in _SETTINGS else ""
-            shown = key if not group else name
-            groups.setdefault(group, []).append(_plain(f"{shown} {value}" if shown else value))
-        yield "By a curation with these settings, keys of its command, which `docs/curating.md` explains."
+            groups.setdefault(group, []).append(_code(f"{key}={value}"))
+        yield "By a curation with these words of its command, which `docs/curating.md` explains:"
         yield _table(
-            ("", "settings"),
-            [[title, "; ".join(groups[group])] for group, title in _SETTINGS.items() if group in groups],
+            ("what", "words"),
+            [[title, " ".join(groups[group])] for group, title in _SETTINGS.items() if group in groups],
         )
-        yield from (f"**{_plain(note)}**" for note in self.provenance.notes)
 
     def funnel(self) -> Iterator[str]:
         """What became of all that was proposed and found."""
@@ -239,7 +236,7 @@ class _Card:
             return
         fates = self.provenance.fates
         shots = [*_SHOTS, *(["-"] if any(fate.shot == "-" for fate in fates) else [])]
-        heads = ["", "", *(f"near {shot}" if shot != "-" else "near none" for shot in shots), "all"]
+        heads = ["reason", "what it means", *(f"near {shot}" if shot != "-" else "near none" for shot in shots), "all"]
 
         def row(what: str, meaning: str, of: Callable[[Fate], bool]) -> list[str]:
             numbers = [sum(fate.count for fate in fates if of(fate) and fate.shot == shot) for shot in shots]
@@ -262,7 +259,7 @@ class _Card:
             row(f"`{reason}`" if reason in _DROPPED else _plain(reason), _DROPPED.get(reason, ""), is_)
             for reason, is_ in _reasons([f for f in fates if f.stage not in ("neighbors", "kept")], _DROPPED)
         ]
-        kept = row("**kept**", "", lambda fate: fate.stage == "kept")
+        kept = row("**kept**", "images of this set", lambda fate: fate.stage == "kept")
         yield "Images that were found for the others, each counted for the first reason that holds:"
         shares = [self._share(shot) for shot in (*shots, None)]
         yield _table(heads, [*rows, kept, ["", "share kept", *(_percent(*share) for share in shares)]])
@@ -342,6 +339,8 @@ class _Card:
 
     def weaknesses(self) -> Iterator[str]:
         """What a reader should not have to find out."""
+        if self.provenance is not None:
+            yield from map(_plain, self.provenance.notes)
         yield from self._thin()
         if self.pairs and (alone := len(self.table) - len({pair.target for pair in self.pairs})):
             yield f"{alone:,} of {len(self.table):,} target classes have no neighbor here."
@@ -400,7 +399,7 @@ class _Card:
         )
 
     def _named(self, aux: Sequence[int]) -> str:
-        named = [f"{_plain(self.classes[one].name)} {self.tally.images[one]:,}" for one in aux[:_NEIGHBORS]]
+        named = [f"{_plain(self.classes[one].name)} ({self.tally.images[one]:,})" for one in aux[:_NEIGHBORS]]
         return ", ".join(named) + (f" and {len(aux) - _NEIGHBORS:,} more" if len(aux) > _NEIGHBORS else "")
 
     def _checked(self) -> str:
@@ -413,7 +412,7 @@ class _Card:
         ]
         return f"yes: {' and '.join(sorted(compared))}" if compared else "**no**"
 
-    def _in_short(self, counts: Counter[str], most: int = 3) -> str:
+    def _in_short(self, counts: Counter[str], most: int = 5) -> str:
         if not counts:
             return "no image"
         shown = [f"{_plain(name)} {_percent(count, counts.total())}" for name, count in _sorted(counts)[:most]]
@@ -497,6 +496,6 @@ def _plain(text: str) -> str:
     return _MARKUP.sub(r"\\\g<0>", _BACKWARDS.sub("", text))
 
 
-def _word(text: str) -> str:
-    """A text in a block of code: nothing that ends it, or that a shell would run."""
-    return re.sub(r"[^\w.-]", "_", text)
+def _code(text: str) -> str:
+    """A text from elsewhere as code in a table."""
+    return "`" + _BACKWARDS.sub("", text).replace("`", "'").replace("|", "\\|") + "`"
