@@ -2,10 +2,11 @@
 
 import json
 
-from lt_extrap.config.curate_proposer import RandomClasses
+from lt_extrap.config.curate_proposer import LLMNeighbors, RandomClasses
 from lt_extrap.curate.curation import TARGET, Curation
+from lt_extrap.curate.llm.calls import Calls
 from lt_extrap.curate.neighbors import Choice, choose, choose_random, wanted_counts
-from lt_extrap.curate.proposers import make_proposer, make_random
+from lt_extrap.curate.proposers import make_llm, make_proposer, make_random
 from lt_extrap.curate.records import Sought
 
 
@@ -53,12 +54,19 @@ def propose(curation: Curation) -> None:
 
 
 def _choice(curation: Curation) -> Choice:
-    config, targets = curation.config, curation.targets()
+    config, state, targets = curation.config, curation.state, curation.targets()
     rules, options = curation.rules(targets), config.proposer
     wanted = wanted_counts(targets, config.neighbors_per_class, config.sampling_ratio, config.scale)
     if isinstance(options, RandomClasses):
         count = int(wanted.sum()) if options.classes is None else options.classes
         return choose_random(make_random(options, curation.wordnet, curation.source), rules, count)
+    if isinstance(options, LLMNeighbors):
+        calls = Calls(options, state, curation.stop, alone=config.shard is None)
+        choice = choose(
+            targets, make_llm(options, targets, curation.wordnet, curation.source, wanted, calls), rules, wanted
+        )
+        print(f"the language model in all: {calls.spent()}")
+        return choice
     return choose(targets, make_proposer(options, targets, curation.wordnet, curation.source), rules, wanted)
 
 
