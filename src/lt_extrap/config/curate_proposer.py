@@ -133,7 +133,7 @@ class LLMNeighbors(Proposing):
     price_in: float | None = None
     price_out: float | None = None
     encoder: str | None = "sentence-transformers/all-MiniLM-L6-v2"
-    near_synonym: float = 0.9
+    near_synonym: float = 0.85
 
     def __post_init__(self) -> None:
         one_of("proposer.protocol", self.protocol, ("chat", "messages"))

@@ -1,7 +1,4 @@
-"""Servers of language models on this machine: their answers, of our own making, have the shapes that the real ones have.
-
-`SHAPES` are answers to questions; `refusal` and `error` are those that have no names.
-"""
+"""Language models on this machine: their answers, of our own making, have the shapes that those of servers have."""
 
 import json
 import threading

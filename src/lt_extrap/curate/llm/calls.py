@@ -5,11 +5,12 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from lt_extrap.config.curate_proposer import LLMNeighbors
 from lt_extrap.curate.llm.client import LanguageModel
-from lt_extrap.curate.llm.protocols import Reply
+from lt_extrap.curate.llm.protocols import PROTOCOLS, Reply
 from lt_extrap.curate.state import State
 from lt_extrap.curate.web.api import NoAnswer
 from lt_extrap.errors import RunError
@@ -56,12 +57,14 @@ class Calls:
     def __init__(self, options: LLMNeighbors, state: State, stop: StopSignal, *, alone: bool = True) -> None:
         self._options, self._state, self._stop, self._alone = options, state, stop, alone
         self._failed: list[Exception] = []
-        format = state.one(
-            "SELECT format FROM llm_call WHERE api = ? AND model = ? ORDER BY id DESC LIMIT 1",
-            options.api,
-            options.model,
-        )
-        self._model = LanguageModel(options, format, pause=self._wait)
+        self._under_way = 0
+
+    @cached_property
+    def _model(self) -> LanguageModel:
+        """Who is asked, if it comes to that: no key is needed for what is known."""
+        query = "SELECT format FROM llm_call WHERE api = ? AND model = ? ORDER BY id DESC LIMIT 1"
+        format = self._state.one(query, self._options.api, self._options.model)
+        return LanguageModel(self._options, format, pause=self._wait)
 
     def known(self, question: Question) -> Reply | None:
         """The answer to a question that was asked before; None where it was not."""
@@ -83,9 +86,11 @@ class Calls:
                 f"none to {len(questions)} questions, of {questions[0].target} first",
                 "do=targets, then do=neighbors, both without shard=: then the shards",
             )
-        print(f"{self._options.model} at {self._options.api}: {len(questions)} questions", flush=True)
         self._failed.clear()
-        asyncio.run(self._all(deque(questions)))
+        self._under_way = 0
+        workers = min(self._options.concurrency, len(questions))
+        print(f"{self._options.model} at {self._options.api}: {len(questions)} questions", flush=True)
+        asyncio.run(self._all(deque(questions), workers))
         if self._failed:
             raise self._failed[0]
         self._stop.answer()
@@ -99,10 +104,8 @@ class Calls:
             f", {cost:.2f} by these prices" if cost is not None else ""
         )
 
-    async def _all(self, questions: deque[Question]) -> None:
-        self._under_way = 0
-        workers = [self._work(questions) for _ in range(min(self._options.concurrency, len(questions)))]
-        await asyncio.gather(*workers)
+    async def _all(self, questions: deque[Question], workers: int) -> None:
+        await asyncio.gather(*(self._work(questions) for _ in range(workers)))
 
     async def _work(self, questions: deque[Question]) -> None:
         while questions and not self._ended:
@@ -154,7 +157,7 @@ class Calls:
             )
 
     def _body(self, question: Question) -> dict[str, Any]:
-        return self._model.body(question.text, question.tokens, question.seed)
+        return PROTOCOLS[self._options.protocol].body(self._options, question.text, question.tokens, question.seed)
 
     def _key(self, question: Question) -> str:
         told = [self._options.protocol, self._options.api, question.target, question.round, self._body(question)]

@@ -69,12 +69,11 @@ class LanguageModel:
         self._interval = 60 / options.per_minute if options.per_minute else 0.0
         self._next = -math.inf
 
-    def body(self, text: str, tokens: int | None, seed: int | None) -> dict[str, Any]:
-        """A question in the form of the server, without a format: what tells it from other questions."""
-        return self._protocol.body(self._options, text, tokens or self._protocol.tokens, seed)
-
     async def ask(self, body: Mapping[str, Any]) -> Reply:
         """Ask, and ask again where it may help.
+
+        Args:
+            body: a question in the form of the protocol, without a format.
 
         Raises:
             NoAnswer: there is none now; the same question may have one later.
@@ -156,7 +155,8 @@ class LanguageModel:
                 f"no {error.wanted.partition(': ')[2]}, but {self._shown(error.found)}",
                 "look at proposer.api and proposer.protocol",
             ) from None
-        return reply._replace(text=hidden(reply.text, self._secret))
+        text = reply.text.encode("utf-8", "replace").decode()  # an escape of JSON may be half a character
+        return reply._replace(text=hidden(text, self._secret))
 
     def _looser(self, asked: str, said: str) -> str | None:
         """The next format, where the server says that it does not have the one that was asked for."""

@@ -54,7 +54,7 @@ def read_prompt(name: str) -> Prompt:
     except (OSError, ValueError) as error:
         names = ", ".join(sorted(path.stem for path in folder.glob("*.txt")))
         raise ConfigError(
-            f"a prompt: one of {names}, or a file with $name, $named and, of what is known, ${', $'.join(PLACEHOLDERS)}",
+            f"a prompt: {names}, or a file with $name, $named and, as one likes, any of ${', $'.join(PLACEHOLDERS)}",
             f"{file}: {error}",
             "correct proposer.prompt, with a slash if it is a file of yours",
         ) from None

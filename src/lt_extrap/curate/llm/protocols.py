@@ -13,6 +13,7 @@ SCHEMA = {
     "additionalProperties": False,
 }  # without minItems and the like, which not every strict subset has
 _TOKENS = 1024  # of an answer, where the protocol wants a limit
+_MOST_TOKENS = 10**9  # that are believed
 
 
 class Reply(NamedTuple):
@@ -154,4 +155,4 @@ def _text(content: Answer) -> str:
 
 def _tokens(usage: Answer | None, key: str) -> int | None:
     found = None if usage is None else usage.get(key)
-    return None if found is None else max(0, found.whole())
+    return None if found is None else min(max(0, found.whole()), _MOST_TOKENS)

@@ -7,43 +7,52 @@ import ast
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 from lt_extrap.curate.names import normal
 
 MOST = 100  # names of a reply
+_READ = 10_000  # letters of a reply that are read
+_STARTS = 50  # of JSON in it that are tried
 _LETTERS, _WORDS = 60, 7  # of a name, at most: what is longer is a sentence
-_KEYS = ("neighbors", "neighbours", "categories", "classes", "names", "items", "list", "response", "answer")
-_NAME_KEYS = ("name", "category", "class", "label", "neighbor", "title")
+_LISTS = ("neighbors", "neighbours", "categories", "classes", "names", "items", "list", "response", "answer")
+_NAMES = ("name", "category", "class", "label", "neighbor", "title")  # keys of an object that is one item
 
-_THOUGHT = re.compile(r"<(think|thinking|reasoning|thought)>.*?(</\1>|$)", re.DOTALL | re.IGNORECASE)
-_THOUGHT_END = re.compile(r".*</(think|thinking|reasoning|thought)>", re.DOTALL | re.IGNORECASE)
+_APOSTROPHE = "['\u2019]"
+_THOUGHT = re.compile(r"<(/?)(?:think|thinking|reasoning|thought)>", re.IGNORECASE)
 _BREAK = re.compile(r"<\s*(br|/?li|/?p|/?[ou]l|/?div|/?tr)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _FENCE = re.compile(r"```[^\n`]*\n?(.*?)(?:```|$)", re.DOTALL)
 _QUERY = re.compile(r"^[ \t]*query[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_RESPONSE = re.compile(
-    r"^[ \t]*(?:\*\*)?(?:response|answer|output|a)(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*", re.IGNORECASE | re.MULTILINE
-)
-_TRAILING = re.compile(r",(\s*[\]}])")
+_RESPONSE = re.compile(r"^[ \t*]*(?:response|answer|output)[ \t*]*:[ \t*]*", re.IGNORECASE | re.MULTILINE)
+_TRAILING_COMMA = re.compile(r",(\s*[\]}])")
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
-# A number is one of a list if a sign or blanks part it from the name: "1957 Chevrolet Bel Air" and "3D printer" have none.
-_MARK = re.compile(
-    r"^[ \t>]*(?:[-*+\u2022\u2023\u25cf\u25cb\u25aa\u25e6\u2043\u2219\u00b7\u2013\u2014][ \t]+|[\u2022\u2023\u25cf\u25cb\u25aa\u25e6]|\(?\d{1,3}[.):\]][ \t]*(?!\d)|\(?[a-zA-Z][.)][ \t]+|\[\d{1,3}\][ \t]*)"
-)
-_NOTE = re.compile(r"^(.*\w.*?)\s*[(\uff08]([^()\uff08\uff09]*)[)\uff09]$")
-_EXPLAINED = re.compile(r"\s+[-\u2013\u2014\u2192]+\s+|\s*:\s+|\s*=\s+")
-_AROUND = " \t\r\n\"'`*_\u201c\u201d\u2018\u2019\u00ab\u00bb"
+_OPENED = re.compile(r'\[\s*(?=["{])')
+_BULLETS = "\u2022\u2023\u25cf\u25cb\u25aa\u25e6\u2043\u2219\u00b7"
+# A sign parts the number of an item from its name: "1957 Chevrolet Bel Air" and "3D printer" have none.
+_MARK = re.compile(rf"[ \t>]*(?:[-*+\u2013\u2014][ \t]+|[{_BULLETS}][ \t]*|[(\[]?\d{{1,3}}[.):\]][ \t]*(?!\d))")
+_LETTER_MARK = re.compile(r"[ \t(]*([a-zA-Z])[.)][ \t]+")
+_SEPARATOR = re.compile(r"\s*[,;\u3001\uff0c\uff1b]\s*(?![^()]*\))")
+_LEAD = re.compile(r".*\b(?:are|include|includes|including|such as|like)\s+(?=\w)", re.IGNORECASE)
+_AND = re.compile(r"(?:and|or)\s+(?=\w)", re.IGNORECASE)
+_EXPLAINED = re.compile(r"\s+[-\u2013\u2014\u2192=]+\s+|:\s+")
+_NOTE = re.compile(r"(.*\w.*?)\s*[(\uff08]([^()\uff08\uff09]*)[)\uff09]")
+_ARTICLE = re.compile(r"(?:a|an|the)\s+(?=\w)", re.IGNORECASE)
+_AROUND = " \t\r\n\"'`*_|[]{}\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _REFUSAL = re.compile(
-    r"^\W*(i['\u2019]?m (sorry|unable|not able|afraid)|i am (sorry|unable|not able|afraid)|sorry[,.!]|my apologies|i apologi[sz]e|i (can['\u2019]?t|cannot|can not|"
-    r"won['\u2019]?t|do not|don['\u2019]?t|could not|couldn['\u2019]?t)\b|as an? (ai|language model)|unfortunately\b|"
-    r"we['\u2019]?re sorry|i have no\b|there (are|is) no\b|no (response|answer|such|categor|result|match))",
+    rf"\W*(i({_APOSTROPHE}?m| am) (sorry|unable|not able|afraid)|sorry[,.!]|my apologies|i apologi[sz]e"
+    rf"|i (can{_APOSTROPHE}?t|cannot|can not|won{_APOSTROPHE}?t|do not|don{_APOSTROPHE}?t|could not|have no)\b"
+    rf"|as an? (ai|language model)\b|unfortunately\b|we{_APOSTROPHE}?re sorry|there (are|is) no\b"
+    r"|no (response|answer|such|categor|result|match))",
     re.IGNORECASE,
 )
-_NO_NAME = re.compile(
-    r"^\W*(n/?a|none|null|unknown|nil|undefined|string|etc\.?|and so on|\.{3}|here (are|is)\b.*|here['\u2019]s\b.*|sure\b.*|certainly\b.*|of course\b.*|"
-    r"(i|we|you|let me|let us|let['\u2019]s|these|this|they|please|note|note that|hope)\b.*\b(is|are|am|was|have|can|will|want|hope|think|know|me)\b.*)\W*$",
+_TALK = re.compile(
+    rf"\W*(n/?a|none|null|unknown|nil|undefined|string|etc|and so on|too|here({_APOSTROPHE}s| is| are)\b.*"
+    r"|(sure|certainly|of course|okay|absolutely)\b.*|(i|we|you|it|let me|let us|these|this|they|there|please|note|and)"
+    r"\b.*\b(is|are|am|was|have|can|will|want|hope|think|know|need|me)\b.*)\W*",
     re.IGNORECASE,
 )
 
@@ -58,6 +67,11 @@ class Name(NamedTuple):
 
     name: str
     note: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from others: normal letters, with those of the note."""
+        return normal(self.name) + (f" ({normal(self.note)})" if self.note else "")
 
 
 class Names(NamedTuple):
@@ -80,145 +94,144 @@ def read(text: str, *, cut: bool = False) -> Names:
         cut: whether its server says that it was cut.
     """
     text = _answer(text)
+    text, cut = text[:_READ], cut or len(text) > _READ
     if not text or _REFUSAL.match(text):
         return Names((), not cut)
-    found = _from_json(text)
-    whole = not cut and (found is None or found[1])
-    listed = found[0] if found is not None else _from_prose(text, cut=cut)
-    names: dict[str, Name] = {}
-    for entry in listed:
-        if (name := _name(entry)) is not None:
-            names.setdefault(normal(f"{name.name} {name.note or ''}"), name)
+    listed, whole = _from_json(text) or (_from_prose(text), True)
+    if cut and whole:
+        listed, whole = listed[:-1], False
+    names = dict[str, Name]()
+    for name in filter(None, map(_name, listed)):
+        names.setdefault(name.key, name)
     return Names(tuple(names.values())[:MOST], whole)
 
 
 def _answer(text: str) -> str:
     """A reply without what the model thought before it, without HTML, and without questions that it asked itself."""
-    text = _THOUGHT_END.sub("", _THOUGHT.sub("", text))  # templates of chats may begin the thought themselves
+    thought = list(_THOUGHT.finditer(text))  # of which a template of chats may have written the beginning
+    start = max((tag.end() for tag in thought if tag[1]), default=0)
+    text = text[start : min((tag.start() for tag in thought if tag.start() >= start), default=None)]
     text = html.unescape(_TAG.sub("", _BREAK.sub("\n", text)))
-    parts = [part for part in _QUERY.split(text) if part.strip()]
-    text = parts[0] if parts else ""
-    marks = list(_RESPONSE.finditer(text))
-    return (text[marks[0].end() :] if marks else text).strip()
+    text = next((part for part in _QUERY.split(text) if part.strip()), "")
+    answers = _RESPONSE.split(text, maxsplit=1)
+    return answers[-1].strip()
 
 
 def _from_json(text: str) -> tuple[list[str], bool] | None:
     """The names of the first list in JSON, and whether it is whole; None where there is none."""
-    for fenced in (*_FENCE.findall(text), text):
-        for start in (match.start() for match in re.finditer(r"[\[{]", fenced)):
-            block = _TRAILING.sub(r"\1", fenced[start:])
-            value = _decoded(block)
-            listed = list(_texts(value)) if value is not None else []
-            if listed:
-                return listed, True
-        if (opened := re.search(r'\[\s*(?=["{])', fenced)) is not None:  # a list that nobody closes
-            return list(_pieces(fenced[opened.end() :])), False
+    for part in (*_FENCE.findall(text), text):
+        for start in islice(re.finditer(r"[\[{]", part), _STARTS):
+            if listed := _texts(_decoded(_TRAILING_COMMA.sub(r"\1", part[start.start() :]))):
+                return (listed if len(listed) > 1 else _from_prose(listed[0])), True
+        if opened := _OPENED.search(part):  # and nobody closes it
+            return list(_pieces(part[opened.end() :])), False
     return None
 
 
-def _decoded(block: str) -> Any:
-    """The value at the beginning of a text, as JSON or as Python writes it; None where there is none."""
+def _decoded(text: str) -> Any:
+    """The value at the beginning of a text, as JSON or Python writes it; None where there is none."""
     try:
-        return json.JSONDecoder().raw_decode(block)[0]
+        return json.JSONDecoder().raw_decode(text)[0]
     except (ValueError, RecursionError):
-        end = block.find("]")
-        try:
-            return ast.literal_eval(block[: end + 1]) if block.startswith("[") and 0 < end < 10_000 else None
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return None
+        pass
+    try:
+        return ast.literal_eval(text[: text.find("]") + 1]) if text.startswith(("['", "[ '")) else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """The names in a value: of a list, or of the list that an object has under its likeliest key."""
+def _texts(value: Any) -> list[str]:
+    """The names in a value: those of a list, or of the list that an object has under its likeliest key."""
     if isinstance(value, list):
-        for item in value:
-            if isinstance(item, str):
-                yield item
-            elif isinstance(item, dict):
-                named = {str(key).lower(): text for key, text in item.items() if isinstance(text, str)}
-                yield next((named[key] for key in _NAME_KEYS if key in named), next(iter(named.values()), ""))
-    elif isinstance(value, dict):
-        keys = {str(key).lower(): key for key in value}
-        order = [keys[key] for key in _KEYS if key in keys] + [key for key in value if str(key).lower() not in _KEYS]
-        for key in order:
-            inner = value[key]
-            if isinstance(inner, str) and str(key).lower() in _KEYS:
-                found = list(_from_prose(inner))
-            else:
-                found = list(_texts(inner))
-            if found:
-                yield from found
-                return
-        if value and all(str(key).isdecimal() and isinstance(text, str) for key, text in value.items()):
-            yield from value.values()
+        return [text for item in value if (text := _item(item))]
+    if not isinstance(value, dict):
+        return []
+    for key in sorted(value, key=lambda key: _LISTS.index(key.lower()) if key.lower() in _LISTS else len(_LISTS)):
+        inner = value[key]
+        if found := _from_prose(inner) if isinstance(inner, str) and key.lower() in _LISTS else _texts(inner):
+            return found
+    if value and all(key.isdecimal() and isinstance(text, str) for key, text in value.items()):
+        return list(value.values())
+    return []
+
+
+def _item(item: Any) -> str:
+    """The name that an item of a list is, or has."""
+    if isinstance(item, dict):
+        texts = {key.lower(): text for key, text in item.items() if isinstance(text, str)}
+        return next((texts[key] for key in (*_NAMES, *texts) if key in texts), "")
+    return item if isinstance(item, str) else ""
 
 
 def _pieces(text: str) -> Iterator[str]:
     """The whole texts of a list in JSON that was cut; of objects, their names."""
-    keyed = "{" in text
-    for match in _STRING.finditer(text):
-        key = text[match.end() :].lstrip().startswith(":")
-        before = re.search(r'"(\w+)"\s*:\s*$', text[: match.start()])
-        if key or (keyed and (before is None or before[1].lower() not in _NAME_KEYS)):
+    objects = "{" in text
+    for found in _STRING.finditer(text):
+        before = re.search(r'"(\w+)"\s*:\s*$', text[: found.start()])
+        is_key = text[found.end() :].lstrip().startswith(":")
+        if is_key or (objects and (before is None or before[1].lower() not in _NAMES)):
             continue
         try:
-            yield str(json.loads(match[0]))
+            yield str(json.loads(found[0]))
         except ValueError:
             continue
 
 
-def _from_prose(text: str, *, cut: bool = False) -> Iterator[str]:
+def _from_prose(text: str) -> list[str]:
     """The items of a list in a text: lines with marks, else the line with most commas, else all lines."""
-    lines = [line.strip() for line in _FENCE.sub(r"\1", text).splitlines()]
-    lines = [line for line in lines if line.strip("-*_=# ")]
-    marked = [line[match.end() :] for line in lines if (match := _MARK.match(line))]
-    if marked and not (len(marked) == 1 and marked[0].count(",") >= 2):
-        items = [_EXPLAINED.split(line)[0] if _MARK.match(line) is None else line for line in marked]
-        items = [_before_explanation(item) for item in items]
-    else:
-        lines = marked or lines
-        if (listed := max(lines, key=_separators, default="")) and _separators(listed) >= 2:
-            items = _between_commas(listed)
-        elif len(lines) == 1:
-            items = _between_commas(lines[0])
-        else:
-            items = [_before_explanation(line) for line in lines if not line.endswith(":")]
-    yield from items[:-1] if cut else items
+    lines = [line for line in map(str.strip, _FENCE.sub(r"\1", text).splitlines()) if line.strip("-*_=# ")]
+    marked = _unmarked(lines)
+    if len(marked) > 1:
+        return [_EXPLAINED.split(line, maxsplit=1)[0] for line in marked]
+    lines = marked or lines
+    commas = max(lines, key=lambda line: len(_SEPARATOR.findall(line)), default="")
+    if len(lines) == 1 or len(_SEPARATOR.findall(commas)) > 1:
+        return _between_commas(commas)
+    return [_EXPLAINED.split(line, maxsplit=1)[0] for line in lines if not line.endswith(":")]
 
 
-def _separators(line: str) -> int:
-    return line.count(",") + line.count(";") + line.count("\u3001")
+def _unmarked(lines: Sequence[str]) -> list[str]:
+    """The items among lines that have a bullet, a number or the next letter before them, without it."""
+    lettered = [match for line in lines if (match := _LETTER_MARK.match(line))]
+    if len(lettered) > 1 and ascii_lowercase.startswith("".join(match[1] for match in lettered).lower()):
+        return [match.string[match.end() :] for match in lettered]
+    return [line[match.end() :] for line in lines if (match := _MARK.match(line))]
 
 
 def _between_commas(line: str) -> list[str]:
-    """The items of a line, without what leads to them ("Sure, here are some: ...") and the word before the last."""
-    head, colon, rest = line.rpartition(": ")
-    line = rest if colon and not head.endswith(("http", "https")) else line
-    parts = re.split(r"\s*[,;\u3001]\s*(?![^()]*\))", line)
-    if len(parts) > 1:
-        parts[-1] = re.sub(r"^(?:and|or|und|et|y)\s+", "", parts[-1].strip())
-        if len(parts) == 2 and " and " in parts[-1]:
-            return parts
-    return parts
-
-
-def _before_explanation(item: str) -> str:
-    """A name without what is said of it after a dash or a colon."""
-    return _EXPLAINED.split(item.strip(), maxsplit=1)[0]
+    """The items of a line, without what leads to them ("Here are some: ..."); none where it begins as a sentence."""
+    first, *rest = _SEPARATOR.split(line.rpartition(": ")[2])
+    first = _after(_LEAD, first)
+    if _name(first) is None:
+        return []
+    return [first, *(_after(_AND, item) for item in rest)]
 
 
 def _name(entry: str) -> Name | None:
     """A name as it was listed; None where it is none."""
-    line = " ".join(entry.split())
-    line = line[match.end() :] if (match := _MARK.match(line)) else line
-    line = line.strip(_AROUND).rstrip(".,;:!?").strip(_AROUND)
+    if len(entry) > 4 * _LETTERS:
+        return None
+    line = " ".join(entry.replace("_", " ").split())
+    line = _bare(_after(_MARK, line))
     note = None
-    if match := _NOTE.match(line):
-        line, note = match[1].strip(_AROUND), match[2].strip(_AROUND) or None
-    if not line.isprintable() or not any(letter.isalpha() for letter in line) or not normal(line):
+    if found := _NOTE.fullmatch(line):
+        line, note = _bare(found[1]), _bare(found[2])
+    line = _after(_ARTICLE, line)
+    if not line.isprintable() or not any(map(str.isalpha, line)) or not normal(line) or normal(line) in _LISTS:
         return None
-    if len(line) > _LETTERS or len(line.split()) > _WORDS or _REFUSAL.match(line) or _NO_NAME.match(line):
+    if len(line) > _LETTERS or len(line.split()) > _WORDS or set(line) & set("{}[]<>=\\|") or '":' in line:
         return None
-    if set(line) & set("{}[]<>=\\|"):
+    if _REFUSAL.match(line) or _TALK.fullmatch(line):
         return None
-    return Name(line, note)
+    return Name(line, note if note and note.isprintable() and any(map(str.isalpha, note)) else None)
+
+
+def _after(lead: re.Pattern[str], text: str) -> str:
+    """A text without what it begins with."""
+    found = lead.match(text)
+    return text[found.end() :] if found else text
+
+
+def _bare(text: str) -> str:
+    """A text without quotation marks and the like around it, and without a stop at its end."""
+    return re.sub(r"^[^\w(]+", "", text.strip(_AROUND).rstrip(".,;:!?").strip(_AROUND))

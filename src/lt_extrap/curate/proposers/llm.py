@@ -13,7 +13,7 @@ from lt_extrap.curate.llm.calls import Calls, Question
 from lt_extrap.curate.llm.prompt import read_prompt
 from lt_extrap.curate.llm.protocols import PROTOCOLS, Reply
 from lt_extrap.curate.llm.reply import Name, Names, read
-from lt_extrap.curate.names import normal
+from lt_extrap.curate.names import forms, normal
 from lt_extrap.curate.records import Sought, TargetClass
 from lt_extrap.curate.sought import of_name
 from lt_extrap.curate.sources.said import line
@@ -68,8 +68,8 @@ class LLMProposer:
             found = names_of(reply)
             cut += not found.names and not found.whole
             for name in found.names:
-                if (key := normal(f"{name.name} {name.note or ''}")) not in named:
-                    named[key] = name
+                if name.key not in named:
+                    named[name.key] = name
                     yield self._sought(name, target), None
 
     def ask(self) -> bool:
@@ -138,16 +138,15 @@ class LLMProposer:
         return [f"word:{word}" for word in reversed(normal(target.name).split())]
 
     def _sought(self, name: Name, target: TargetClass) -> Sought:
-        """The class of a name: of several senses, that which its note tells, else that which is most like the target."""
+        """The class of a name: of several senses, the one that its note tells, else the one most like the target."""
         wordnet = self._wordnet
         wnid = sense(wordnet, name, target.wnid) if wordnet is not None else None
         if wnid is not None or name.note is None:
             return of_name(name.name, wordnet, self.name, wnid)
-        found = of_name(name.name, None, self.name)
         return Sought(
-            f"{found.key} ({normal(name.note)})",
-            found.name,
-            found.spellings,
+            f"name:{name.key}",
+            name.name,
+            (name.name,),
             gloss=name.note,
             query=f"{name.name} {name.note}",
             proposer=self.name,
@@ -170,21 +169,23 @@ def sense(wordnet: WordNet, name: Name, near: str | None) -> str | None:
     Returns:
         None where WordNet does not have the name, or where nothing tells which sense it is.
     """
-    senses = wordnet.wnids_of(name.name)
+    senses = wordnet.wnids_of(name.name) or tuple(
+        dict.fromkeys(wnid for form in sorted(forms(name.name)) for wnid in wordnet.wnids_of(form))
+    )  # crows
+    if name.note is not None and len(senses) > 1:
+        note = normal(name.note)
+        told = [wnid for wnid in senses if note in _kinds(wordnet, wnid)]
+        told = told or [wnid for wnid in senses if set(note.split()) <= set(normal(wordnet[wnid].gloss).split())]
+        senses = tuple(told) or senses
     if len(senses) <= 1:
         return senses[0] if senses else None
-    if name.note is not None:
-        note = normal(name.note)
-        kinds = [
-            s for s in senses if any(note in map(normal, wordnet[above].lemmas) for above in (s, *wordnet.ancestors(s)))
-        ]
-        told = kinds or [s for s in senses if set(note.split()) <= set(normal(wordnet[s].gloss).split())]
-        if told:
-            senses = tuple(told)
-        if len(senses) == 1:
-            return senses[0]
     if near is None or near not in wordnet:
         return None
     order = sorted(senses, key=lambda s: -wordnet.similarity(near, s))
     first, second = (wordnet.similarity(near, s) for s in order[:2])
     return order[0] if first > second else None
+
+
+def _kinds(wordnet: WordNet, wnid: str) -> set[str]:
+    """The names of a synset and of all that it is a kind of."""
+    return {normal(lemma) for at in (wnid, *wordnet.ancestors(wnid)) for lemma in wordnet[at].lemmas}
