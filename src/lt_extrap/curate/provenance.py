@@ -31,7 +31,7 @@ def downloads(state: State) -> list[dict[str, bool]]:
     return found
 
 
-def named(group: str, options: object) -> str:
+def option_name(group: str, options: object) -> str:
     """The name of an option of a group of conf/, such as `wordnet` of `proposer`."""
     return next(name for name, kind in CURATE_OPTIONS[group].items() if type(options) is kind)
 

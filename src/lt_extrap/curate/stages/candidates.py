@@ -11,7 +11,7 @@ from lt_extrap.bar import Bar
 from lt_extrap.curate.caption_rule import CaptionRule
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forecast import Forecast, before
-from lt_extrap.curate.provenance import named
+from lt_extrap.curate.provenance import option_name
 from lt_extrap.curate.records import Candidate, Refused, Sought
 from lt_extrap.curate.shards import part
 from lt_extrap.curate.state import FORGOTTEN
@@ -34,7 +34,7 @@ def collect(curation: Curation) -> None:
     of_key = {wanted.key: wanted for wanted in sought}
     options = curation.config.source
     told = {
-        "source": named("source", options),
+        "source": option_name("source", options),
         **{f"source.{key}": value for key, value in asdict(options).items()},
         "candidates_per_class": curation.config.candidates_per_class,
     }

@@ -1,14 +1,21 @@
 """Choose the classes whose images are looked for: neighbors of the targets, or the targets themselves."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 
-from lt_extrap.config.curate_proposer import RandomClasses
+import numpy as np
+from jaxtyping import Int64
+
+from lt_extrap.config.curate_proposer import LLMNeighbors, RandomClasses
 from lt_extrap.curate.curation import TARGET, Curation
+from lt_extrap.curate.llm.calls import Calls
 from lt_extrap.curate.neighbors import Choice, choose, choose_random, wanted_counts
-from lt_extrap.curate.proposers import make_proposer, make_random
-from lt_extrap.curate.provenance import named
-from lt_extrap.curate.records import Sought
+from lt_extrap.curate.proposers import make_llm, make_proposer, make_random
+from lt_extrap.curate.provenance import option_name
+from lt_extrap.curate.records import Sought, TargetClass
+from lt_extrap.errors import some
 
 
 def propose(curation: Curation) -> None:
@@ -17,7 +24,7 @@ def propose(curation: Curation) -> None:
     choice = _choice(curation) if config.what != "target" else Choice((), (), ())
     own = _own(curation) if config.what != "neighbors" else []
     told = {
-        "proposer": named("proposer", config.proposer),
+        "proposer": option_name("proposer", config.proposer),
         **{f"proposer.{key}": value for key, value in asdict(config.proposer).items()},
         **{f"names.{key}": value for key, value in asdict(config.names).items()},
         **{key: getattr(config, key) for key in ("neighbors_per_class", "sampling_ratio", "scale")},
@@ -62,13 +69,32 @@ def propose(curation: Curation) -> None:
 
 
 def _choice(curation: Curation) -> Choice:
-    config, targets = curation.config, curation.targets()
+    config, state, targets = curation.config, curation.state, curation.targets()
     rules, options = curation.rules(targets), config.proposer
     wanted = wanted_counts(targets, config.neighbors_per_class, config.sampling_ratio, config.scale)
     if isinstance(options, RandomClasses):
         count = int(wanted.sum()) if options.classes is None else options.classes
         return choose_random(make_random(options, curation.wordnet, curation.source), rules, count)
+    if isinstance(options, LLMNeighbors):
+        calls = Calls(options, state, curation.stop, alone=config.shard is None)
+        proposer = make_llm(options, targets, curation.wordnet, curation.source, wanted, calls)
+        choice = choose(targets, proposer, rules, wanted)
+        _tell(targets, choice, wanted)
+        print(f"the language model in all: {calls.spent()}")
+        return choice
     return choose(targets, make_proposer(options, targets, curation.wordnet, curation.source), rules, wanted)
+
+
+def _tell(targets: Sequence[TargetClass], choice: Choice, wanted: Int64[np.ndarray, " target"]) -> None:
+    """Say for which targets nothing was named, and for which too little is left."""
+    found = Counter(pair.target for pair in choice.pairs)
+    named = found.keys() | {dropped.target for dropped in choice.dropped}
+    nothing = [target.name for target in targets if wanted[target.label] and target.label not in named]
+    few = [target.name for target in targets if target.label in named and found[target.label] < wanted[target.label]]
+    if nothing:
+        print(f"unanswered: {len(nothing)} target classes, of which nothing was named: {some(nothing, 10)}")
+    if few:
+        print(f"fewer neighbors than wanted: {len(few)} target classes: {some(few, 10)}")
 
 
 def _own(curation: Curation) -> list[Sought]:

@@ -1,0 +1,75 @@
+"""One request and its whole answer, bounded in time and size."""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+
+import httpx
+
+_EXCERPT = 200  # letters of an answer in a message
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+class Got(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+
+class TooLarge(Exception):
+    """An answer that is larger than any answer should be."""
+
+
+async def exchange(request: httpx.Request, seconds: float, most_bytes: int) -> Got:
+    """Send a request, without a proxy and to no other address than its own, and read its answer.
+
+    Args:
+        request: with its headers; JSON is accepted.
+        seconds: from its first look-up to its last byte.
+        most_bytes: of the answer, unpacked.
+
+    Raises:
+        TimeoutError, httpx.HTTPError: there was none.
+        TooLarge: it has more bytes.
+    """
+    request.headers["Accept"] = "application/json"
+    async with (
+        asyncio.timeout(seconds),  # httpx's own timeouts are of each read: a drip outlives them
+        httpx.AsyncClient(verify=_certificates(), timeout=seconds, follow_redirects=False, trust_env=False) as client,
+    ):
+        request.extensions["timeout"] = httpx.Timeout(seconds).as_dict()
+        response = await client.send(request, stream=True)
+        try:
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > most_bytes:
+                    raise TooLarge
+            return Got(response.status_code, response.headers, bytes(content))
+        finally:
+            await response.aclose()
+
+
+def hidden(text: str, secret: Mapping[str, str]) -> str:
+    """A text without what these headers say: some servers send back what they were sent."""
+    for value in secret.values():
+        for part in (value, value.rpartition(" ")[2]):
+            text = text.replace(part, "***")
+    return text
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text, in a line that a terminal can be shown."""
+    line = " ".join(_UNSEEN.sub(" ", text).split())
+    return line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]} ..."
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Whom we believe, read once."""
+    return httpx.create_ssl_context(trust_env=False)
