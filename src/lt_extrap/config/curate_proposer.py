@@ -138,6 +138,7 @@ class LLMNeighbors(Proposing):
     def __post_init__(self) -> None:
         one_of("proposer.protocol", self.protocol, ("chat", "messages"))
         address = re.fullmatch(r"(https?)://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d+)?(/[\w./~-]*)?", self.api, re.ASCII)
+        address = address if address and int((address[3] or ":0")[1:]) < 2**16 else None
         shown = repr(self.api) if address else "another (not shown: it may hold a password)"
         check(address is not None, "proposer.api", "an http(s) address without question mark or password", shown)
         named = self.key is None or re.fullmatch("[A-Z_][A-Z0-9_]*", self.key) is not None
@@ -172,7 +173,7 @@ class LLMNeighbors(Proposing):
         check(0 < self.seconds <= 3600, "proposer.seconds", "above 0, at most 3600", self.seconds)
         prices = (self.price_in, self.price_out)
         check(
-            None in prices or min(filter(None, prices), default=0.0) >= 0,
+            all(price is None or 0 <= price < float("inf") for price in prices),
             "proposer.price_in, price_out",
             "at least 0",
             prices,

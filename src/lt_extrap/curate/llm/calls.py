@@ -105,6 +105,10 @@ class Calls:
         )
 
     async def _all(self, questions: deque[Question], workers: int) -> None:
+        if (
+            self._state.one("SELECT count(*) FROM llm_call") == 0
+        ):  # nor is it known what one takes, and which formats there are
+            await self._work(deque([questions.popleft()]))
         await asyncio.gather(*(self._work(questions) for _ in range(workers)))
 
     async def _work(self, questions: deque[Question]) -> None:

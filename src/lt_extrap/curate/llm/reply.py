@@ -35,7 +35,7 @@ _BULLETS = "\u2022\u2023\u25cf\u25cb\u25aa\u25e6\u2043\u2219\u00b7"
 # A sign parts the number of an item from its name: "1957 Chevrolet Bel Air" and "3D printer" have none.
 _MARK = re.compile(rf"[ \t>]*(?:[-*+\u2013\u2014][ \t]+|[{_BULLETS}][ \t]*|[(\[]?\d{{1,3}}[.):\]][ \t]*(?!\d))")
 _LETTER_MARK = re.compile(r"[ \t(]*([a-zA-Z])[.)][ \t]+")
-_SEPARATOR = re.compile(r"\s*[,;\u3001\uff0c\uff1b]\s*(?![^()]*\))")
+_SEPARATOR = re.compile(r"\s*[,;\u3001\uff0c\uff1b]\s*(?![^()]{0,99}\))")
 _LEAD = re.compile(r".*\b(?:are|include|includes|including|such as|like)\s+(?=\w)", re.IGNORECASE)
 _AND = re.compile(r"(?:and|or)\s+(?=\w)", re.IGNORECASE)
 _EXPLAINED = re.compile(r"\s+[-\u2013\u2014\u2192=]+\s+|:\s+")
@@ -125,7 +125,10 @@ def _from_json(text: str) -> tuple[list[str], bool] | None:
                 return (listed if len(listed) > 1 else _from_prose(listed[0])), True
         if opened := _OPENED.search(part):  # and nobody closes it
             return list(_pieces(part[opened.end() :])), False
-    return None
+    try:
+        return ([], True) if isinstance(json.loads(text), dict | list) else None  # of something else
+    except (ValueError, RecursionError):
+        return None
 
 
 def _decoded(text: str) -> Any:
@@ -167,8 +170,8 @@ def _pieces(text: str) -> Iterator[str]:
     """The whole texts of a list in JSON that was cut; of objects, their names."""
     objects = "{" in text
     for found in _STRING.finditer(text):
-        before = re.search(r'"(\w+)"\s*:\s*$', text[: found.start()])
-        is_key = text[found.end() :].lstrip().startswith(":")
+        before = re.search(r'"(\w+)"\s*:\s*$', text[max(0, found.start() - 40) : found.start()])
+        is_key = text[found.end() : found.end() + 9].lstrip().startswith(":")
         if is_key or (objects and (before is None or before[1].lower() not in _NAMES)):
             continue
         try:
@@ -201,7 +204,7 @@ def _unmarked(lines: Sequence[str]) -> list[str]:
 def _between_commas(line: str) -> list[str]:
     """The items of a line, without what leads to them ("Here are some: ..."); none where it begins as a sentence."""
     first, *rest = _SEPARATOR.split(line.rpartition(": ")[2])
-    first = _after(_LEAD, first)
+    first = _after(_LEAD, first) if rest else first
     if _name(first) is None:
         return []
     return [first, *(_after(_AND, item) for item in rest)]
