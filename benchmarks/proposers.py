@@ -3,8 +3,9 @@
 Each is asked for the neighbors of every target class, under the name rules of curation; no image is needed, of a target
 its lists alone. `--with "<a proposer> <words>"`, once for each, says which are compared:
 
-    wordnet, wordnet proposer.levels=2, file proposer.file=x.json, llm proposer.model=..., random, own
+    wordnet, wordnet proposer.levels=2, file proposer.file=x.json, "my model: llm proposer.model=...", random, own
 
+What stands before a colon and a blank is how it is called in the tables.
 `random` names classes of WordNet that are dealt out to the targets: what chance does. `own` is the set that the target
 comes with. Everything is written below the folder; a proposer that keeps answers (llm) is asked once.
 """
@@ -101,8 +102,9 @@ def run(folder: Path, words: Sequence[str], proposers: Sequence[str]) -> dict[st
     """Ask each proposer, and compare what they named."""
     found, targets, wanted, wordnet = list[Named](), list[TargetClass](), np.zeros(0, np.int64), None
     for proposer in proposers:
-        own = folder / slug(proposer)
-        config = configure(own, words, proposer)
+        title, _, asked = proposer.rpartition(": ")
+        own = folder / slug(asked)
+        config = configure(own, words, asked)
         with State(own) as state:
             curation = Curation(config, own, state, StopSignal())
             targets, wordnet = target_classes(config.target, curation.wordnet, curation.described), curation.wordnet
@@ -110,7 +112,7 @@ def run(folder: Path, words: Sequence[str], proposers: Sequence[str]) -> dict[st
             with state.transaction():
                 keep(state, targets)
             neighbors.propose(curation)
-            found.append(named(proposer, state, wanted))
+            found.append(named(title or asked, state, wanted))
     return compared(found, targets, wanted, wordnet)
 
 
