@@ -31,6 +31,7 @@ from PIL import Image
 
 from lt_extrap.curate.nearest import near
 from lt_extrap.curate.overlap import overlap
+from lt_extrap.data.decode import EncodedImage
 from lt_extrap.data.duplicates import SIDE, Thumbnails, mirrored, near_pairs, perceptual_hash
 
 BLANK = 3.0  # standard deviation of gray values below which a picture shows nothing
@@ -48,7 +49,7 @@ class Look(NamedTuple):
     """What is compared of a picture.
 
     Attributes:
-        content: sha256 of its size and its gray pixels.
+        content: sha256 of its size and its gray pixels, which are those of a smaller picture where a JPEG has one.
         thumbnail: gray, 32 x 32 bytes.
         deviation: standard deviation of its gray values, 0..127.5.
     """
@@ -58,10 +59,19 @@ class Look(NamedTuple):
     deviation: float
 
 
-def look(image: Image.Image) -> Look:
-    """Look at a decoded image, of which the gray values are enough (see `EncodedImage.gray`)."""
+def look(image: EncodedImage) -> Look:
+    """Look at an image of a file.
+
+    Raises:
+        UnreadableImage: it cannot be decoded.
+    """
+    return look_at(image.gray(draft=2 * SIDE), image.width, image.height)
+
+
+def look_at(image: Image.Image, width: int, height: int) -> Look:
+    """Look at a decoded image, that of a picture of this size."""
     gray = image if image.mode == "L" else image.convert("L")
-    content = hashlib.sha256(f"{gray.width} {gray.height}\n".encode())
+    content = hashlib.sha256(f"{width} {height}\n".encode())
     content.update(np.ascontiguousarray(gray).data)
     thumbnail = gray.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0).tobytes()
     counts = np.array(gray.histogram())

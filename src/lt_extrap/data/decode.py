@@ -28,6 +28,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _TURNED = (5, 6, 7, 8)  # width and height change places
+_SHRINKS = (1, 2, 4, 8)  # parts of its size at which a JPEG can be decoded
 _JPEG = ("JPEG", "MPO")  # several JPEGs in one file, of which the first counts
 
 
@@ -123,14 +124,23 @@ class EncodedImage:
                 self._image.draft(None, (draft, draft))
             return self._decode()
 
-    def gray(self) -> Image.Image:
-        """The whole image in gray: of a JPEG its luma, without the time that its colors take. To be asked for once."""
+    def gray(self, *, draft: int) -> Image.Image:
+        """The whole image in gray; of a JPEG its luma, without the time that its colors take. To be asked for once.
+
+        Args:
+            draft: as in `decode_rgb`.
+
+        Raises:
+            UnreadableImage: with the path and a reason.
+        """
         if self._decoded is None and self._image.mode in ("RGB", "L"):
+            shrink = max(by for by in _SHRINKS if by == 1 or min(self._stored) >= by * draft)
             try:
-                return _upright(Image.fromarray(self._jpeg(1, "GRAY")[..., 0]), orientation=self._orientation)
+                luma = Image.fromarray(self._jpeg(shrink, "GRAY")[..., 0])
+                return _upright(luma, orientation=self._orientation)
             except ValueError:  # as in `crop`
                 pass
-        return self.rgb().convert("L")
+        return self.rgb(draft=draft).convert("L")
 
     def _decode(self) -> Image.Image:
         with self._image as image:
@@ -152,7 +162,9 @@ class EncodedImage:
             edges = (*box, *self._stored) if self._orientation != 1 else box  # or a turned image begins within a pixel
             shrink = 1 if any(edge % shrink for edge in edges) else shrink
             try:
-                pixels = self._turned(self._jpeg(shrink, "RGB"))
+                pixels = self._jpeg(shrink, "RGB")
+                if self._orientation in _UPRIGHT:
+                    pixels = np.asarray(_upright(Image.fromarray(pixels), orientation=self._orientation))
             except ValueError:  # it is damaged: one library, Pillow, says which files can be read
                 pixels, shrink = np.asarray(self.rgb()), 1
         else:
@@ -166,11 +178,6 @@ class EncodedImage:
         pixels: _Pixels = simplejpeg.decode_jpeg(
             self._data, colors, min_width=width, min_height=height, min_factor=shrink
         )
-        return pixels
-
-    def _turned(self, pixels: _Pixels) -> UInt8[np.ndarray, "upright_rows upright_columns colors"]:
-        if self._orientation in _UPRIGHT:
-            return np.asarray(_upright(Image.fromarray(pixels), orientation=self._orientation))
         return pixels
 
 

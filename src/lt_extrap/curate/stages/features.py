@@ -158,7 +158,7 @@ class Reference(NamedTuple):
 def _reference(place: str, *, read: Callable[[str], bytes]) -> Reference | None:
     """None where there is no memory for it now."""
     try:
-        return Reference(*look(EncodedImage(place, read(place)).gray()), None)
+        return Reference(*look(EncodedImage(place, read(place))), None)
     except (NoMemory, MemoryError):
         return None
     except UnreadableImage as error:

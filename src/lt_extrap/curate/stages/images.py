@@ -271,7 +271,7 @@ def described(place: str, content: bytes, original: bytes) -> Prepared:
         UnreadableImage: it is none.
     """
     image = EncodedImage(place, content)
-    seen, sha256 = look(image.gray()), hashlib.sha256(content).hexdigest()
+    seen, sha256 = look(image), hashlib.sha256(content).hexdigest()
     return Prepared(
         content=content,
         sha256=sha256,
