@@ -19,6 +19,7 @@ from lt_extrap.curate.backlog import Backlog
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forecast import Forecast
 from lt_extrap.curate.near_copies import Look, look
+from lt_extrap.curate.picture_file import without_metadata
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
 from lt_extrap.curate.web.downloads import Downloads
 from lt_extrap.curate.web.failure import Failure
@@ -248,7 +249,7 @@ def to_do(curation: Curation) -> dict[str, str]:
 
 
 def prepare(place: str, *, read: Callable[[str], bytes], longest_edge: int | None) -> Prepared | str | None:
-    """Read an image, make it smaller where it is large, and look at it.
+    """Read an image, make it smaller where it is large, leave its metadata out, and look at it.
 
     Returns:
         What is stored of it; a reason where it is none; None where there is no memory for it now.
@@ -257,7 +258,7 @@ def prepare(place: str, *, read: Callable[[str], bytes], longest_edge: int | Non
         original = content = read(place)
         if longest_edge is not None:
             content = shrunk(place, content, longest_edge)
-        return described(place, content, original)
+        return described(place, without_metadata(place, content), original)
     except (NoMemory, MemoryError):
         return None
     except UnreadableImage as error:
