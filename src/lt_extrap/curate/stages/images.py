@@ -30,6 +30,8 @@ from lt_extrap.errors import RunError, some
 from lt_extrap.files import write_whole
 
 _WRITERS = 16  # files that are written at a time
+_TRIES = 3  # runs in which an image is not decoded, before it is done without
+_UNDECODED = f"undecoded: there was no memory for it, or its decoder died, in {_TRIES} runs"
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
@@ -55,7 +57,7 @@ class Prepared(NamedTuple):
 
 
 def store(curation: Curation) -> None:
-    """The stage `images`. What was not decoded for want of memory stays to do.
+    """The stage `images`. What was not decoded for want of memory stays to do, for some runs.
 
     Raises:
         RunError: the candidates are of another source, or images were stored in another size.
@@ -96,8 +98,7 @@ def store(curation: Curation) -> None:
     if undecoded:
         print(
             f"{len(undecoded):,} images were not decoded, for want of memory or since the decoder died: "
-            f"{some(undecoded, 3)}; the same command tries again (workers=1 needs least), and does without what is "
-            "removed from the source"
+            f"{some(undecoded, 3)}; the same command tries again (workers=1 needs least), in {_TRIES} runs in all"
         )
 
 
@@ -200,10 +201,10 @@ class _Keep:
     def __call__(self, chunk: Sequence[tuple[str, "Prepared | Failure | str | None"]]) -> dict[str, bool]:
         """Keep what became of some places: of each, whether it is stored."""
         state, source = self._curation.state, self._curation.source_id
-        made, failed = list[tuple[str, Prepared]](), list[tuple[str, str]]()
+        made, failed, undecoded = list[tuple[str, Prepared]](), list[tuple[str, str]](), list[str]()
         for place, found in chunk:
             if found is None:
-                self.undecoded.append(place)
+                undecoded.append(place)
             elif isinstance(found, Failure) and found.kind == "postponed":
                 self.postponed.append(place)
             elif not isinstance(found, Prepared):
@@ -214,7 +215,7 @@ class _Keep:
                 made.append((place, found))
         files = {image.name: image for _, image in made}  # two writers of one file would be in each other's way
         list(self._writers.map(partial(_write, self._curation), files.values()))
-        if made or failed:
+        if made or failed or undecoded:
             with state.transaction():
                 state.write(
                     "INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -228,6 +229,12 @@ class _Keep:
                     "UPDATE candidate SET reason = ? WHERE place = ? AND source = ?",
                     [(*row, source) for row in failed],
                 )
+                state.write(
+                    f"UPDATE candidate SET tries = tries + 1, reason = CASE WHEN tries + 1 >= {_TRIES} THEN ? END "
+                    "WHERE place = ? AND source = ?",
+                    [(_UNDECODED, place, source) for place in undecoded],
+                )
+        self.undecoded += undecoded
         self.stored += len(made)
         stored = {place for place, _ in made}
         return {place: place in stored for place, _ in chunk}
