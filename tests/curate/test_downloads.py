@@ -24,7 +24,9 @@ from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.funnel import unread
 from lt_extrap.curate.stages import images
 from lt_extrap.curate.state import State
+from lt_extrap.curate.web import downloads
 from lt_extrap.curate.web.download import Downloader
+from lt_extrap.curate.web.room import Room
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.signals import StopSignal
 
@@ -279,6 +281,25 @@ def test_what_a_host_postpones_stays_to_do(tmp_path, server, capsys):
         images.store(opened(state, tmp_path / "state", server.downloader))
         assert asked(server) == files(server)
         assert {reason for _, _, _, reason in became(state)} == {None}
+
+
+def test_all_pictures_together_take_no_more_room_than_there_is(tmp_path, server, monkeypatch):
+    rooms, most, size = list[Room](), list[int](), (server.folder / "0" / "00.jpg").stat().st_size
+
+    class Watched(Room):
+        async def take(self, wanted):
+            rooms.append(self)
+            await super().take(wanted)
+            most.append(self.taken)
+
+    monkeypatch.setattr(downloads, "Room", Watched)
+    monkeypatch.setattr(downloads, "_MOST", 3 * size)
+    with State(tmp_path / "state") as state:
+        offer_all(state, server)
+        images.store(opened(state, tmp_path / "state", server.downloader, workers=1))
+        assert {reason for _, _, _, reason in became(state)} == {None}
+    assert size < max(most) <= 3 * size
+    assert rooms[0].taken == 0
 
 
 @pytest.mark.slow

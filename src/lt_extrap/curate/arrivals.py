@@ -64,6 +64,8 @@ def arrivals(
         closing(as_they_come(work, chunks, workers, died=None, memory=_MEMORY)) as done,
     ):
         for chunk in done:
+            for arrived, _ in chunk:
+                downloads.let_go(arrived.content)
             yield [*((arrived.place, found) for arrived, found in chunk), *failed]
             failed.clear()
 

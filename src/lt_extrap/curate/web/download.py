@@ -23,6 +23,7 @@ from lt_extrap.curate.web.failure import Failure
 from lt_extrap.curate.web.opt_out import opt_outs
 from lt_extrap.curate.web.pace import Pace, retry_after
 from lt_extrap.curate.web.robots import LONGEST, Robots
+from lt_extrap.curate.web.room import Room
 from lt_extrap.curate.web.sniff import ENOUGH, image_kind, other_kind
 from lt_extrap.errors import ConfigError
 
@@ -121,8 +122,12 @@ class Downloader:
             self._resolver.close()
         await self._transport.__aexit__(kind, error, traceback)
 
-    async def fetch(self, url: str) -> Fetched:
+    async def fetch(self, url: str, room: Room | None = None) -> Fetched:
         """Fetch an image. It may be cancelled at any time.
+
+        Args:
+            url: its address.
+            room: that its content takes, and keeps if it is returned; null = as much as there is.
 
         Raises:
             Failure: with its kind and what was met.
@@ -130,13 +135,13 @@ class Downloader:
         start, time = checked_url(url, ports=self._ports), _Time(self._config.seconds)
         for attempts_left in range(self._config.retries, -1, -1):
             try:
-                return await self._attempt(start, time)
+                return await self._attempt(start, time, room)
             except Failure as failure:
                 if failure.kind not in _AGAIN or not attempts_left:
                     raise
         raise AssertionError("unreachable")
 
-    async def _attempt(self, start: Url, time: "_Time") -> Fetched:
+    async def _attempt(self, start: Url, time: "_Time", room: Room | None) -> Fetched:
         url, seen, said = start, {start}, list[str]()
         for _ in range(self._config.redirects + 1):
             if self._config.robots:
@@ -150,7 +155,7 @@ class Downloader:
                 if answer.status_code not in _REDIRECTS:
                     if url != start and (_PLACEHOLDER.search(url.path) or url.target == "/"):
                         raise Failure("placeholder", f"redirected to {url}")
-                    content, kind = await self._image(answer, url)
+                    content, kind = await self._image(answer, url, time, room)
                     headers = {name: answer.headers[name][:200] for name in _RECORDED if name in answer.headers}
                     return Fetched(content, str(url), kind, headers, tuple(dict.fromkeys(said)))
                 url = self._redirected(url, answer)
@@ -230,7 +235,7 @@ class Downloader:
             raise Failure("scheme", f"{url.host} redirects from https to http")
         return to
 
-    async def _image(self, answer: httpx.Response, url: Url) -> tuple[bytes, str]:
+    async def _image(self, answer: httpx.Response, url: Url, time: "_Time", room: Room | None) -> tuple[bytes, str]:
         """The body of an answer that is an image, and its kind."""
         if answer.status_code != 200:
             raise _refusal(answer.status_code, url)
@@ -238,6 +243,22 @@ class Downloader:
         declared = answer.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > most:
             raise Failure("large", f"{int(declared) / 1e6:.4g} MB")
+        if room is None:
+            return await self._body(answer, url)
+        # All that it may take, before the first of it: who waited in its midst would be waited for by others.
+        size = int(declared) if declared.isdecimal() and "transfer-encoding" not in answer.headers else most
+        async with time.stopped():
+            await room.take(size)
+        kept = 0
+        try:
+            content, kind = await self._body(answer, url)
+            kept = len(content)
+        finally:
+            room.give(size - kept)
+        return content, kind
+
+    async def _body(self, answer: httpx.Response, url: Url) -> tuple[bytes, str]:
+        most = int(self._config.megabytes * 1e6)
         loop, content, kind = asyncio.get_running_loop(), bytearray(), None
         start = loop.time()
         with _while_reading():
@@ -254,22 +275,38 @@ class Downloader:
 
 
 class _Time:
-    """The seconds that a download may take. They run while its host is asked, not while it waits for its turn."""
+    """The seconds that a download may take. They run while its host is asked, not while it waits for turn or room."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = self._left = seconds
+        self._limit: asyncio.Timeout | None = None  # while they run
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         start = loop.time()
         try:
-            async with asyncio.timeout(self._left):
+            async with asyncio.timeout(self._left) as self._limit:
                 yield
         except TimeoutError as error:
             raise Failure("timeout", f"more than {self._seconds:g} s") from error
         finally:
             self._left -= loop.time() - start
+
+    @asynccontextmanager
+    async def stopped(self) -> AsyncIterator[None]:
+        """While they run: they do not."""
+        assert self._limit is not None
+        loop, until = asyncio.get_running_loop(), self._limit.when()
+        assert until is not None
+        start = loop.time()
+        self._limit.reschedule(None)
+        try:
+            yield
+        finally:
+            waited = loop.time() - start
+            self._limit.reschedule(until + waited)
+            self._left += waited
 
 
 class _Transport(httpx.AsyncBaseTransport):
