@@ -157,6 +157,10 @@ def test_opt_outs_that_are_not_obeyed_are_recorded(fetch, server):
     for outcome, (value, ends) in zip(fetch(*urls, config=replace(PATIENT, opt_out=False)), said.items(), strict=True):
         assert bool(outcome.opt_out) == (ends is not None), value
     assert fetch(urls[0], config=replace(PATIENT, opt_out=False))[0].opt_out == ("x-robots-tag: noai",)
+    before, url = server.count("/image/jpeg", "reserves.example"), server.url("image/jpeg", host="reserves.example")
+    assert fetch(url)[0].kind == "opt_out"
+    assert server.count("/image/jpeg", "reserves.example") == before  # it is not asked for
+    assert fetch(url, config=replace(PATIENT, opt_out=False))[0].opt_out == ("robots.txt: not for training",)
 
 
 def test_robots_txt_that_is_not_obeyed_is_not_read(fetch, server):

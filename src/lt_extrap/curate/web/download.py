@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -145,13 +145,15 @@ class Downloader:
         url, seen, said = start, {start}, list[str]()
         for _ in range(self._config.redirects + 1):
             if self._config.robots:
-                delay = await self._robots.check(url)
-                if delay is not None:
-                    self._pace.slow_down(url.host, delay)
+                rules = await self._robots.check(url)
+                if rules.delay is not None:
+                    self._pace.slow_down(url.host, rules.delay)
+                if rules.reserve(str(url)):
+                    said.append("robots.txt: not for training")
+                    self._refuse_reserved(url, said)
             async with self._answer(url, time) as answer:
                 said += opt_outs(answer.headers.multi_items(), agent=AGENT)
-                if said and self._config.opt_out:
-                    raise Failure("opt_out", f"{url.host} says {', '.join(said)}")
+                self._refuse_reserved(url, said)
                 if answer.status_code not in _REDIRECTS:
                     if url != start and (_PLACEHOLDER.search(url.path) or url.target == "/"):
                         raise Failure("placeholder", f"redirected to {url}")
@@ -163,6 +165,10 @@ class Downloader:
                 raise Failure("redirects", f"in a circle, by {url}")
             seen.add(url)
         raise Failure("redirects", f"more than {self._config.redirects}, the last to {url}")
+
+    def _refuse_reserved(self, url: Url, said: Sequence[str]) -> None:
+        if said and self._config.opt_out:
+            raise Failure("opt_out", f"{url.host} says {', '.join(said)}")
 
     async def _robots_txt(self, url: Url) -> tuple[int, bytes]:
         start, time = url, _Time(self._config.seconds)
