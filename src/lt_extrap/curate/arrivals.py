@@ -68,6 +68,8 @@ def arrivals(
         closing(as_they_come(work, chunks, workers, died=None, then=then, memory=_MEMORY)) as done,
     ):
         for chunk in done:
+            for arrived, _ in chunk:
+                downloads.let_go(arrived.content)
             yield [*((arrived.place, found) for arrived, found in chunk), *failed]
             failed.clear()
 

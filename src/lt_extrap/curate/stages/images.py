@@ -17,6 +17,7 @@ from lt_extrap.curate.backlog import Backlog
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forecast import Forecast
 from lt_extrap.curate.near_copies import Look, look
+from lt_extrap.curate.picture_file import without_metadata
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
 from lt_extrap.curate.web.downloads import Downloads
 from lt_extrap.curate.web.failure import Failure
@@ -27,6 +28,8 @@ from lt_extrap.errors import RunError, some
 from lt_extrap.files import write_whole
 
 _WRITERS = 8  # files that a process writes at a time
+_TRIES = 3  # runs in which an image is not decoded, before it is done without
+_UNDECODED = f"undecoded: there was no memory for it, or its decoder died, in {_TRIES} runs"
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
@@ -52,7 +55,7 @@ class Prepared(NamedTuple):
 
 
 def store(curation: Curation) -> None:
-    """The stage `images`. What was not decoded for want of memory stays to do.
+    """The stage `images`. What was not decoded for want of memory stays to do, for some runs.
 
     Raises:
         RunError: the candidates are of another source, or images were stored in another size.
@@ -94,8 +97,7 @@ def store(curation: Curation) -> None:
     if undecoded:
         print(
             f"{len(undecoded):,} images were not decoded, for want of memory or since the decoder died: "
-            f"{some(undecoded, 3)}; the same command tries again (workers=1 needs least), and does without what is "
-            "removed from the source"
+            f"{some(undecoded, 3)}; the same command tries again (workers=1 needs least), in {_TRIES} runs in all"
         )
 
 
@@ -200,10 +202,10 @@ class _Keep:
     def __call__(self, chunk: Sequence[tuple[str, "Prepared | Failure | str | None"]]) -> dict[str, bool]:
         """Keep what became of some places: of each, whether it is stored."""
         state, source = self._curation.state, self._curation.source_id
-        made, failed = list[tuple[str, Prepared]](), list[tuple[str, str]]()
+        made, failed, undecoded = list[tuple[str, Prepared]](), list[tuple[str, str]](), list[str]()
         for place, found in chunk:
             if found is None:
-                self.undecoded.append(place)
+                undecoded.append(place)
             elif isinstance(found, Failure) and found.kind == "postponed":
                 self.postponed.append(place)
             elif not isinstance(found, Prepared):
@@ -213,7 +215,7 @@ class _Keep:
                 failed.append((FORGOTTEN, place))
             else:
                 made.append((place, found))
-        if made or failed:
+        if made or failed or undecoded:
             with state.transaction():
                 state.write(
                     "INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -227,6 +229,12 @@ class _Keep:
                     "UPDATE candidate SET reason = ? WHERE place = ? AND source = ?",
                     [(*row, source) for row in failed],
                 )
+                state.write(
+                    f"UPDATE candidate SET tries = tries + 1, reason = CASE WHEN tries + 1 >= {_TRIES} THEN ? END "
+                    "WHERE place = ? AND source = ?",
+                    [(_UNDECODED, place, source) for place in undecoded],
+                )
+        self.undecoded += undecoded
         self.stored += len(made)
         stored = {place for place, _ in made}
         return {place: place in stored for place, _ in chunk}
@@ -248,7 +256,7 @@ def to_do(curation: Curation) -> dict[str, str]:
 
 
 def prepare(place: str, *, read: Callable[[str], bytes], longest_edge: int | None) -> Prepared | str | None:
-    """Read an image, make it smaller where it is large, and look at it.
+    """Read an image, make it smaller where it is large, leave its metadata out, and look at it.
 
     Returns:
         What is stored of it; a reason where it is none; None where there is no memory for it now.
@@ -257,7 +265,7 @@ def prepare(place: str, *, read: Callable[[str], bytes], longest_edge: int | Non
         original = content = read(place)
         if longest_edge is not None:
             content = shrunk(place, content, longest_edge)
-        return described(place, content, original)
+        return described(place, without_metadata(place, content), original)
     except (NoMemory, MemoryError):
         return None
     except UnreadableImage as error:

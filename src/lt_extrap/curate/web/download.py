@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from lt_extrap.curate.web.failure import Failure
 from lt_extrap.curate.web.opt_out import opt_outs
 from lt_extrap.curate.web.pace import Pace, retry_after
 from lt_extrap.curate.web.robots import LONGEST, Robots
+from lt_extrap.curate.web.room import Room
 from lt_extrap.curate.web.sniff import ENOUGH, image_kind, other_kind
 from lt_extrap.errors import ConfigError
 
@@ -128,8 +129,12 @@ class Downloader:
             self._resolver.close()
         await self._connections.aclose()
 
-    async def fetch(self, url: str) -> Fetched:
+    async def fetch(self, url: str, room: Room | None = None) -> Fetched:
         """Fetch an image. It may be cancelled at any time.
+
+        Args:
+            url: its address.
+            room: that its content takes, and keeps if it is returned; null = as much as there is.
 
         Raises:
             Failure: with its kind and what was met.
@@ -137,27 +142,29 @@ class Downloader:
         start, time = checked_url(url, ports=self._ports), _Time(self._config.seconds)
         for attempts_left in range(self._config.retries, -1, -1):
             try:
-                return await self._attempt(start, time)
+                return await self._attempt(start, time, room)
             except Failure as failure:
                 if failure.kind not in _AGAIN or not attempts_left:
                     raise
         raise AssertionError("unreachable")
 
-    async def _attempt(self, start: Url, time: "_Time") -> Fetched:
+    async def _attempt(self, start: Url, time: "_Time", room: Room | None) -> Fetched:
         url, seen, said = start, {start}, list[str]()
         for _ in range(self._config.redirects + 1):
             if self._config.robots:
-                delay = await self._robots.check(url)
-                if delay is not None:
-                    self._pace.slow_down(url.host, delay)
+                rules = await self._robots.check(url)
+                if rules.delay is not None:
+                    self._pace.slow_down(url.host, rules.delay)
+                if rules.reserve(str(url)):
+                    said.append("robots.txt: not for training")
+                    self._refuse_reserved(url, said)
             async with self._answer(url, time) as answer:
                 said += opt_outs(answer.headers.multi_items(), agent=AGENT)
-                if said and self._config.opt_out:
-                    raise Failure("opt_out", f"{url.host} says {', '.join(said)}")
+                self._refuse_reserved(url, said)
                 if answer.status not in _REDIRECTS:
                     if url != start and (_PLACEHOLDER.search(url.path) or url.target == "/"):
                         raise Failure("placeholder", f"redirected to {url}")
-                    content, kind = await self._image(answer, url)
+                    content, kind = await self._image(answer, url, time, room)
                     headers = {name: answer.headers[name][:200] for name in _RECORDED if name in answer.headers}
                     return Fetched(content, str(url), kind, headers, tuple(dict.fromkeys(said)))
                 url = self._redirected(url, answer)
@@ -165,6 +172,10 @@ class Downloader:
                 raise Failure("redirects", f"in a circle, by {url}")
             seen.add(url)
         raise Failure("redirects", f"more than {self._config.redirects}, the last to {url}")
+
+    def _refuse_reserved(self, url: Url, said: Sequence[str]) -> None:
+        if said and self._config.opt_out:
+            raise Failure("opt_out", f"{url.host} says {', '.join(said)}")
 
     async def _robots_txt(self, url: Url) -> tuple[int, bytes]:
         start, time = url, _Time(self._config.seconds)
@@ -243,7 +254,7 @@ class Downloader:
             raise Failure("scheme", f"{url.host} redirects from https to http")
         return to
 
-    async def _image(self, answer: _Answer, url: Url) -> tuple[bytes, str]:
+    async def _image(self, answer: _Answer, url: Url, time: "_Time", room: Room | None) -> tuple[bytes, str]:
         """The body of an answer that is an image, and its kind."""
         if answer.status != 200:
             raise _refusal(answer.status, url)
@@ -251,6 +262,22 @@ class Downloader:
         declared = answer.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > most:
             raise Failure("large", f"{int(declared) / 1e6:.4g} MB")
+        if room is None:
+            return await self._body(answer, url)
+        # All that it may take, before the first of it: who waited in its midst would be waited for by others.
+        size = int(declared) if declared.isdecimal() and "transfer-encoding" not in answer.headers else most
+        async with time.stopped():
+            await room.take(size)
+        kept = 0
+        try:
+            content, kind = await self._body(answer, url)
+            kept = len(content)
+        finally:
+            room.give(size - kept)
+        return content, kind
+
+    async def _body(self, answer: _Answer, url: Url) -> tuple[bytes, str]:
+        most = int(self._config.megabytes * 1e6)
         loop, content, kind = asyncio.get_running_loop(), bytearray(), None
         start = loop.time()
         with _while_reading():
@@ -267,22 +294,38 @@ class Downloader:
 
 
 class _Time:
-    """The seconds that a download may take. They run while its host is asked, not while it waits for its turn."""
+    """The seconds that a download may take. They run while its host is asked, not while it waits for turn or room."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = self._left = seconds
+        self._limit: asyncio.Timeout | None = None  # while they run
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         start = loop.time()
         try:
-            async with asyncio.timeout(self._left):
+            async with asyncio.timeout(self._left) as self._limit:
                 yield
         except TimeoutError as error:
             raise Failure("timeout", f"more than {self._seconds:g} s") from error
         finally:
             self._left -= loop.time() - start
+
+    @asynccontextmanager
+    async def stopped(self) -> AsyncIterator[None]:
+        """While they run: they do not."""
+        assert self._limit is not None
+        loop, until = asyncio.get_running_loop(), self._limit.when()
+        assert until is not None
+        start = loop.time()
+        self._limit.reschedule(None)
+        try:
+            yield
+        finally:
+            waited = loop.time() - start
+            self._limit.reschedule(until + waited)
+            self._left += waited
 
 
 class _Connections:
