@@ -17,6 +17,7 @@ class Pictures(ThreadingHTTPServer):
         asked: paths of all requests, robots.txt aside, in the order in which they came.
         folder: of the files.
         status: by path.
+        headers: of each answer.
     """
 
     daemon_threads, request_queue_size = True, 128
@@ -24,6 +25,7 @@ class Pictures(ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.asked, self.status = folder, list[str](), dict[str, int]()
+        self.headers = dict[str, str]()
 
     def handle_error(self, *args: object) -> None:
         """Leave a connection that was cut alone."""
@@ -51,7 +53,8 @@ class _Handler(BaseHTTPRequestHandler):
         status = self.server.status.get(path, 200 if file.is_file() else 404)
         content = file.read_bytes() if status == 200 else b""
         self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
+        for name, value in {"Content-Length": str(len(content)), **self.server.headers}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 

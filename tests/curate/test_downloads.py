@@ -7,6 +7,7 @@ import signal
 import traceback
 from collections.abc import Iterator
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,15 @@ from PIL import Image
 from lt_extrap.config.curate import CurateConfig
 from lt_extrap.config.curate_download import Download
 from lt_extrap.curate import __main__ as command
+from lt_extrap.curate import arrivals
+from lt_extrap.curate.arrivals import Arrived
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.funnel import unread
 from lt_extrap.curate.stages import images
 from lt_extrap.curate.state import State
+from lt_extrap.curate.web import downloads
 from lt_extrap.curate.web.download import Downloader
+from lt_extrap.curate.web.room import Room
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.signals import StopSignal
 
@@ -69,9 +74,17 @@ def files(server) -> list[str]:
     return sorted(str(file.relative_to(server.folder)) for file in server.folder.rglob("*.*"))
 
 
-def opened(state: State, folder: Path, downloader=Downloader, *, contact=CONTACT, lost=0.5, **options) -> Curation:
+def opened(
+    state: State, folder: Path, downloader=Downloader, *, contact=CONTACT, lost=0.5, retries=0, per_host=8, **options
+) -> Curation:
     download = Download(
-        contact=contact, rate=100000.0, per_host=8, concurrency=8, retries=0, connect_seconds=20.0, lost=lost
+        contact=contact,
+        rate=100000.0,
+        per_host=per_host,
+        concurrency=8,
+        retries=retries,
+        connect_seconds=20.0,
+        lost=lost,
     )
     config = CurateConfig(
         **{"candidates_per_class": 100, "workers": 0, "longest_edge": 64, "download": download, **options}
@@ -220,6 +233,121 @@ def test_names_that_cannot_be_looked_up_stop_it_and_are_no_reason(tmp_path):
         assert {reason for _, _, _, reason in became(state)} == {None}
         images.store(opened(state, tmp_path / "state", downloader, lost=1.0))
         assert {reason.partition(":")[0] for _, _, _, reason in became(state)} == {"dns"}
+
+
+class Sometimes:
+    """Finds every host on this machine, as often as it may."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    async def resolve(self, host):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("no answer")
+        return [ip_address("127.0.0.1")]
+
+
+def test_a_host_that_was_there_and_cannot_be_found_any_more_says_that_the_network_is_gone(tmp_path, server):
+    server.headers["Connection"] = "close"  # so that each request looks the name up
+    port = server.server_port
+    downloader = partial(Downloader, resolver=Sometimes(6), loopback=frozenset({port}))
+    with State(tmp_path / "state") as state:
+        offer(state, [("k", f"http://host.example:{port}/{name}", at) for at, name in enumerate(files(server))])
+        with pytest.raises(RunError, match=r"of the last 2[0-9] cannot, such as http://host\.example"):
+            images.store(opened(state, tmp_path / "state", downloader, per_host=1))
+        assert {reason for _, _, _, reason in became(state)} == {None}
+        assert len(asked(server)) == 5  # and robots.txt
+    downloader = partial(Downloader, resolver=Sometimes(0), loopback=frozenset({port}))
+    with State(tmp_path / "other") as state:  # one that was never there is one of the hosts of the web
+        offer(state, [("k", f"http://host.example:{port}/{name}", at) for at, name in enumerate(files(server))])
+        images.store(opened(state, tmp_path / "other", downloader))
+        assert {reason.partition(":")[0] for _, _, _, reason in became(state)} == {"dns"}
+
+
+def test_what_a_host_postpones_stays_to_do(tmp_path, server, capsys):
+    server.status |= dict.fromkeys(files(server), 429)
+    server.headers["Retry-After"] = "86400"
+    with State(tmp_path / "state") as state:
+        offer_all(state, server)
+        curation = opened(state, tmp_path / "state", server.downloader, retries=1)
+        images.store(curation)
+        told = capsys.readouterr().out
+        assert f"{len(files(server))} images were not downloaded, since their hosts ask for more patience" in told
+        assert {(sha256, reason) for _, _, sha256, reason in became(state)} == {(None, None)}
+        assert len(images.to_do(curation)) == len(files(server))
+        assert len(asked(server)) <= 8  # those that were under way when it said so
+        server.status.clear()
+        images.store(opened(state, tmp_path / "state", server.downloader))
+        assert asked(server) == files(server)
+        assert {reason for _, _, _, reason in became(state)} == {None}
+
+
+def test_all_pictures_together_take_no_more_room_than_there_is(tmp_path, server, monkeypatch):
+    rooms, most, size = list[Room](), list[int](), (server.folder / "0" / "00.jpg").stat().st_size
+
+    class Watched(Room):
+        async def take(self, wanted):
+            rooms.append(self)
+            await super().take(wanted)
+            most.append(self.taken)
+
+    monkeypatch.setattr(downloads, "Room", Watched)
+    monkeypatch.setattr(downloads, "_MOST", 3 * size)
+    with State(tmp_path / "state") as state:
+        offer_all(state, server)
+        images.store(opened(state, tmp_path / "state", server.downloader, workers=1))
+        assert {reason for _, _, _, reason in became(state)} == {None}
+    assert size < max(most) <= 3 * size
+    assert rooms[0].taken == 0
+
+
+@pytest.mark.slow
+def test_a_picture_that_takes_more_memory_than_a_decoder_may_have_is_not_decoded(tmp_path, server, capsys, monkeypatch):
+    """The process has its limit, as little as it is here, and lives."""
+    Image.fromarray(np.zeros((7000, 7000), np.uint8)).save(server.folder / "0" / "01.png")
+    monkeypatch.setattr(arrivals, "_MEMORY", 120 << 20)
+    with State(tmp_path / "state") as state:
+        offer(state, [("k0", f"{server.address}/{name}", at) for at, name in enumerate(files(server)[:EACH])])
+        images.store(opened(state, tmp_path / "state", server.downloader, workers=1))
+        assert "1 images were not decoded, for want of memory" in capsys.readouterr().out
+        assert [name for _, name, sha256, _ in became(state) if sha256 is None] == ["01.png"]
+        monkeypatch.setattr(arrivals, "_MEMORY", 2 << 30)
+        images.store(opened(state, tmp_path / "state", server.downloader, workers=1))
+        assert None not in {sha256 for _, _, sha256, _ in became(state)}
+
+
+prepare_arrived = images._prepare_arrived
+
+
+def deadly(arrived: Arrived, **options):
+    if arrived.place.endswith("01.png"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return prepare_arrived(arrived, **options)
+
+
+@pytest.mark.slow
+def test_what_a_decoder_always_dies_of_is_done_without_and_can_be_tried_again(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(images, "_prepare_arrived", deadly)
+    with State(tmp_path / "state") as state:
+        offer(state, [("k0", f"{server.address}/{name}", at) for at, name in enumerate(files(server)[:3])])
+        options = {"workers": 1, "errors": ["undecoded"], "do": "retry"}
+        curation = opened(state, tmp_path / "state", server.downloader, **options)
+        reasons = list[str | None]()
+        for _ in range(3):
+            images.store(curation)
+            reasons += [reason for _, name, _, reason in became(state) if name == "01.png"]
+        assert reasons[:2] == [None, None]
+        assert reasons[2].startswith("undecoded: ")
+        assert images.to_do(curation) == {}
+        assert server.asked.count("0/01.png") == 3
+        assert server.asked.count("0/00.jpg") == 1
+        command._again(curation)
+        images.store(curation)
+        assert list(images.to_do(curation)) == [f"{server.address}/0/01.png"]
+        monkeypatch.setattr(images, "_prepare_arrived", prepare_arrived)
+        images.store(curation)
+        assert None not in {sha256 for _, _, sha256, _ in became(state)}
 
 
 @pytest.mark.slow

@@ -40,18 +40,27 @@ def server(tmp_path):
     folder.mkdir()
     for number in range(3 * EACH):
         kind, size = ("png", 40) if number % 2 else ("jpg", 90)
-        Image.fromarray(draw.integers(0, 255, (size, size, 3), np.uint8)).save(folder / f"{number:02}.{kind}")
+        said = Image.Exif()
+        said[0x010E] = "taken at home"
+        options = {"exif": said} if number in (2, 3) else {}
+        Image.fromarray(draw.integers(0, 255, (size, size, 3), np.uint8)).save(
+            folder / f"{number:02}.{kind}", **options
+        )
     with serving(folder) as server:
         yield server
 
 
 @pytest.fixture
-def given(tmp_path, server, target, cache, monkeypatch):
+def given(tmp_path, server, target, cache):
     """A set of three classes as a curation of this server would write it, without its images."""
+    return set_of(tmp_path, server, target, longest_edge=64)
+
+
+def set_of(tmp_path, server, target, longest_edge):
     table, records = load_target(target).classes, []
     for number, file in enumerate(sorted(server.folder.iterdir())):
         url = f"{server.address}/{file.name}"
-        found = prepare(url, read=lambda place, file=file: file.read_bytes(), longest_edge=64)
+        found = prepare(url, read=lambda place, file=file: file.read_bytes(), longest_edge=longest_edge)
         (tmp_path / "images" / found.name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "images" / found.name).write_bytes(found.content)
         original = found.original if found.original != found.sha256 else None
@@ -97,6 +106,33 @@ def test_all_that_is_still_there_is_the_same_set(tmp_path, server, target, given
     assert len(server.asked) == 3 * EACH
     assert restored(target, given, tmp_path / "new", server) == 0  # and nothing is asked for again
     assert len(server.asked) == 3 * EACH
+
+
+@pytest.mark.parametrize("longest_edge", [512, None])
+def test_an_image_that_was_only_rid_of_metadata_is_no_limit_to_the_size_of_others(
+    tmp_path, server, target, cache, longest_edge
+):
+    given = set_of(tmp_path, server, target, longest_edge)
+    assert restored(target, given, tmp_path / "new", server) == 0
+    assert bytes_of(tmp_path / "new" / "set") == bytes_of(tmp_path / "whole")
+
+
+def test_a_set_whose_images_had_metadata_is_restored_without(tmp_path, server, target, cache, capsys):
+    given = set_of(tmp_path, server, target, 512)
+    manifest = given / "manifest.jsonl"
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        line["sha256"], line["original_sha256"] = line["original_sha256"] or line["sha256"], None
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert restored(target, given, tmp_path / "new", server) == 0
+    assert "2 images are the same pictures in other bytes" in capsys.readouterr().out
+    found = []
+    verify(tmp_path / "new" / "set", found.append, hashes=True)
+    assert found == []
+    assert not any(b"taken at home" in file.read_bytes() for file in (tmp_path / "new" / "set").rglob("*.*"))
+    made_of = {image.original_sha256 for _, image in read_images(tmp_path / "new" / "set")} - {None}
+    assert made_of <= {hashlib.sha256(file.read_bytes()).hexdigest() for file in server.folder.iterdir()}
+    assert len(made_of) == 2
 
 
 def test_what_is_lost_is_told_by_its_reason_and_the_rest_is_a_set(tmp_path, server, target, given, capsys):
@@ -149,7 +185,7 @@ def test_images_that_another_encoder_made_smaller_are_the_same_pictures(tmp_path
             line["sha256"] = "0" * 64
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert restored(target, given, tmp_path / "new", server) == 0
-    assert "6 images were made smaller by another version" in capsys.readouterr().out
+    assert "7 images are the same pictures in other bytes" in capsys.readouterr().out
     found = []
     verify(tmp_path / "new" / "set", found.append, hashes=True)
     assert found == []

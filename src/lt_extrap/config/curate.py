@@ -71,7 +71,7 @@ class CurateConfig:
             not downloaded; null = twice `images_per_class`.
         images_per_class: most images of a class that are kept, drawn from `seed`.
         seed: of that draw.
-        longest_edge: pixels; larger images are stored smaller, as JPEG; null = as they are.
+        longest_edge: pixels; larger images are stored smaller, as JPEG; null = as large as they are.
         workers: processes that read and decode; 0 = this one; null = one a core.
         errors: of `retry`: reasons, as `status` names them; null = all.
         forget: of `forget`: what is removed.

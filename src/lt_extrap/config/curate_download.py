@@ -29,8 +29,8 @@ class Download:
         retries: further attempts where another one may help.
         longest_wait: seconds; hosts that ask for more (Retry-After) are asked no more for as long as they said.
         robots: whether robots.txt is obeyed; false = it is not read.
-        opt_out: whether headers that reserve an image (noai, noindex, tdm-reservation, ...) are obeyed; false = they
-            are recorded.
+        opt_out: whether what reserves an image (noai, noindex, tdm-reservation, ..., and what robots.txt says of
+            training) is obeyed; false = it is recorded.
         ports: that may be asked.
         lost: the share of the last 100 hosts whose names could not be looked up above which all is given up, as where
             the network is gone; 1 = never.

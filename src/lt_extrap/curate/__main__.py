@@ -136,7 +136,7 @@ def _again(curation: Curation) -> None:
     if reasons is not None and not chosen:
         raise ConfigError("errors of this curation", ", ".join(reasons), f"choose of: {some(failed, 20) or 'none'}")
     with state.transaction():
-        state.write("UPDATE candidate SET reason = NULL WHERE reason = ?", [(reason,) for reason in chosen])
+        state.write("UPDATE candidate SET reason = NULL, tries = 0 WHERE reason = ?", [(reason,) for reason in chosen])
         state.write("DELETE FROM reference WHERE reason = ?", [(reason,) for reason in chosen])
         if reasons is None:  # and the source is asked again: it may have grown
             state.write("DELETE FROM search WHERE source = ?", [(curation.source_id,)])

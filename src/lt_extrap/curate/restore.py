@@ -17,6 +17,7 @@ from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.arrivals import Arrived, arrivals
 from lt_extrap.curate.backlog import Backlog
 from lt_extrap.curate.curation import IMAGES
+from lt_extrap.curate.picture_file import without_metadata
 from lt_extrap.curate.stages.export import SET, replace_set
 from lt_extrap.curate.state import STATE
 from lt_extrap.curate.web.download import Downloader
@@ -117,12 +118,14 @@ def _download(
     first = backlog.next()
     if first is None:
         return lost
-    edges = [max(record.width or 0, record.height or 0) for record in records if record.original_sha256]
+    # If one was made smaller, to this; if none was, none is larger.
+    edges = [max(record.width, record.height) for record in records if record.width and record.height]
+    edge = max(edges) if len(edges) == len(records) else None
     found = arrivals(
         first,
         backlog,
         Downloads(downloader(config.download)),
-        partial(_restored, longest_edge=max(edges, default=None)),
+        partial(_restored, longest_edge=edge),
         workers=(os.cpu_count() or 1) if config.workers is None else config.workers,
         concurrency=config.download.concurrency,
         lost=config.download.lost,
@@ -148,7 +151,7 @@ def _store(file: Path, record: ImageRecord, what: Restored | Failure | str | Non
     if not isinstance(what, Restored):
         return str(what)
     same = hashlib.sha256(what.content).hexdigest() == record.sha256
-    if not same and what.original != record.original_sha256:
+    if not same and what.original not in (record.sha256, record.original_sha256):
         return "changed: another file is at its address"
     write_whole(file, lambda opened: opened.write(what.content))
     return None
@@ -158,7 +161,9 @@ def _restored(arrived: Arrived, *, longest_edge: int | None) -> Restored | str |
     content = arrived.content
     original = hashlib.sha256(content).hexdigest()
     try:
-        return Restored(original, content if longest_edge is None else shrunk(arrived.place, content, longest_edge))
+        if longest_edge is not None:
+            content = shrunk(arrived.place, content, longest_edge)
+        return Restored(original, without_metadata(arrived.place, content))
     except (NoMemory, MemoryError):
         return None
     except UnreadableImage as error:
@@ -168,7 +173,7 @@ def _restored(arrived: Arrived, *, longest_edge: int | None) -> Restored | str |
 def _write(
     config: CurateConfig, folder: Path, given: StoredSet, kept: Sequence[ImageRecord], wanted: int, told: str
 ) -> None:
-    """The set of what is there. Where all is, and encoded by the same library, it is the set that was given.
+    """The set of what is there. Where all is, and stored as by this version, it is the set that was given.
 
     Classes without an image are left out, as by a curation, and the others numbered and ranked anew.
     """
@@ -182,10 +187,10 @@ def _write(
     ]
     files, encoded = list[ImageRecord](), 0
     for record in kept:
-        if record.original_sha256 is not None:
-            sha256 = hashlib.sha256((folder / IMAGES / record.path).read_bytes()).hexdigest()
-            encoded += sha256 != record.sha256
-            record = replace(record, sha256=sha256)
+        sha256 = hashlib.sha256((folder / IMAGES / record.path).read_bytes()).hexdigest()
+        if sha256 != record.sha256:
+            encoded += 1
+            record = replace(record, sha256=sha256, original_sha256=record.original_sha256 or record.sha256)
         files.append(replace(record, aux=aux[record.aux]))
     notes = list[str]()
     if len(kept) < wanted:
@@ -195,7 +200,8 @@ def _write(
         print(notes[-1])
     if encoded:
         notes.append(
-            f"{encoded:,} images were made smaller by another version of the encoder: the same pictures in other bytes."
+            f"{encoded:,} images are the same pictures in other bytes: they had been encoded by another version of the "
+            "encoder, or had metadata."
         )
         print(notes[-1])
     replace_set(

@@ -9,7 +9,7 @@
     search      by which names, and for how many candidates of a class, a source was asked
     left_out    how many images of a class a source found and did not offer, by reason
     candidate   images that a source offers for a class; `form` is what its caption matched, `sha256` what it became,
-                and `original` the hash of the file as the source has it
+                `original` the hash of the file as the source has it, `tries` in how many runs it was not decoded
     offered     (a view) those of the source, the classes and the number of candidates that are asked for now
     image       what is stored in images/, by the hash of the file
     reference   images of the target set: training, validation, test
@@ -31,7 +31,7 @@ from typing import Any
 from lt_extrap.errors import RunError
 
 STATE = "state.sqlite"
-FORMAT = 3  # of the state; another one is refused
+FORMAT = 4  # of the state; another one is refused
 FORGOTTEN = "forgotten"  # the reason of a candidate that was removed for good (forget.py)
 NOT_NEEDED = "not_needed"  # that of one that was not downloaded, since its class has enough without it
 
@@ -61,7 +61,8 @@ CREATE TABLE IF NOT EXISTS left_out (
 CREATE TABLE IF NOT EXISTS candidate (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, source TEXT NOT NULL, place TEXT NOT NULL, position INTEGER NOT NULL,
     caption TEXT, url TEXT, page TEXT, creator TEXT, licence TEXT, licence_url TEXT,
-    form TEXT, ruled TEXT, reason TEXT, sha256 TEXT, original TEXT, UNIQUE (key, source, place));
+    form TEXT, ruled TEXT, reason TEXT, sha256 TEXT, original TEXT, tries INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (key, source, place));
 CREATE INDEX IF NOT EXISTS candidate_sha256 ON candidate (sha256);
 CREATE INDEX IF NOT EXISTS candidate_place ON candidate (place, source);
 CREATE VIEW IF NOT EXISTS offered AS

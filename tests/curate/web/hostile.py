@@ -510,6 +510,8 @@ ROBOTS: dict[str, tuple[Behaviour, str | None]] = {
     "allows-us.example": (_text("User-agent: *\nDisallow: /\nUser-agent: lt-extrap\nDisallow: /private\n"), None),
     "longest-counts.example": (_text("User-agent: *\nDisallow: /image/\nAllow: /image/j*g$\n"), None),
     "has-a-mark.example": (_text(b"\xef\xbb\xbfUser-agent: *\r\nDisallow: /\r\n"), "robots"),
+    "reserves.example": (_text("User-agent: *\nAllow: /\nContent-Usage: /image/ train-ai=n\n"), "opt_out"),
+    "signals.example": (_text("User-agent: *\nContent-Signal: search=yes,ai-train=no\nAllow: /\n"), "opt_out"),
     "robots-404.example": (lambda visit: visit.answer(404, PAGE), None),
     "robots-403.example": (lambda visit: visit.answer(403, PAGE), None),
     "robots-429.example": (lambda visit: visit.answer(429, PAGE), "robots"),

@@ -16,6 +16,7 @@ from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.stages.images import described
 from lt_extrap.curate.web.download import Downloader, Fetched
 from lt_extrap.curate.web.failure import Failure
+from lt_extrap.curate.web.room import Room
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.errors import ConfigError
 
@@ -65,7 +66,10 @@ async def outcomes(server, trusted, urls, config, resolver=None, loopback=None) 
         loopback=server.ports if loopback is None else loopback,
         tls=trusted,
     ) as downloader:
-        return await asyncio.gather(*map(downloader.fetch, urls), return_exceptions=True)
+        room = Room(1 << 30)
+        found = await asyncio.gather(*(downloader.fetch(url, room) for url in urls), return_exceptions=True)
+        assert room.taken == sum(len(outcome.content) for outcome in found if isinstance(outcome, Fetched))
+        return found
 
 
 def ending(outcome: Fetched | Failure) -> str | None:
@@ -153,6 +157,10 @@ def test_opt_outs_that_are_not_obeyed_are_recorded(fetch, server):
     for outcome, (value, ends) in zip(fetch(*urls, config=replace(PATIENT, opt_out=False)), said.items(), strict=True):
         assert bool(outcome.opt_out) == (ends is not None), value
     assert fetch(urls[0], config=replace(PATIENT, opt_out=False))[0].opt_out == ("x-robots-tag: noai",)
+    before, url = server.count("/image/jpeg", "reserves.example"), server.url("image/jpeg", host="reserves.example")
+    assert fetch(url)[0].kind == "opt_out"
+    assert server.count("/image/jpeg", "reserves.example") == before  # it is not asked for
+    assert fetch(url, config=replace(PATIENT, opt_out=False))[0].opt_out == ("robots.txt: not for training",)
 
 
 def test_robots_txt_that_is_not_obeyed_is_not_read(fetch, server):
@@ -390,3 +398,18 @@ def test_photos_with_captions(real_data, trusted, tmp_path):
     assert len(found) == 140
     for fetched in found:
         assert described(fetched.url, fetched.content, fetched.content).width > 0
+
+
+def test_waiting_for_room_counts_for_none_of_the_times(server, trusted):
+    async def waited():
+        room = Room(10)
+        await room.take(10)
+        config = replace(PATIENT, seconds=0.6, connect_seconds=0.3, retries=0, robots=False)
+        async with Downloader(config, resolver=Names(), loopback=server.ports, tls=trusted) as downloader:
+            task = asyncio.create_task(downloader.fetch(server.url("image/jpeg", host="room.example"), room))
+            await asyncio.sleep(1.0)
+            assert not task.done()
+            room.give(10)
+            return await task
+
+    assert asyncio.run(waited()).content == IMAGES["jpeg"]

@@ -38,6 +38,11 @@ def test_content_usage(value, reserved):
     assert bool(said(("Content-Usage", value))) is reserved
 
 
+def test_content_signal():
+    assert said(("Content-Signal", "search=yes, ai-train=no")) == ("content-signal: ai-train=no",)
+    assert said(("Content-Signal", "search=no, ai-train=yes")) == ()
+
+
 @settings(max_examples=30)
 @given(st.sampled_from(["noai", "noindex", "none"]), st.lists(st.sampled_from(["nofollow", "max-snippet: 3", "all"])))
 def test_a_reserving_word_counts_wherever_it_stands(word, others):

@@ -41,10 +41,42 @@ def test_a_delay_is_told():
     assert Rules.read(b"User-agent: other\nCrawl-delay: 7", agent="lt-extrap").delay is None
 
 
+@pytest.mark.parametrize(
+    ("text", "reserved"),
+    [
+        ("User-agent: *\nContent-Usage: train-ai=n", True),
+        ("User-agent: *\nAllow: /\ncontent-usage :train-ai=n, search=y # since 2026", True),
+        ("User-agent: *\nContent-Usage: / train-ai=n", True),
+        ("User-agent: *\nContent-Usage: train-ai=n\nContent-Usage: /images/ train-ai=y", False),
+        ("User-agent: *\nContent-Usage: train-ai=y\nContent-Usage: /images/ train-ai=n", True),
+        ("User-agent: *\nContent-Usage: /other/ train-ai=n", False),
+        ("User-agent: *\nContent-Usage: /*.jpg$ train-ai=n", True),
+        ("User-agent: *\nContent-Usage: /*.png$ train-ai=n", False),
+        ("User-agent: *\nContent-Usage: train-ai=y\nContent-Usage: train-ai=n", True),
+        ("User-agent: *\nContent-Usage: train-ai=n\nContent-Usage: train-ai=y", True),
+        ("User-agent: *\nContent-Usage: search=n", False),
+        ("User-agent: *\nContent-Usage:", False),
+        ("User-agent: *\nContent-Signal: search=yes,ai-train=no,use=reference\nAllow: /", True),
+        ("User-agent: *\nContent-signal: search=no, ai-train=yes", False),
+        ("User-agent: other\nContent-Usage: train-ai=n", False),
+        ("User-agent: other\nDisallow: /\nUser-agent: *\nContent-Usage: train-ai=n", True),
+        ("User-agent: lt-extrap\nDisallow: /x\n\nUser-agent: *\nContent-Usage: train-ai=n", False),
+        ("User-agent: *\nContent-Usage: train-ai=n\nUser-agent: lt-extrap\nContent-Usage: train-ai=y", False),
+        ("User-agent: *\nContent-Usage: train-ai=n\nUser-agent: lt-extrap\nDisallow:", False),
+        ("Content-Usage: train-ai=n", False),  # of no group
+    ],
+)
+def test_what_is_not_to_be_trained_on(text, reserved):
+    rules = Rules.read(text.encode(), agent="lt-extrap")
+    assert rules.reserve(PHOTO) is reserved
+    assert rules.allow(PHOTO)
+
+
 @settings(max_examples=30)
-@given(st.binary(max_size=300))
+@given(st.binary(max_size=300) | st.binary(max_size=99).map(b"User-agent: *\nContent-Usage: /".__add__))
 def test_any_bytes_can_be_read(content):
-    assert Rules.read(content, agent="lt-extrap").allow(PHOTO) in (True, False)
+    rules = Rules.read(content, agent="lt-extrap")
+    assert {rules.allow(PHOTO), rules.reserve(PHOTO)} <= {True, False}
 
 
 def test_no_text_becomes_more_rules_than_it_has_lines():
@@ -80,7 +112,7 @@ def test_an_origin_is_asked_once_however_many_wait():
     web = Web([(200, b"User-agent: *\nDisallow: /x")])
     found = checks(web, PHOTO, PHOTO, "http://photos.example/x", "https://photos.example/y")
     assert web.asked == ["http://photos.example/robots.txt", "https://photos.example/robots.txt"]
-    assert found[:2] == [None, None]
+    assert [rules.delay for rules in found[:2]] == [None, None]
     assert found[2].kind == "robots"
 
 
@@ -88,7 +120,7 @@ def test_a_host_that_cannot_be_reached_is_asked_again_and_is_not_said_to_forbid(
     web = Web([Failure("dns", "no answer"), (404, b"")])
     first, second = checks(web, PHOTO, PHOTO)
     assert first.kind == "dns"
-    assert second is None
+    assert second.delay is None
 
 
 @pytest.mark.parametrize("answer", [(500, b""), (503, b""), (429, b""), Failure("timeout", "30 s")])

@@ -1,17 +1,15 @@
 """Read the candidates whose captions name their class, and store what is an image."""
 
 import hashlib
-import io
+import os
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import NamedTuple
-
-from PIL import Image
 
 from lt_extrap.bar import Bar
 from lt_extrap.curate.arrivals import Arrived, arrivals
@@ -19,16 +17,19 @@ from lt_extrap.curate.backlog import Backlog
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forecast import Forecast
 from lt_extrap.curate.near_copies import Look, look
+from lt_extrap.curate.picture_file import without_metadata
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
 from lt_extrap.curate.web.downloads import Downloads
 from lt_extrap.curate.web.failure import Failure
-from lt_extrap.data.decode import FORMATS, NoMemory, UnreadableImage, decode_rgb
+from lt_extrap.data.decode import EncodedImage, NoMemory, UnreadableImage
 from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError, some
 from lt_extrap.files import write_whole
 
-_WRITERS = 16  # files that are written at a time
+_WRITERS = 8  # files that a process writes at a time
+_TRIES = 3  # runs in which an image is not decoded, before it is done without
+_UNDECODED = f"undecoded: there was no memory for it, or its decoder died, in {_TRIES} runs"
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
@@ -36,7 +37,7 @@ class Prepared(NamedTuple):
     """An image as it is stored.
 
     Attributes:
-        content: of the file.
+        content: of the file; empty once it has been written.
         sha256: of the content, hexadecimal.
         name: of the file below images/, by its hash.
         width, height: of the upright image, pixels.
@@ -54,7 +55,7 @@ class Prepared(NamedTuple):
 
 
 def store(curation: Curation) -> None:
-    """The stage `images`. What was not decoded for want of memory stays to do.
+    """The stage `images`. What was not decoded for want of memory stays to do, for some runs.
 
     Raises:
         RunError: the candidates are of another source, or images were stored in another size.
@@ -90,17 +91,17 @@ def store(curation: Curation) -> None:
         state.write(
             "UPDATE candidate SET reason = NULL WHERE source = ? AND reason = ?", [(curation.source_id, NOT_NEEDED)]
         )
-    with ThreadPoolExecutor(_WRITERS) as writers:  # the disk is waited for once, not file by file
-        undecoded = [*_read(curation, writers), *_download(curation, writers)]
+    for left in (curation.folder / IMAGES).glob("*/*.tmp"):  # by a start that was killed
+        left.unlink()
+    undecoded = [*_read(curation), *_download(curation)]
     if undecoded:
         print(
             f"{len(undecoded):,} images were not decoded, for want of memory or since the decoder died: "
-            f"{some(undecoded, 3)}; the same command tries again (workers=1 needs least), and does without what is "
-            "removed from the source"
+            f"{some(undecoded, 3)}; the same command tries again (workers=1 needs least), in {_TRIES} runs in all"
         )
 
 
-def _read(curation: Curation, writers: Executor) -> list[str]:
+def _read(curation: Curation) -> list[str]:
     """Read what the source has itself.
 
     Returns:
@@ -110,8 +111,11 @@ def _read(curation: Curation, writers: Executor) -> list[str]:
     places = list(key_of)
     forecast, classes = Forecast("images", len(set(key_of.values()))), set[str]()
     work = partial(prepare, read=curation.source.read, longest_edge=curation.config.longest_edge)
-    keep, done = _Keep(curation, writers), 0
-    with closing(side_by_side(work, places, curation.workers, died=None)) as chunks, Bar("images read") as bar:
+    keep, done, then = _Keep(curation), 0, partial(_written, curation.folder / IMAGES)
+    with (
+        closing(side_by_side(work, places, curation.workers, died=None, then=then)) as chunks,
+        Bar("images read") as bar,
+    ):
         for chunk in chunks:
             keep(chunk)
             done += len(chunk)
@@ -122,7 +126,7 @@ def _read(curation: Curation, writers: Executor) -> list[str]:
     return keep.undecoded
 
 
-def _download(curation: Curation, writers: Executor) -> list[str]:
+def _download(curation: Curation) -> list[str]:
     """Download what has an address, until each class has enough.
 
     Returns:
@@ -141,7 +145,7 @@ def _download(curation: Curation, writers: Executor) -> list[str]:
             if sha256 is not None or reason is not None:
                 known[place] = sha256 is not None
     enough = 2 * config.images_per_class if config.enough is None else config.enough
-    backlog, keep = Backlog(places, known, enough), _Keep(curation, writers)
+    backlog, keep = Backlog(places, known, enough), _Keep(curation)
     if (first := backlog.next()) is not None:
         _fetch(curation, first, backlog, keep)
     with state.transaction():
@@ -164,6 +168,7 @@ def _fetch(curation: Curation, first: str, backlog: Backlog, keep: "_Keep") -> N
         backlog,
         Downloads(curation.downloader(config.download)),
         partial(_prepare_arrived, longest_edge=config.longest_edge),
+        then=partial(_written, curation.folder / IMAGES),
         workers=curation.workers,
         concurrency=config.download.concurrency,
         lost=config.download.lost,
@@ -181,39 +186,36 @@ def _fetch(curation: Curation, first: str, backlog: Backlog, keep: "_Keep") -> N
 
 
 class _Keep:
-    """Stores images, and writes down what became of each place.
+    """Writes down what became of each place.
 
     Args:
         curation: whose.
-        writers: threads that write files.
     """
 
-    def __init__(self, curation: Curation, writers: Executor) -> None:
+    def __init__(self, curation: Curation) -> None:
         self._curation = curation
         self._forgotten = {
             value for (value,) in curation.state.rows("SELECT value FROM forgotten WHERE kind = 'sha256'")
         }
-        self._writers = writers
         self.undecoded, self.postponed, self.stored = list[str](), list[str](), 0
 
     def __call__(self, chunk: Sequence[tuple[str, "Prepared | Failure | str | None"]]) -> dict[str, bool]:
         """Keep what became of some places: of each, whether it is stored."""
         state, source = self._curation.state, self._curation.source_id
-        made, failed = list[tuple[str, Prepared]](), list[tuple[str, str]]()
+        made, failed, undecoded = list[tuple[str, Prepared]](), list[tuple[str, str]](), list[str]()
         for place, found in chunk:
             if found is None:
-                self.undecoded.append(place)
+                undecoded.append(place)
             elif isinstance(found, Failure) and found.kind == "postponed":
                 self.postponed.append(place)
             elif not isinstance(found, Prepared):
                 failed.append((str(found), place))
             elif found.sha256 in self._forgotten:
+                (self._curation.folder / IMAGES / found.name).unlink(missing_ok=True)
                 failed.append((FORGOTTEN, place))
             else:
                 made.append((place, found))
-        files = {image.name: image for _, image in made}  # two writers of one file would be in each other's way
-        list(self._writers.map(partial(_write, self._curation), files.values()))
-        if made or failed:
+        if made or failed or undecoded:
             with state.transaction():
                 state.write(
                     "INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -227,6 +229,12 @@ class _Keep:
                     "UPDATE candidate SET reason = ? WHERE place = ? AND source = ?",
                     [(*row, source) for row in failed],
                 )
+                state.write(
+                    f"UPDATE candidate SET tries = tries + 1, reason = CASE WHEN tries + 1 >= {_TRIES} THEN ? END "
+                    "WHERE place = ? AND source = ?",
+                    [(_UNDECODED, place, source) for place in undecoded],
+                )
+        self.undecoded += undecoded
         self.stored += len(made)
         stored = {place for place, _ in made}
         return {place: place in stored for place, _ in chunk}
@@ -248,7 +256,7 @@ def to_do(curation: Curation) -> dict[str, str]:
 
 
 def prepare(place: str, *, read: Callable[[str], bytes], longest_edge: int | None) -> Prepared | str | None:
-    """Read an image, make it smaller where it is large, and look at it.
+    """Read an image, make it smaller where it is large, leave its metadata out, and look at it.
 
     Returns:
         What is stored of it; a reason where it is none; None where there is no memory for it now.
@@ -257,7 +265,7 @@ def prepare(place: str, *, read: Callable[[str], bytes], longest_edge: int | Non
         original = content = read(place)
         if longest_edge is not None:
             content = shrunk(place, content, longest_edge)
-        return described(place, content, original)
+        return described(place, without_metadata(place, content), original)
     except (NoMemory, MemoryError):
         return None
     except UnreadableImage as error:
@@ -274,25 +282,34 @@ def described(place: str, content: bytes, original: bytes) -> Prepared:
     Raises:
         UnreadableImage: it is none.
     """
-    image = decode_rgb(place, data=content)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in decode_rgb, which has taken this file
-        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-            kind = str(opened.format)
-    sha256 = hashlib.sha256(content).hexdigest()
+    image = EncodedImage(place, content)
+    seen, sha256 = look(image), hashlib.sha256(content).hexdigest()
     return Prepared(
         content=content,
         sha256=sha256,
-        name=f"{sha256[:2]}/{sha256}.{_SUFFIXES.get(kind, kind.lower())}",
+        name=f"{sha256[:2]}/{sha256}.{_SUFFIXES.get(image.format, image.format.lower())}",
         width=image.width,
         height=image.height,
-        look=look(image),
-        original=hashlib.sha256(original).hexdigest(),
+        look=seen,
+        original=sha256 if original is content else hashlib.sha256(original).hexdigest(),
     )
 
 
-def _write(curation: Curation, image: Prepared) -> None:
+def _written(folder: Path, chunk: list[Prepared | str | None]) -> list[Prepared | str | None]:
+    """Write the files of a chunk: side by side, so that the disk is waited for once."""
+    files = {image.name: image for image in chunk if isinstance(image, Prepared)}
+    list(_writers().map(partial(_write, folder), files.values()))
+    return [image._replace(content=b"") if isinstance(image, Prepared) else image for image in chunk]
+
+
+@cache
+def _writers() -> Executor:
+    """Those of this process."""
+    return ThreadPoolExecutor(_WRITERS)
+
+
+def _write(folder: Path, image: Prepared) -> None:
     """Its place is its content: a file that is there is the same."""
-    file = curation.folder / IMAGES / image.name
+    file = folder / image.name
     if not file.is_file():
-        write_whole(file, lambda opened: opened.write(image.content))
+        write_whole(file, lambda opened: opened.write(image.content), suffix=f".{os.getpid()}.tmp")

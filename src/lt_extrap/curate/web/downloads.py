@@ -8,10 +8,15 @@ from types import TracebackType
 
 from lt_extrap.curate.web.download import Downloader, Fetched
 from lt_extrap.curate.web.failure import Failure
+from lt_extrap.curate.web.room import Room
+
+_MOST = 512 << 20  # bytes that are held of images
 
 
 class Downloads:
     """A downloader at work: addresses go in one by one, and what became of them comes out as they end.
+
+    All images together take a bounded room, from the first byte that is read until they are let go.
 
     Args:
         downloader: that nobody has entered.
@@ -19,6 +24,7 @@ class Downloads:
 
     def __init__(self, downloader: Downloader) -> None:
         self._downloader = downloader
+        self._room = Room(_MOST)
         self._ended = queue.SimpleQueue[tuple[str, Fetched | Exception]]()
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
         self._stopped = asyncio.Event()
@@ -36,10 +42,11 @@ class Downloads:
         self._loop.result().call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
-    def begin(self, url: str) -> None:
-        """Begin to fetch an image, as soon as it is its host's turn."""
-        self.under_way += 1
-        self._loop.result().call_soon_threadsafe(self._begin, url)
+    def begin(self, *urls: str) -> None:
+        """Begin to fetch images, each as soon as it is its host's turn."""
+        if urls:
+            self.under_way += len(urls)
+            self._loop.result().call_soon_threadsafe(self._begin, urls)
 
     def take(self, seconds: float) -> list[tuple[str, Fetched | Failure]]:
         """What has ended since the last time.
@@ -59,6 +66,10 @@ class Downloads:
         except queue.Empty:
             return taken
 
+    def let_go(self, content: bytes) -> None:
+        """Say that an image that was taken is not held any more."""
+        self._loop.result().call_soon_threadsafe(self._room.give, len(content))
+
     async def _work(self) -> None:
         try:
             async with self._downloader:
@@ -73,13 +84,14 @@ class Downloads:
                 raise
             self._loop.set_exception(error)
 
-    def _begin(self, url: str) -> None:
-        task = asyncio.create_task(self._fetch(url))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _begin(self, urls: tuple[str, ...]) -> None:
+        for url in urls:
+            task = asyncio.create_task(self._fetch(url))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _fetch(self, url: str) -> None:
         try:
-            self._ended.put((url, await self._downloader.fetch(url)))
+            self._ended.put((url, await self._downloader.fetch(url, self._room)))
         except Exception as error:  # of a kind that is no Failure: told where it is taken
             self._ended.put((url, error))

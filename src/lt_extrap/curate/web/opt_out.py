@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 # No picture of theirs in an index, or in what a machine learns from.
 _RESERVED = frozenset({"noai", "noimageai", "noml", "noindex", "noimageindex", "none"})
 # These have a value after their colon, where other words are the name of a robot.
 _VALUED = frozenset({"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"})
 _ROBOT = re.compile(r"[a-z0-9_.*-]+(?:/[0-9.]+)?")
+_TRAINING = ("train-ai", "ai-train", "bots")  # of AIPREF, of Content Signals, and of an older AIPREF: all uses
 _USE = re.compile(r"([a-z][a-z0-9*_.-]*)\s*=\s*\"?([a-z]+|\?[01])")
 
 
@@ -15,8 +17,7 @@ def opt_outs(headers: Iterable[tuple[str, str]], *, agent: str) -> tuple[str, ..
     """What the headers of an answer reserve.
 
     X-Robots-Tag is read directive by directive; one after the name of a robot, and what follows it in the same header,
-    is for that robot. TDM-Reservation (TDMRep) and Content-Usage (IETF AIPREF: the category train-ai, or bots, of which
-    it is one) are read too.
+    is for that robot. TDM-Reservation (TDMRep), Content-Usage (IETF AIPREF) and Content-Signal are read too.
 
     Args:
         headers: names and values, as they came.
@@ -32,8 +33,8 @@ def opt_outs(headers: Iterable[tuple[str, str]], *, agent: str) -> tuple[str, ..
             found += [f"{header}: {directive}" for directive in _directives(value, agent.lower())]
         elif header == "tdm-reservation" and value.strip() == "1":
             found.append(f"{header}: 1")
-        elif header == "content-usage" and (use := _reserved_use(value)) is not None:
-            found.append(f"{header}: {use}")
+        elif header in ("content-usage", "content-signal") and (use := training(value)) is not None and use.reserved:
+            found.append(f"{header}: {use.said}")
     return tuple(dict.fromkeys(found))
 
 
@@ -51,9 +52,22 @@ def _directives(value: str, agent: str) -> list[str]:
     return found
 
 
-def _reserved_use(value: str) -> str | None:
-    uses = dict(_USE.findall(value.lower()))
-    for category in ("train-ai", "bots"):
-        if category in uses:
-            return f"{category}={uses[category]}" if uses[category] in ("n", "?0") else None
+class Use(NamedTuple):
+    """What somebody says of a use.
+
+    Attributes:
+        said: the word for it and what is said, such as `train-ai=n`.
+        reserved: whether it is not wanted.
+    """
+
+    said: str
+    reserved: bool
+
+
+def training(preferences: str) -> Use | None:
+    """What is said of the training of models, such as in `search=y, train-ai=n`; None where nothing is."""
+    uses = dict(_USE.findall(preferences.lower()))
+    for category in _TRAINING:
+        if (said := uses.get(category)) is not None:
+            return Use(f"{category}={said}", said in ("n", "no", "?0"))
     return None

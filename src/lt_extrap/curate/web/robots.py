@@ -11,11 +11,14 @@ from protego import Protego
 
 from lt_extrap.curate.web.addresses import Url
 from lt_extrap.curate.web.failure import Failure
+from lt_extrap.curate.web.opt_out import training
 
 LONGEST = 500 * 1024  # bytes that are read of one; RFC 9309 wants no less
 
 _KEPT = 32 * 2**20  # characters of all that are kept; one that is dropped is asked for again
 _GROUP = re.compile(r"(\s*user[- ]?agent\s*[:\s]\s*)([^#]*)", re.IGNORECASE)
+_USAGE = re.compile(r"\s*content-(?:usage|signal)\s*:\s*(/\S*)?([^#]*)", re.IGNORECASE)
+_RULE = re.compile(r"\s*(?:d[a-z]+|allow)\s*[:\s]", re.IGNORECASE)  # and what Protego takes for one
 _TOKEN = re.compile(r"[a-z_-]+")
 _UNREACHED = ("dns", "address", "connect", "tls")
 
@@ -32,6 +35,7 @@ class Rules:
     delay: float | None
     size: int
     _parsed: Protego
+    _usage: Protego | None
     _agent: str
 
     @staticmethod
@@ -42,13 +46,33 @@ class Rules:
         of text can be made into as many rules as memory holds.
         """
         lines = content[:LONGEST].decode("utf-8", "replace").removeprefix("\ufeff").splitlines()
-        text = "\n".join(_three_names(line, agent.lower()) for line in lines)
-        parsed = Protego.parse(text)
-        return Rules(parsed.crawl_delay(agent), len(text), parsed, agent)
+        lines = [_three_names(line, agent.lower()) for line in lines]
+        usage = None
+        if any(map(_USAGE.match, lines)):
+            usage = Protego.parse("\n".join(map(_usage_alone, lines)))
+        parsed, size = Protego.parse("\n".join(lines)), sum(map(len, lines))
+        return Rules(parsed.crawl_delay(agent), size if usage is None else 2 * size, parsed, usage, agent)
 
     def allow(self, url: str) -> bool:
         """Whether an address may be asked."""
         return self._parsed.can_fetch(url, self._agent)
+
+    def reserve(self, url: str) -> bool:
+        """Whether what is at an address is not to be trained on: Content-Usage (IETF AIPREF), or Content-Signal."""
+        return self._usage is not None and not self._usage.can_fetch(url, self._agent)
+
+
+def _usage_alone(line: str) -> str:
+    """A line of a robots.txt that forbids what is not to be trained on: which rule is for an address is said alike."""
+    usage = _USAGE.match(line)
+    if usage is None:
+        return "Disallow:" if _RULE.match(line) else line  # which still ends a list of robots
+    use, path = training(usage[2]), usage[1] or "/"
+    if use is None:
+        return "Disallow:"
+    if not use.reserved:
+        return f"Allow: {path}"
+    return f"Disallow: {path}" if path.endswith("$") else f"Disallow: {path}*"  # before its contrary, which is shorter
 
 
 def _three_names(line: str, agent: str) -> str:
@@ -75,11 +99,11 @@ class Robots:
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by those who wait
         self._size = 0
 
-    async def check(self, url: Url) -> float | None:
+    async def check(self, url: Url) -> Rules:
         """Look whether an address may be asked.
 
         Returns:
-            The seconds between two requests that its host asks for, where it does.
+            The rules of its host.
 
         Raises:
             Failure: `robots`: it may not, or the host did not say (5xx, 429, no answer in time), for as long as this
@@ -99,7 +123,7 @@ class Robots:
             raise Failure(found.kind, found.detail, final=found.final)
         if not found.allow(str(url)):
             raise Failure("robots", f"{url.host} forbids {url.path}")
-        return found.delay
+        return found
 
     async def _read(self, url: Url) -> Rules | Failure:
         try:
