@@ -104,7 +104,7 @@ def test_what_nobody_knows_is_said(tmp_path):
         (None, None, ["Nothing was downloaded"]),
         ("true", "true", ["**obeyed**; 7 images", "**obeyed**; 0 images"]),
         ("false, true", "true", ["for a part of them **not obeyed**", "**obeyed**; 0 images"]),
-        ("false", "false", ["robots.txt (RFC 9309): **not obeyed**", "Content-Usage): **not obeyed**"]),
+        ("false", "false", ["robots.txt (RFC 9309): **not obeyed**", "Content-Signal): **not obeyed**"]),
     ],
 )
 def test_whose_reservations_were_obeyed(tmp_path, robots, opt_out, said):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 
 from lt_extrap.config.checks import check, one_of
+from lt_extrap.errors import ConfigError
 
 _KEYS = {"api.openai.com": "OPENAI_API_KEY", "api.anthropic.com": "ANTHROPIC_API_KEY"}
 
@@ -139,11 +140,10 @@ class LLMNeighbors(Proposing):
         one_of("proposer.protocol", self.protocol, ("chat", "messages"))
         address = re.fullmatch(r"(https?)://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d+)?(/[\w./~-]*)?", self.api, re.ASCII)
         address = address if address and int((address[3] or ":0")[1:]) < 2**16 else None
-        shown = repr(self.api) if address else "another (not shown: it may hold a password)"
-        check(address is not None, "proposer.api", "an http(s) address without question mark or password", shown)
-        named = self.key is None or re.fullmatch("[A-Z_][A-Z0-9_]*", self.key) is not None
-        shown = "something else (not shown: it may be the key)"
-        check(named, "proposer.key", "the name of an environment variable, in capitals", shown)
+        if address is None:
+            raise _hidden("proposer.api", "an http(s) address without question mark or password")
+        if self.key is not None and re.fullmatch("[A-Z_][A-Z0-9_]*", self.key) is None:
+            raise _hidden("proposer.key", "the name of an environment variable, in capitals")
         check(
             self.key_variable is None or self.api.startswith("https") or _is_here(self.api),
             "proposer.api",
@@ -217,6 +217,11 @@ class RandomClasses(Proposing):
     def __post_init__(self) -> None:
         check(self.classes is None or self.classes >= 1, "proposer.classes", "at least 1, or null", self.classes)
         check(0 <= self.seed < 2**63, "proposer.seed", "in 0..2**63-1", self.seed)
+
+
+def _hidden(key: str, wanted: str) -> ConfigError:
+    """An error that does not show what it found."""
+    return ConfigError(f"{key} to be {wanted}", "something else, not shown: it may be a secret", f"correct {key}")
 
 
 def _is_here(address: str) -> bool:

@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from lt_extrap.bar import Bar
 from lt_extrap.config.curate_proposer import LLMNeighbors
 from lt_extrap.curate.llm.client import LanguageModel
 from lt_extrap.curate.llm.protocols import PROTOCOLS, Reply
@@ -90,7 +91,8 @@ class Calls:
         self._under_way = 0
         workers = min(self._options.concurrency, len(questions))
         print(f"{self._options.model} at {self._options.api}: {len(questions)} questions", flush=True)
-        asyncio.run(self._all(deque(questions), workers))
+        with Bar("questions") as bar:
+            asyncio.run(self._all(deque(questions), workers, bar))
         if self._failed:
             raise self._failed[0]
         self._stop.answer()
@@ -104,14 +106,19 @@ class Calls:
             f", {cost:.2f} by these prices" if cost is not None else ""
         )
 
-    async def _all(self, questions: deque[Question], workers: int) -> None:
+    async def _all(self, questions: deque[Question], workers: int, bar: Bar) -> None:
+        total = len(questions)
+
+        def show() -> None:
+            bar.show(total - len(questions) - self._under_way, total)
+
         if (
             self._state.one("SELECT count(*) FROM llm_call") == 0
         ):  # nor is it known what one takes, and which formats there are
-            await self._work(deque([questions.popleft()]))
-        await asyncio.gather(*(self._work(questions) for _ in range(workers)))
+            await self._work(deque([questions.popleft()]), show)
+        await asyncio.gather(*(self._work(questions, show) for _ in range(workers)))
 
-    async def _work(self, questions: deque[Question]) -> None:
+    async def _work(self, questions: deque[Question], show: Callable[[], None]) -> None:
         while questions and not self._ended:
             question = questions.popleft()
             self._under_way += 1
@@ -124,6 +131,7 @@ class Calls:
                 self._failed.append(error)
             finally:
                 self._under_way -= 1
+            show()
 
     @property
     def _ended(self) -> bool:

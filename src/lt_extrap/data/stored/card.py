@@ -322,8 +322,8 @@ class _Card:
                     _obeyed(settings["download.robots"], "robots.txt (RFC 9309)", failures.get("robots", 0)),
                     _obeyed(
                         settings.get("download.opt_out", "false"),
-                        "headers that reserve an image (X-Robots-Tag noai, noimageai, noindex; TDM-Reservation; "
-                        "Content-Usage)",
+                        "what reserves an image, in headers (X-Robots-Tag noai, noimageai, noindex; TDM-Reservation; "
+                        "Content-Usage) and in robots.txt (Content-Usage, Content-Signal)",
                         failures.get("opt_out", 0),
                     ),
                 )
