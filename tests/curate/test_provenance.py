@@ -2,7 +2,7 @@
 
 import pytest
 
-from lt_extrap.curate.provenance import _flat, downloads, tell_downloads
+from lt_extrap.curate.provenance import _flat, add_policies, policies_of
 from lt_extrap.curate.state import State
 
 
@@ -34,5 +34,5 @@ def test_every_policy_of_downloads_is_kept(tmp_path):
     with State(tmp_path) as state:
         for policies in ([strict], [strict], [], [lax, strict]):
             with state.transaction():
-                tell_downloads(state, policies)
-        assert downloads(state) == [lax, strict]
+                add_policies(state, policies)
+        assert policies_of(state) == [lax, strict]

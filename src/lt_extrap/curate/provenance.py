@@ -19,13 +19,13 @@ _DOWNLOADED = "downloaded_by"
 _SPLITS = ("test", "val", "train")
 
 
-def tell_downloads(state: State, policies: Iterable[Mapping[str, bool]]) -> None:
+def add_policies(state: State, policies: Iterable[Mapping[str, bool]]) -> None:
     """Add to the policies by which images were downloaded; within a transaction."""
-    known = {json.dumps(policy, sort_keys=True) for policy in (*downloads(state), *policies)}
+    known = {json.dumps(policy, sort_keys=True) for policy in (*policies_of(state), *policies)}
     state.set(_DOWNLOADED, json.dumps([json.loads(policy) for policy in sorted(known)]))
 
 
-def downloads(state: State) -> list[dict[str, bool]]:
+def policies_of(state: State) -> list[dict[str, bool]]:
     """The policies by which images were downloaded, each once: keys `robots` and `opt_out`."""
     found: list[dict[str, bool]] = json.loads(state.setting(_DOWNLOADED) or "[]")
     return found
@@ -43,7 +43,7 @@ def provenance(curation: Curation) -> Provenance:
     for stage in _TOLD:
         settings |= dict(_flat(json.loads(state.setting(stage) or "{}")))
     for key in ("robots", "opt_out"):
-        if values := sorted({policy[key] for policy in downloads(state)}):
+        if values := sorted({policy[key] for policy in policies_of(state)}):
             settings[f"download.{key}"] = ", ".join(map(_shown, values))
     found = funnel(state, auxiliary_only=True)
     fates = [
