@@ -250,6 +250,12 @@ def test_certificates(fetch, server):
     assert "expired" in found["expired"].detail
 
 
+def test_tls_that_breaks_after_the_handshake_is_a_failure_of_that_image(fetch, server):
+    secure = f"https://photos.example:{server.tls_ports['']}/broken"
+    found = fetch(f"{secure}/garbled.jpg", f"{secure}/garbled-in-the-middle.jpg", config=replace(PATIENT, retries=0))
+    assert [ending(outcome) for outcome in found] == ["tls", "truncated"]
+
+
 def test_nobody_is_led_from_https_to_http(fetch, server):
     down = f"https://photos.example:{server.tls_ports['']}/leads/{quote(server.url('image/jpeg'), safe='')}"
     secure = f"https://photos.example:{server.tls_ports['']}/image/jpeg"

@@ -198,7 +198,8 @@ class Downloader:
             return await self._transport.handle_async_request(request)
         except (httpx.InvalidURL, httpcore.LocalProtocolError) as error:
             raise Failure("url", str(error)) from error
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:  # the backend has its own for the rest
+        except (httpcore.ConnectError, httpcore.ConnectTimeout, ssl.SSLError) as error:
+            # The backend has its own for the rest of connecting. What is wrong after the handshake is not translated.
             raise Failure("tls", f"{url.host}: {error or 'the handshake took too long'}") from error
         except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
             raise Failure("timeout", f"{url.host}: silence") from error
@@ -339,7 +340,7 @@ def _while_reading() -> Iterator[None]:
         yield
     except httpcore.ReadTimeout as error:
         raise Failure("timeout", "silence in the middle of the body") from error
-    except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
+    except (httpcore.NetworkError, httpcore.RemoteProtocolError, ssl.SSLError) as error:
         raise Failure("truncated", str(error) or "the connection was ended") from error
 
 
