@@ -17,11 +17,13 @@ from PIL import Image
 from lt_extrap.config.curate import CurateConfig
 from lt_extrap.config.curate_download import Download
 from lt_extrap.curate import __main__ as command
+from lt_extrap.curate.arrivals import _Names
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.funnel import unread
 from lt_extrap.curate.stages import images
 from lt_extrap.curate.state import State
 from lt_extrap.curate.web.download import Downloader
+from lt_extrap.curate.web.failure import Failure
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.signals import StopSignal
 
@@ -220,6 +222,47 @@ def test_names_that_cannot_be_looked_up_stop_it_and_are_no_reason(tmp_path):
         assert {reason for _, _, _, reason in became(state)} == {None}
         images.store(opened(state, tmp_path / "state", downloader, lost=1.0))
         assert {reason.partition(":")[0] for _, _, _, reason in became(state)} == {"dns"}
+
+
+def test_few_requests_at_a_time_are_no_reason_to_take_a_lost_network_for_lost_hosts(tmp_path):
+    class Nowhere:
+        async def resolve(self, host):
+            raise OSError("no answer")
+
+    with State(tmp_path / "state") as state:
+        offer(state, [("k", f"http://host{number}.example/a.jpg", number) for number in range(25)])
+        one = opened(state, tmp_path / "state", partial(Downloader, resolver=Nowhere()))
+        one.config.download.concurrency = 1
+        with pytest.raises(RunError, match="cannot, such as"):
+            images.store(one)
+        assert {reason for _, _, _, reason in became(state)} == {None}
+
+
+def judged(*met: tuple[str, str]) -> list[str]:
+    """The hosts that are given up, of those that were met: `kind` of a failure, or "", and host."""
+    names, given_up = _Names(0.5), []
+    for kind, host in met:
+        if kind:
+            names.failed(f"http://{host}/", Failure(kind, ""))
+        else:
+            names.reached(f"http://{host}/")
+        given_up += [place for place, failure in names.judged(last=False) if failure.kind == "dns"]
+    return given_up
+
+
+@pytest.mark.parametrize("kind", ["not_image", "opt_out", "robots", "timeout", "http_404"])
+def test_a_host_that_has_no_picture_for_us_was_looked_up_all_the_same(kind):
+    met = [pair for number in range(30) for pair in ((kind, f"there{number}"), ("dns", f"gone{number}"))]
+    assert judged(*met, *((kind, f"more{number}") for number in range(100))) == [
+        f"http://gone{number}/" for number in range(30)
+    ]
+    with pytest.raises(RunError):
+        judged(*(("dns", host) for _, host in met))
+
+
+def test_hosts_that_were_lost_long_ago_are_no_evidence():
+    lost = [("dns", f"gone{number}") for number in range(15)]
+    assert len(judged(*lost, *[("", "large")] * 200, *(("", f"there{number}") for number in range(9)))) == 15
 
 
 @pytest.mark.slow
