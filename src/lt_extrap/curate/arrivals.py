@@ -60,10 +60,9 @@ def arrivals(
         RunError: so many names cannot be looked up that it is not the hosts' fault.
     """
     failed = list[tuple[str, R | Failure | None]]()
+    window = max(_WINDOW * concurrency, _MOST)
     with (
-        closing(
-            _downloaded(first, backlog, downloads, failed, max(_WINDOW * concurrency, _MOST), _Names(lost))
-        ) as chunks,
+        closing(_downloaded(first, backlog, downloads, failed, window, _Names(lost))) as chunks,
         closing(as_they_come(work, chunks, workers, died=None, memory=_MEMORY)) as done,
     ):
         for chunk in done:
