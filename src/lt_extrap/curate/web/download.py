@@ -211,13 +211,12 @@ class Downloader:
             return _Answer(answer.status, httpx.Headers(answer.headers), answer)
         except httpcore.LocalProtocolError as error:
             raise Failure("url", str(error)) from error
-        except (httpcore.ConnectError, httpcore.ConnectTimeout, ssl.SSLError) as error:
-            # The backend has its own for the rest of connecting. What is wrong after the handshake is not translated.
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:  # the backend has its own for the rest
             raise Failure("tls", f"{url.host}: {error or 'the handshake took too long'}") from error
         except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
             raise Failure("timeout", f"{url.host}: silence") from error
         except httpcore.NetworkError as error:
-            raise Failure("connect", f"{url.host} ended the connection without an answer") from error
+            raise Failure("connect", f"{url.host}: {error or 'the connection was ended'}, without an answer") from error
         except httpcore.RemoteProtocolError as error:
             raise Failure("protocol", f"{url.host}: {error}") from error
 
@@ -331,7 +330,7 @@ def _while_reading() -> Iterator[None]:
         yield
     except httpcore.ReadTimeout as error:
         raise Failure("timeout", "silence in the middle of the body") from error
-    except (httpcore.NetworkError, httpcore.RemoteProtocolError, ssl.SSLError) as error:
+    except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
         raise Failure("truncated", str(error) or "the connection was ended") from error
 
 
