@@ -4,6 +4,7 @@ import asyncio
 import csv
 import socket
 import ssl
+import time
 import tracemalloc
 from dataclasses import replace
 from urllib.parse import quote
@@ -14,7 +15,9 @@ from hostile import certificates as make_certificates
 
 from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.stages.images import described
+from lt_extrap.curate.web import downloads
 from lt_extrap.curate.web.download import Downloader, Fetched
+from lt_extrap.curate.web.downloads import Downloads
 from lt_extrap.curate.web.failure import Failure
 from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.errors import ConfigError
@@ -364,6 +367,25 @@ def test_a_download_can_be_cancelled_at_any_time(server, trusted):
             return await downloader.fetch(server.url("image/jpeg", host="left.example"))
 
     assert asyncio.run(cancelled()).content == picture()
+
+
+def test_hosts_are_asked_for_no_more_than_there_is_room_for(server, trusted, monkeypatch):
+    monkeypatch.setattr(downloads, "_ROOM", 3 * len(picture()))
+    monkeypatch.setattr(downloads, "_AT_ONCE", 2 * len(picture()))
+    urls = [server.url(f"numbered/{number}.jpg", host="large.example") for number in range(30)]
+    config, taken = replace(PATIENT, concurrency=2, robots=False), []
+    with Downloads(Downloader(config, resolver=Names(), loopback=server.ports, tls=trusted)) as running:
+        for url in urls:
+            running.begin(url)
+        while not sum(host == "large.example" for host, _, _ in server.asked) >= 4:
+            time.sleep(TICK)
+        time.sleep(5 * TICK)
+        assert sum(host == "large.example" for host, _, _ in server.asked) <= 6  # room, and two requests at a time
+        while running.under_way:
+            found = running.take(1.0)
+            assert len(found) <= 3
+            taken += [url for url, fetched in found if isinstance(fetched, Fetched)]
+    assert sorted(taken) == sorted(urls)
 
 
 @pytest.mark.slow

@@ -72,6 +72,9 @@ class Downloader:
         loopback: ports of this machine that may be connected to: for tests, since no configuration reaches it.
         tls: whom to trust; None = the authorities of certifi.
 
+    Attributes:
+        room: while it is not set, no host is asked; set at the beginning.
+
     Raises:
         ConfigError: nobody's contact is known.
     """
@@ -117,6 +120,8 @@ class Downloader:
             longest_wait=config.longest_wait,
         )
         self._robots = Robots(AGENT, self._robots_txt)
+        self.room = asyncio.Event()
+        self.room.set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -184,6 +189,7 @@ class Downloader:
     async def _answer(self, url: Url, time: "_Time") -> AsyncIterator[_Answer]:
         """The answer of a host, when it is its turn; its body has not been read. Notes whether the host is there."""
         async with self._pace.turn(url.host):
+            await self.room.wait()
             answered = False
             try:
                 async with time.running():

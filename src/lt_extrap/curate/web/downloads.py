@@ -9,6 +9,9 @@ from types import TracebackType
 from lt_extrap.curate.web.download import Downloader, Fetched
 from lt_extrap.curate.web.failure import Failure
 
+_ROOM = 256_000_000  # bytes of files that wait to be taken, from which on no host is asked for more
+_AT_ONCE = 32_000_000  # bytes that are taken at once
+
 
 class Downloads:
     """A downloader at work: addresses go in one by one, and what became of them comes out as they end.
@@ -23,6 +26,7 @@ class Downloads:
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
         self._stopped = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="downloads", daemon=True)
+        self._waiting = 0  # bytes of what has ended and has not been taken; of the thread
         self.under_way = 0  #: addresses that were begun, and have not been taken
 
     def __enter__(self) -> "Downloads":
@@ -42,12 +46,12 @@ class Downloads:
         self._loop.result().call_soon_threadsafe(self._begin, url)
 
     def take(self, seconds: float) -> list[tuple[str, Fetched | Failure]]:
-        """What has ended since the last time.
+        """What has ended since the last time; of large files a part, and the rest at the next.
 
         Args:
             seconds: to wait for the first, if there is none yet.
         """
-        taken = list[tuple[str, Fetched | Failure]]()
+        taken, size = list[tuple[str, Fetched | Failure]](), 0
         try:
             url, found = self._ended.get(timeout=seconds)
             while True:
@@ -55,9 +59,15 @@ class Downloads:
                 if isinstance(found, Exception) and not isinstance(found, Failure):
                     raise found
                 taken.append((url, found))
+                size += len(found.content) if isinstance(found, Fetched) else 0
+                if size > _AT_ONCE:
+                    break
                 url, found = self._ended.get_nowait()
         except queue.Empty:
-            return taken
+            pass
+        if size:
+            self._loop.result().call_soon_threadsafe(self._wait_for_less, -size)
+        return taken
 
     async def _work(self) -> None:
         try:
@@ -80,6 +90,16 @@ class Downloads:
 
     async def _fetch(self, url: str) -> None:
         try:
-            self._ended.put((url, await self._downloader.fetch(url)))
+            fetched = await self._downloader.fetch(url)
+            self._wait_for_less(len(fetched.content))
+            self._ended.put((url, fetched))
         except Exception as error:  # of a kind that is no Failure: told where it is taken
             self._ended.put((url, error))
+
+    def _wait_for_less(self, more: int) -> None:
+        """Ask hosts for no more while too much waits: it comes faster than it is worked on."""
+        self._waiting += more
+        if self._waiting > _ROOM:
+            self._downloader.room.clear()
+        else:
+            self._downloader.room.set()
