@@ -135,9 +135,10 @@ def _again(curation: Curation) -> None:
     chosen = [reason for reason in failed if reason not in (FORGOTTEN, NOT_NEEDED) and _is_one_of(reason, reasons)]
     if reasons is not None and not chosen:
         raise ConfigError("errors of this curation", ", ".join(reasons), f"choose of: {some(failed, 20) or 'none'}")
+    among = "reason IN (SELECT value FROM json_each(?))"  # all at once: each host may have a reason of its own
     with state.transaction():
-        state.write("UPDATE candidate SET reason = NULL, tries = 0 WHERE reason = ?", [(reason,) for reason in chosen])
-        state.write("DELETE FROM reference WHERE reason = ?", [(reason,) for reason in chosen])
+        state.write(f"UPDATE candidate SET reason = NULL, tries = 0 WHERE {among}", [(json.dumps(chosen),)])
+        state.write(f"DELETE FROM reference WHERE {among}", [(json.dumps(chosen),)])
         if reasons is None:  # and the source is asked again: it may have grown
             state.write("DELETE FROM search WHERE source = ?", [(curation.source_id,)])
 

@@ -139,7 +139,7 @@ def _take_files(folder: Path, whole: Path, state: State) -> None:
 def _take_rows(curation: Curation, state: State) -> None:
     """All of a shard, in place of what was known of its classes."""
     into, source = curation.state, curation.source_id
-    into.write("INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)", state.rows("SELECT * FROM image"))
+    into.write("INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?)", state.rows("SELECT * FROM image"))
     into.write(
         f"DELETE FROM candidate WHERE source = ? AND key = ? AND reason IS NOT '{FORGOTTEN}'",
         state.rows("SELECT source, key FROM search WHERE source = ?", source),

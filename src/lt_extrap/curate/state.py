@@ -65,8 +65,8 @@ CREATE VIEW IF NOT EXISTS offered AS
     AND c.source = (SELECT value FROM setting WHERE name = 'source')
     AND c.position < (SELECT CAST(value AS INTEGER) FROM setting WHERE name = 'candidates_per_class');
 CREATE TABLE IF NOT EXISTS image (
-    sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    content BLOB NOT NULL, thumbnail BLOB NOT NULL, deviation REAL NOT NULL);
+    sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, bytes INTEGER NOT NULL, width INTEGER NOT NULL,
+    height INTEGER NOT NULL, content BLOB NOT NULL, thumbnail BLOB NOT NULL, deviation REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS reference (
     place TEXT NOT NULL, split TEXT NOT NULL, label INTEGER NOT NULL, content BLOB, thumbnail BLOB, deviation REAL,
     reason TEXT, PRIMARY KEY (split, place)) WITHOUT ROWID;

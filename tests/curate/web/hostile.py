@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import socket
 import ssl
 import struct
@@ -136,6 +137,11 @@ class Visit:
 
     def left(self) -> bool:
         return self.reader.at_eof() or self.writer.is_closing()
+
+    def garble(self) -> None:
+        """Send what is not of TLS, past the TLS that there may be."""
+        os.write(self.writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x30" + b"z" * 48)
+        self.close = True
 
     def reset(self) -> None:
         raw = self.writer.get_extra_info("socket")
@@ -288,6 +294,13 @@ async def _(visit):
     await visit.answer(200, NOT_IMAGES["pdf.jpg"])
 
 
+@_behaves("broken/an-answer-too-much.jpg", None)  # as some servers send 408 to a connection before they end it
+async def _(visit):
+    await visit.image()
+    await asyncio.sleep(0.05)
+    await visit.answer(408, PAGE)
+
+
 @_behaves("broken/no-last-chunk.jpg", "truncated")
 async def _(visit):
     await visit.head(200, ("Transfer-Encoding", "chunked"))
@@ -358,6 +371,18 @@ async def _(visit):
 async def _(visit):
     await visit.head(200, ("Content-Length", "-5"))
     await visit.send(picture())
+
+
+@_behaves("broken/garbled.jpg", "protocol")
+async def _(visit):
+    visit.garble()
+
+
+@_behaves("broken/garbled-in-the-middle.jpg", "truncated")
+async def _(visit):
+    await visit.head(200, ("Content-Length", "90000"))
+    await visit.send(picture())
+    visit.garble()
 
 
 # --- redirects ------------------------------------------------------------------------------------------------------

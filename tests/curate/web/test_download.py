@@ -9,7 +9,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
-from hostile import ADDRESSES, BEHAVIOURS, HASTY, HOME, IMAGES, ROBOTS, SAID, TRAPS, HostileServer, Names, picture
+from hostile import ADDRESSES, BEHAVIOURS, HASTY, HOME, IMAGES, ROBOTS, SAID, TICK, TRAPS, HostileServer, Names, picture
 from hostile import certificates as make_certificates
 
 from lt_extrap.config.curate_download import Download
@@ -256,6 +256,24 @@ def test_certificates(fetch, server):
         "plain": "tls",
     }
     assert "expired" in found["expired"].detail
+
+
+def test_tls_that_breaks_after_the_handshake_is_a_failure_of_that_image(fetch, server):
+    secure = f"https://photos.example:{server.tls_ports['']}/broken"
+    found = fetch(f"{secure}/garbled.jpg", f"{secure}/garbled-in-the-middle.jpg", config=replace(PATIENT, retries=0))
+    assert {ending(outcome) for outcome in found} <= {"connect", "truncated"}  # as much as had come is lost with it
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(fetch, server, trusted):
+    async def one_after_the_other() -> Fetched:
+        async with Downloader(PATIENT, resolver=Names(), loopback=server.ports, tls=trusted) as downloader:
+            await downloader.fetch(server.url("broken/an-answer-too-much.jpg", host="talks.example"))
+            while server.now["talks.example"]:  # it has not said all
+                await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK)
+            return await downloader.fetch(server.url("image/png", host="talks.example"))
+
+    assert asyncio.run(one_after_the_other()).kind == "png"
 
 
 def test_nobody_is_led_from_https_to_http(fetch, server):

@@ -174,16 +174,17 @@ class Api:
             except _TooLarge:
                 raise self._error(f"more than {MOST_BYTES / 1e6:.0f} MB", "look at source.api") from None
             except httpx.HTTPError as error:
-                why = f"{type(error).__name__}: {self._shown(str(error)) or 'no more is known'}"
+                said = self._without_secrets(str(error).encode()).decode()
+                why = f"{type(error).__name__}: {excerpt(said) or 'no more is known'}"
             else:
                 waited = retry_after(got.headers.get("retry-after"), got.headers.get("date"))
                 if got.status == 200:
                     answer = self._read(got.content)
                     if (reason := self.busy(answer)) is None:
                         return answer
-                    why = self._shown(reason)
+                    why = excerpt(reason)
                 else:
-                    why = f"status {got.status}: {self._shown(got.content.decode(errors='replace')) or 'nothing'}"
+                    why = f"status {got.status}: {excerpt(got.content.decode(errors='replace')) or 'nothing'}"
                     if got.status not in _AGAIN:
                         raise self._error(why, self.refused)
             if waited is not None and waited > MOST_WAIT:
@@ -216,13 +217,13 @@ class Api:
                 content += chunk
                 if len(content) > MOST_BYTES:
                     raise _TooLarge
-            return _Got(response.status_code, response.headers, bytes(content))
+            return _Got(response.status_code, response.headers, self._without_secrets(bytes(content)))
 
     def _read(self, content: bytes) -> Answer:
         try:
             return Answer(self.source, "", json.loads(content))
         except (ValueError, RecursionError):  # a page for people, such as that of a login or of a captcha
-            shown = self._shown(content.decode(errors="replace"))
+            shown = excerpt(content.decode(errors="replace"))
             raise self._error(
                 f"no JSON: {shown or 'nothing'}", "look at source.api, and whether a proxy answers"
             ) from None
@@ -230,12 +231,13 @@ class Api:
     def _error(self, found: str, remedy: str) -> NoAnswer:
         return NoAnswer(f"{self.source}: an answer of {self.base}", found, remedy)
 
-    def _shown(self, text: str) -> str:
-        """A beginning of what a server said; some send back what they were sent."""
+    def _without_secrets(self, content: bytes) -> bytes:
+        """An answer; some send back what they were sent, which is to stand in no message and in no table."""
         for secret in self.secret.values():
             for part in (secret, secret.rpartition(" ")[2]):
-                text = text.replace(part, "***")
-        return excerpt(text)
+                for spelled in (part, part.replace("/", "\\/")):  # as JSON may have it
+                    content = content.replace(spelled.encode(), b"***")
+        return content
 
 
 class _Got(NamedTuple):

@@ -227,7 +227,7 @@ class Downloader:
         except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
             raise Failure("timeout", f"{url.host}: silence") from error
         except httpcore.NetworkError as error:
-            raise Failure("connect", f"{url.host} ended the connection without an answer") from error
+            raise Failure("connect", f"{url.host}: {error or 'the connection was ended'}, without an answer") from error
         except httpcore.RemoteProtocolError as error:
             raise Failure("protocol", f"{url.host}: {error}") from error
 
