@@ -251,6 +251,12 @@ async def _(visit):
     await visit.forever(b"4000\r\n" + bytes(0x4000) + b"\r\n", 0)
 
 
+@_behaves("large/in-crumbs.jpg", "slow")
+async def _(visit):
+    await visit.head(200, ("Transfer-Encoding", "chunked"))
+    await visit.send(b"".join(b"1\r\n%c\r\n" % byte for byte in picture()) + b"0\r\n\r\n")
+
+
 @_behaves("large/without-a-length.jpg", "large")
 async def _(visit):
     await visit.head(200)
@@ -511,6 +517,11 @@ async def _endless_robots(visit: Visit) -> None:
     await visit.forever(b"# more\n" * 3000, 0)
 
 
+async def _crumbs_of_robots(visit: Visit) -> None:
+    await visit.head(200, ("Transfer-Encoding", "chunked"))
+    await visit.send(b"1\r\n#\r\n" * 4000 + b"0\r\n\r\n")
+
+
 async def _dripping_robots(visit: Visit) -> None:
     await visit.head(200)
     await visit.forever(b"#")
@@ -547,6 +558,7 @@ ROBOTS: dict[str, tuple[Behaviour, str | None]] = {
     "robots-private.example": (lambda visit: visit.redirect("http://10.0.0.1/robots.txt"), "robots"),
     "robots-endless.example": (_endless_robots, "robots"),
     "robots-of-many.example": (_text(_many_rules()), None),
+    "robots-crumbs.example": (_crumbs_of_robots, "robots"),
     "robots-noise.example": (_text(bytes(range(256)) * 900), None),
     "robots-drip.example": (_dripping_robots, "robots"),
 }
