@@ -298,13 +298,13 @@ def described(place: str, content: bytes, original: bytes) -> Prepared:
 def _written(folder: Path, chunk: list[Prepared | str | None]) -> list[Prepared | str | None]:
     """Write the files of a chunk: side by side, so that the disk is waited for once."""
     files = {image.name: image for image in chunk if isinstance(image, Prepared)}
-    list(_writers().map(partial(_write, folder), files.values()))
+    list(_writers(os.getpid()).map(partial(_write, folder), files.values()))
     return [image._replace(content=b"") if isinstance(image, Prepared) else image for image in chunk]
 
 
 @cache
-def _writers() -> Executor:
-    """Those of this process."""
+def _writers(process: int) -> Executor:
+    """Those of a process: one that is forked from it has none of its threads."""
     return ThreadPoolExecutor(_WRITERS)
 
 
