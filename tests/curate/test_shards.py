@@ -89,7 +89,7 @@ def test_shards_that_download_are_one_machine_that_does(made, tmp_path):  # noqa
     with serving(made / "pool") as server:
         rows = [(f"{server.address}/{file.relative_to(made / 'pool')}", file.parent.name) for file in files]
         names = sorted({name for _, name in rows})
-        rows += [(url, names[(names.index(name) + 1) % len(names)]) for url, name in rows[::7]]
+        rows = [*((url, names[(names.index(name) + 1) % len(names)]) for url, name in rows[::7]), *rows]
         server.status |= {str(file.relative_to(made / "pool")): 404 for file in files[::5]}
         lines = [json.dumps({"url": url, "caption": name.replace("_", " ")}) for url, name in rows]
         (tmp_path / "captions.jsonl").write_text("\n".join(lines))
