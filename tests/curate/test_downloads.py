@@ -4,8 +4,10 @@ import io
 import os
 import random
 import signal
+import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,6 +30,7 @@ from lt_extrap.curate.web import downloads
 from lt_extrap.curate.web.download import Downloader
 from lt_extrap.curate.web.failure import Failure
 from lt_extrap.curate.web.room import Room
+from lt_extrap.data import side_by_side
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.signals import StopSignal
 
@@ -282,6 +285,24 @@ def test_what_a_host_postpones_stays_to_do(tmp_path, server, capsys):
         images.store(opened(state, tmp_path / "state", server.downloader))
         assert asked(server) == files(server)
         assert {reason for _, _, _, reason in became(state)} == {None}
+
+
+def test_decoders_are_forked_before_the_thread_of_downloads_begins(tmp_path, server, monkeypatch):
+    """A process that is forked beside it could wait for ever for what that thread holds at this moment."""
+    beside = list[set[str]]()
+
+    class Watched(ProcessPoolExecutor):
+        def _spawn_process(self) -> None:
+            beside.append({thread.name for thread in threading.enumerate()})
+            super()._spawn_process()
+
+    monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", Watched)
+    with State(tmp_path / "state") as state:
+        offer_all(state, server)
+        images.store(opened(state, tmp_path / "state", server.downloader, workers=2))
+        assert {reason for _, _, _, reason in became(state)} == {None}
+    assert beside
+    assert all("downloads" not in names for names in beside)
 
 
 def test_all_pictures_together_take_no_more_room_than_there_is(tmp_path, server, monkeypatch):
