@@ -34,7 +34,7 @@ def forget(curation: Curation, named: Forgotten) -> int:
     with state.transaction():
         # What it looked like is forgotten too; that it was here is not, or the source would offer it again.
         state.write("INSERT OR IGNORE INTO forgotten VALUES ('sha256', ?)", hashes)
-        for table in ("selection", "copy", "compared", "image"):
+        for table in ("selection", "copy", "compared", "verdict", "image"):
             state.write(f"DELETE FROM {table} WHERE sha256 = ?", hashes)
         state.write("DELETE FROM feature WHERE owner = ?", hashes)
         state.write(
