@@ -101,7 +101,7 @@ class Axis(NamedTuple):
     @classmethod
     def of(cls, cosines: Iterable[float], band: tuple[float, float]) -> "Axis":
         """The axis of a page: the same for all of its strips."""
-        values = [*cosines, *(edge for edge in band if -1 <= edge <= 1)] or [0.0, 1.0]
+        values = [*cosines, *(edge for edge in band if -1 < edge < 1)] or [0.0, 1.0]
         room = 0.04 * max(max(values) - min(values), 0.05)
         return cls(min(values) - room, max(values) + room, band)
 
@@ -109,6 +109,11 @@ class Axis(NamedTuple):
         """Where a cosine is; at an end what is beyond it."""
         share = (cosine - self.low) / (self.high - self.low)
         return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+
+    @property
+    def bounded(self) -> bool:
+        """Whether something may be above the band."""
+        return self.band[1] < 1
 
     @property
     def width(self) -> str:

@@ -56,7 +56,7 @@ def select(curation: Curation) -> None:
     with state.transaction():
         state.set("selected_by", json.dumps(_options(curation)))
         state.set("selected_of", made_of)
-        state.set(BAND, json.dumps(np.stack(band, axis=1).round(4).tolist()))
+        state.set(BAND, json.dumps(np.stack(band, axis=1).round(6).tolist()))
         state.write("DELETE FROM selection")
         state.write(
             "INSERT INTO selection VALUES (?, ?, ?, ?, ?)",

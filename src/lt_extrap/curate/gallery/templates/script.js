@@ -148,6 +148,11 @@
     if (!picture) return;
     viewed = picture;
     const small = one("img", picture).src;
+    large.style.maxWidth = large.style.maxHeight = "";
+    large.onload = () => {  // a small picture is not blown up to blocks
+      const most = `${Math.max(256, 4 * Math.max(large.naturalWidth, large.naturalHeight))}px`;
+      large.style.maxWidth = large.style.maxHeight = most;
+    };
     large.onerror = () => { large.onerror = null; large.src = small; };
     large.alt = one("img", picture).alt;
     large.src = `${page.root}../images/${picture.dataset.file}`;
