@@ -46,7 +46,9 @@ def review(curation: Curation, file: Path) -> None:
     known = {(key, WHOLE) for table in ("sought", "refused") for (key,) in state.rows(f"SELECT key FROM {table}")}
     known = {(key, whole) for key, whole in known if not key.startswith(TARGET)}
     known |= set(state.rows("SELECT DISTINCT key, sha256 FROM candidate WHERE sha256 IS NOT NULL"))
-    unknown = [repr(one.key if one.sha256 == WHOLE else f"{one.key}/{one.sha256}") for one in said if one[:2] not in known]
+    unknown = [
+        repr(one.key if one.sha256 == WHOLE else f"{one.key}/{one.sha256}") for one in said if one[:2] not in known
+    ]
     if said and len(unknown) == len(said):
         raise DataError("verdicts on what this curation has", f"none of it: {some(unknown)}", "give another review=")
     before = {(key, sha256): verdict for key, sha256, verdict in state.rows("SELECT * FROM verdict")}
@@ -56,9 +58,7 @@ def review(curation: Curation, file: Path) -> None:
             "REPLACE INTO verdict VALUES (?, ?, ?)",
             [(one.key, one.sha256, str(one.verdict)) for one in new if one.verdict is not None],
         )
-        state.write(
-            "DELETE FROM verdict WHERE key = ? AND sha256 = ?", [one[:2] for one in new if one.verdict is None]
-        )
+        state.write("DELETE FROM verdict WHERE key = ? AND sha256 = ?", [one[:2] for one in new if one.verdict is None])
     print(f"verdicts: {len(new):,} new of {len(said):,}; {state.one('SELECT count(*) FROM verdict'):,} in all")
     if unknown:
         print(f"on what this curation does not have, {len(unknown):,}: {some(unknown)}")

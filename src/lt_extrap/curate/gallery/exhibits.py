@@ -15,7 +15,7 @@ from lt_extrap.curate.records import Sought, TargetClass
 from lt_extrap.curate.stages.copies import STORED
 from lt_extrap.curate.stages.selection import BAND
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
-from lt_extrap.curate.verdicts import WHOLE, Verdict, of_classes, of_images
+from lt_extrap.curate.verdicts import Verdict, of_classes, of_images
 from lt_extrap.errors import RunError
 
 OWN = 8  # training images shown of a target class
@@ -252,7 +252,10 @@ class Exhibits:
 
     def files(self) -> set[str]:
         """The names of all stored images that are shown."""
-        return {name for (name,) in self._state.rows("SELECT name FROM image WHERE sha256 IN (SELECT sha256 FROM selection)")}
+        return {
+            name
+            for (name,) in self._state.rows("SELECT name FROM image WHERE sha256 IN (SELECT sha256 FROM selection)")
+        }
 
     @cached_property
     def _counts(self) -> dict[str, tuple[int, int]]:
@@ -272,10 +275,11 @@ class Exhibits:
 
     def strips(self, label: int) -> Iterator[Strip]:
         """The classes on a target's page: further images of its own first, then its neighbors, nearest first."""
-        ranks = {key: (rank, similarity) for key, rank, similarity in self._pairs[label]}
+        near = {key: (rank, similarity) for key, rank, similarity in self._pairs[label]}
         for key in self._keys(label):
             also = tuple(self.targets[other] for other in self._parents[key] if other != label)
-            yield self._strip(self.sought[key], label, *ranks.get(key, (None, None)), also)
+            rank, similarity = near.get(key, (None, None))
+            yield self._strip(self.sought[key], label, rank, similarity, also)
 
     def nobodys(self) -> Iterator[Strip]:
         """The classes that are nobody's neighbor."""

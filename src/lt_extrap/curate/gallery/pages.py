@@ -2,10 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -13,13 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lt_extrap.bar import Bar
-from lt_extrap.curate.curation import Curation
+from lt_extrap.curate.curation import GALLERY, Curation
 from lt_extrap.curate.gallery.exhibits import Exhibits, Picture, Strip
-from lt_extrap.curate.gallery.thumbnails import THUMBNAILS, make_thumbnails, thumbnail_of
+from lt_extrap.curate.gallery.thumbnails import make_thumbnails, thumbnail_of
 from lt_extrap.curate.gallery.words import word
 from lt_extrap.curate.review import FORMAT, target_id
 
-GALLERY, INDEX = "gallery", "index.html"
+INDEX = "index.html"
 PICTURES = 600  # of a page, at the most
 _ROWS = 500  # of a table on a page
 _CAPTION = 500  # letters of a caption
@@ -46,14 +45,14 @@ class Sheet(NamedTuple):
     Attributes:
         name: of its file, below the gallery.
         number: 1 = the first.
-        count: how many there are.
+        total: how many there are.
         before, behind: names of the pages beside it.
         content: strips or rows.
     """
 
     name: str
     number: int
-    count: int
+    total: int
     before: str | None
     behind: str | None
     content: Sequence[Any]
@@ -147,15 +146,17 @@ class _Writer:
         self._curation, self._exhibits = curation, exhibits
         self._folder = curation.folder / GALLERY
         self._written = set[str]()
-        style, script = (resources.files(__package__).joinpath(f"templates/{name}") for name in ("style.css", "script.js"))
+        style, script = (
+            resources.files(__package__).joinpath(f"templates/{name}") for name in ("style.css", "script.js")
+        )
         self._pages = Environment(
             loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True,
         )  # fmt: skip
         self._pages.filters |= {"word": word, "linked": linked, "cosine": cosine, "thumbnail": thumbnail_of}
         self._pages.globals |= {
-            "style": Markup(style.read_text(encoding="utf-8")),  # noqa: S704 (ours)
-            "script": Markup(script.read_text(encoding="utf-8")),  # noqa: S704 (ours)
+            "style": Markup(style.read_text(encoding="utf-8")),
+            "script": Markup(script.read_text(encoding="utf-8")),
             "style_hash": _hash(style.read_text(encoding="utf-8")),
             "script_hash": _hash(script.read_text(encoding="utf-8")),
             "format": FORMAT,
@@ -163,8 +164,7 @@ class _Writer:
             "target_id": target_id(curation),
             "store": hashlib.sha256(str(curation.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16],
             "taken_in": exhibits.verdict_mark,
-            "cosines": self._cosines,
-            "shortened": lambda text: text if len(text) <= _CAPTION else text[:_CAPTION] + "...",
+            "about": self._about,
         }
 
     def write(self) -> None:
@@ -220,19 +220,30 @@ class _Writer:
                 self._curation.stop.answer()
         if exhibits.random:
             for sheet in sheets("classes/random", cut(exhibits.nobodys())):
-                self._page(
-                    "class.html", sheet.name, sheet=sheet, target=None, own=[], axis=None, beside=[None, None]
-                )
+                self._page("class.html", sheet.name, sheet=sheet, target=None, own=[], axis=None, beside=[None, None])
 
     def _page(self, template: str, name: str, **content: Any) -> None:
         text = self._pages.get_template(template).render(root="../" * name.count("/"), **content)
         (self._folder / name).write_bytes(text.encode("utf-8", "replace"))
         self._written.add(name)
 
-    def _cosines(self, picture: Picture) -> str:
-        """To all targets of a class."""
-        targets = self._exhibits.targets
-        return ", ".join(f"{cosine(value)} {targets[label].name}" for label, value in picture.cosines.items())
+    def _about(self, picture: Picture) -> dict[str, str]:
+        """What is told of a picture when it is looked at: of what is known."""
+        targets, caption = self._exhibits.targets, picture.caption or ""
+        known = {
+            "file": picture.file,
+            "why": word(picture.reason),
+            "because": picture.because,
+            "caption": caption if len(caption) <= _CAPTION else f"{caption[:_CAPTION]}...",
+            "cosine": ", ".join(f"{cosine(value)} {targets[label].name}" for label, value in picture.cosines.items()),
+            "size": f"{picture.width}\N{MULTIPLICATION SIGN}{picture.height}",
+            "licence": picture.licence,
+            "licencePage": linked(picture.licence_url),
+            "creator": picture.creator,
+            "page": linked(picture.page),
+            "place": picture.place,
+        }
+        return {what: told for what, told in known.items() if told}
 
 
 def _rows(rows: Sequence[Any]) -> list[Sequence[Any]]:

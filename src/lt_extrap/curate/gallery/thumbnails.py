@@ -1,6 +1,6 @@
 """Small copies of images, which the pages of the gallery show: a folder that needs nothing beside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,12 @@ from lt_extrap.errors import some
 THUMBNAILS = "thumbnails"
 EDGE = 192  # pixels: the longest edge
 _QUALITY = 80  # of JPEG
+_DIED: str | None = "its decoder died"
 
 
 def thumbnail_of(name: str) -> str:
     """The thumbnail of a stored image, by the name of its file, in the gallery."""
-    return str(Path(THUMBNAILS, name).with_suffix(".jpg"))
+    return f"{THUMBNAILS}/{name.rpartition('.')[0]}.jpg"
 
 
 def thumbnail_of_reference(content: bytes) -> str:
@@ -26,54 +27,61 @@ def thumbnail_of_reference(content: bytes) -> str:
     return f"{THUMBNAILS}/{content.hex()[:2]}/{content.hex()}.jpg"
 
 
-def make_thumbnails(curation: Curation, gallery: Path, wanted: set[str], references: dict[str, str]) -> None:
+def make_thumbnails(curation: Curation, gallery: Path, stored: set[str], references: dict[str, str]) -> None:
     """Make those that are not there; what cannot be read is told, and has none.
 
     Args:
         curation: whose images.
         gallery: where to.
-        wanted: names of stored images.
+        stored: names of stored images.
         references: places of images of the target set, by their thumbnails.
     """
-    stored = ((thumbnail_of(name), name) for name in sorted(wanted))
-    work: list[tuple[Callable[[str, Path], str | None], Iterator[tuple[str, str]]]] = [
-        (partial(_make, read=partial(_read, curation.folder / IMAGES)), stored)
-    ]
-    if references:
-        work.append((partial(_make, read=curation.target.place.images.read), iter(sorted(references.items()))))
     lost = list[str]()
-    for make, named in work:
-        to_do = [(place, file) for name, place in named if not (file := gallery / name).is_file()]
-        for folder in {file.parent for _, file in to_do}:
-            folder.mkdir(parents=True, exist_ok=True)
-        done = 0
-        with (
-            closing(side_by_side(partial(_made, make=make), to_do, curation.workers, died="its decoder died")) as chunks,
-            Bar("thumbnails") as bar,
-        ):
-            for chunk in chunks:
-                lost += [f"{place}: {reason}" for (place, _), reason in chunk if reason is not None]
-                done += len(chunk)
-                bar.show(done, len(to_do))
-                curation.stop.answer()
+    if to_do := _missing(gallery, ((thumbnail_of(name), name) for name in stored)):
+        lost += _make_all(curation, to_do, partial(_read, curation.folder / IMAGES))
+    if to_do := _missing(gallery, references.items()):
+        lost += _make_all(curation, to_do, curation.target.place.images.read)
     if lost:
         print(f"{len(lost):,} images without a thumbnail: {some(lost, 3)}")
 
 
-def _made(item: tuple[str, Path], make: Callable[[str, Path], str | None]) -> str | None:
-    return make(*item)
+def _missing(gallery: Path, thumbnails: Iterable[tuple[str, str]]) -> list[tuple[str, Path]]:
+    """The places of images whose thumbnails are not there, and those."""
+    return sorted((place, file) for name, place in thumbnails if not (file := gallery / name).is_file())
+
+
+def _make_all(curation: Curation, to_do: Sequence[tuple[str, Path]], read: Callable[[str], bytes]) -> list[str]:
+    """Make thumbnails side by side.
+
+    Returns:
+        Why there are none of some.
+    """
+    lost, done, make = list[str](), 0, partial(_make, read=read)
+    for folder in {file.parent for _, file in to_do}:
+        folder.mkdir(parents=True, exist_ok=True)
+    with (
+        closing(side_by_side(make, to_do, curation.workers, died=_DIED)) as chunks,
+        Bar("thumbnails") as bar,
+    ):
+        for chunk in chunks:
+            lost += [f"{place}: {reason}" for (place, _), reason in chunk if reason is not None]
+            done += len(chunk)
+            bar.show(done, len(to_do))
+            curation.stop.answer()
+    return lost
 
 
 def _read(root: Path, name: str) -> bytes:
     return (root / name).read_bytes()
 
 
-def _make(place: str, file: Path, read: Callable[[str], bytes]) -> str | None:
+def _make(work: tuple[str, Path], read: Callable[[str], bytes]) -> str | None:
     """Make one.
 
     Returns:
         Why there is none.
     """
+    place, file = work
     try:
         image = decode_rgb(place, data=read(place), draft=EDGE)
     except (OSError, MemoryError, UnreadableImage) as error:

@@ -142,7 +142,8 @@ class Choice:
 def cap(choices: Sequence[Choice], most: int, seed: int) -> None:
     """Drop all but so many of the kept images of each class.
 
-    What a person keeps comes first. Which of the others is a function of (seed, image): images that are added later push out only as many as they are.
+    What a person keeps comes first. Which of the others is a function of (seed, image): images that are added later
+    push out only as many as they are.
     """
     kept = defaultdict[str, list[Choice]](list)
     for choice in choices:
@@ -156,9 +157,7 @@ def cap(choices: Sequence[Choice], most: int, seed: int) -> None:
             of_class[i].drop("more_than_asked")
 
 
-def judge(
-    choices: Sequence[Choice], verdicts: Mapping[tuple[str, str], Verdict], group: Mapping[str, str]
-) -> None:
+def judge(choices: Sequence[Choice], verdicts: Mapping[tuple[str, str], Verdict], group: Mapping[str, str]) -> None:
     """Drop what a person dropped, and its near-copies in the same class; mark what a person keeps.
 
     Args:

@@ -119,18 +119,17 @@
     list.append(term, said);
   }
   function showView() {
-    const known = viewed.dataset, verdict = verdictOf(viewed);
-    const strip = viewed.closest(".strip, .pair");
-    one("#view-class").textContent = one("h2 bdi, bdi", strip).textContent;
+    const { about, now, final } = viewed.dataset, known = JSON.parse(about), verdict = verdictOf(viewed);
+    one("#view-class").textContent = one("h2 bdi, figcaption bdi", viewed.closest(".strip, .pair")).textContent;
     const state = one("#view-state");
-    state.className = verdict ? known.now : "";
-    state.textContent = verdict === "keep" && !known.final ? "You keep it" : verdict === "drop" ? "You drop it" : known.why;
+    state.className = verdict ? now : "";
+    state.textContent = verdict === "keep" && !final ? "You keep it" : verdict === "drop" ? "You drop it" : known.why;
     one("#view-caption").textContent = known.caption ?? "";
     const list = one("#view-facts");
     list.replaceChildren();
     if (verdict) fact(list, "before", known.why);
     fact(list, "because", known.because);
-    fact(list, "cosine", known.cosines);
+    fact(list, "cosine", known.cosine);
     fact(list, "size", known.size);
     fact(list, "licence", known.licence, known.licencePage);
     fact(list, "creator", known.creator);
@@ -139,8 +138,8 @@
     const keepIt = one("#view-keep"), dropIt = one("#view-drop");
     keepIt.setAttribute("aria-pressed", String(verdict === "keep"));
     dropIt.setAttribute("aria-pressed", String(verdict === "drop"));
-    keepIt.disabled = Boolean(known.final);
-    keepIt.title = known.final ? "A copy of an image of the target set is never kept" : "";
+    keepIt.disabled = Boolean(final);
+    keepIt.title = final ? "A copy of an image of the target set is never kept" : "";
     one("#back").disabled = !go(viewed, -1);
     one("#on").disabled = !go(viewed, 1);
   }
@@ -155,7 +154,7 @@
     };
     large.onerror = () => { large.onerror = null; large.src = small; };
     large.alt = one("img", picture).alt;
-    large.src = `${page.root}../images/${picture.dataset.file}`;
+    large.src = `${page.root}../images/${JSON.parse(picture.dataset.about).file}`;
     if (!view.open) view.showModal();
     showView();
   }
