@@ -19,6 +19,7 @@ from lt_extrap.curate.__main__ import curate
 from lt_extrap.curate.gallery.exhibits import Picture, Strip
 from lt_extrap.curate.gallery.pages import PICTURES, Axis, cut, linked
 from lt_extrap.curate.records import Sought
+from lt_extrap.curate.stages import selection
 from lt_extrap.curate.stages.selection import BAND
 from lt_extrap.curate.state import State
 from lt_extrap.data.stored.reader import read_images, read_set
@@ -310,3 +311,25 @@ def test_thousands_of_pictures_open_at_once(tmp_path, chromium):
         write_many(tmp_path / name, **dict(zip(("targets", "neighbors", "images"), many, strict=True)))
         write_pages(tmp_path / name)
         assert seconds_to_open(chromium, tmp_path / name / "gallery" / page) < 2
+
+
+@pytest.mark.slow
+def test_a_suspect_class_or_image_of_one_is_kept_by_a_person(made, curated, tmp_path, monkeypatch):  # noqa: F811
+    # As features would that tell the targets apart; those of this world do not.
+    monkeypatch.setattr(selection, "threshold", lambda targets, likeness: likeness)
+    folder = shutil.copytree(curated, tmp_path / "state")
+    words = ("filter.suspects=drop", "filter.likeness=0.1", "images_per_class=50")
+
+    def suspected():
+        assert curate(config(made, folder, "do=selection", *words)) == 0
+        with State(folder) as state:
+            return list(state.rows("SELECT key, sha256 FROM selection WHERE reason = 'suspect' ORDER BY key, sha256"))
+
+    before = suspected()
+    one, other = before[0], next(row for row in before if row[0] != before[0][0])
+    with State(folder) as state, state.transaction():
+        state.write("INSERT INTO verdict VALUES (?, ?, 'keep')", [(one[0], ""), other])
+    with pytest.raises(RunError, match="do=selection"):  # the last one knew no verdict
+        curate(config(made, folder, "do=export", *words))
+    after = suspected()
+    assert set(after) == {row for row in before if row[0] != one[0] and row != other}

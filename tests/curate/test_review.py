@@ -11,6 +11,7 @@ from benchmarks.gallery import composed, write_many
 from lt_extrap.curate import review as reviewing
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.review import FORMAT, read_verdicts, review, target_id
+from lt_extrap.curate.shards import remember
 from lt_extrap.curate.state import State
 from lt_extrap.curate.verdicts import Verdict, of_classes, of_images
 from lt_extrap.errors import DataError
@@ -129,3 +130,14 @@ def test_verdicts_are_added_changed_and_taken_back(curation, file, capsys):
     assert of_images(curation.state) == {(keys[0], hash): Verdict.KEEP for hash in hashes[:2]}
     with pytest.raises(DataError, match="none of it: 'n404'"):
         take(entry("n404"))
+
+
+def test_a_shard_knows_the_verdicts_of_its_curation(curation, tmp_path):
+    with curation.state.transaction():
+        curation.state.write("INSERT INTO verdict VALUES ('n1', '', 'drop')")
+    with State(tmp_path / "shard") as state:
+        shard = Curation(curation.config, tmp_path / "shard", state, StopSignal())
+        with state.transaction():
+            state.write("INSERT INTO verdict VALUES ('n2', '', 'keep')")  # taken back since
+        remember(shard, curation.folder)
+        assert of_classes(state) == {"n1": Verdict.DROP}

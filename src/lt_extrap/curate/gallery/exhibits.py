@@ -45,7 +45,8 @@ WHERE n <= ? ORDER BY label, n
 """
 _LEAKS = """
 SELECT c.split, c.of, c.how, r.label, r.content, s.key, s.sha256
-FROM copy c JOIN selection s USING (sha256) JOIN reference r ON r.split = c.split AND r.place = c.of
+FROM copy c JOIN selection s USING (sha256) JOIN sought o ON o.key = s.key AND o.used
+JOIN reference r ON r.split = c.split AND r.place = c.of
 WHERE c.split != ?
 ORDER BY CASE c.split WHEN 'test' THEN 0 WHEN 'val' THEN 1 ELSE 2 END, s.key, s.sha256
 """
@@ -289,7 +290,10 @@ class Exhibits:
 
     def suspects(self) -> list[tuple[Sought, str, list[TargetClass]]]:
         """Classes that may be a target, which one, and on whose pages they are."""
-        rows = self._state.rows("SELECT key, min(because) FROM selection WHERE reason = 'suspect' GROUP BY key")
+        rows = self._state.rows(
+            "SELECT key, min(because) FROM selection JOIN sought USING (key) WHERE used AND reason = 'suspect' "
+            "GROUP BY key"
+        )
         return [(self.sought[key], of, [self.targets[at] for at in self._parents[key]]) for key, of in rows]
 
     def leaks(self) -> Iterator[Leak]:
@@ -332,7 +336,12 @@ class Exhibits:
 
     def reasons(self) -> list[tuple[str | None, int]]:
         """Why images are dropped, None = kept, and how many."""
-        return list(self._state.rows("SELECT reason, count(*) FROM selection GROUP BY 1 ORDER BY 2 DESC, 1"))
+        return list(
+            self._state.rows(
+                "SELECT reason, count(*) FROM selection JOIN sought USING (key) WHERE used "
+                "GROUP BY 1 ORDER BY 2 DESC, 1"
+            )
+        )
 
     def _keys(self, label: int) -> list[str]:
         own = f"{TARGET}{label}"

@@ -12,7 +12,7 @@ _WORDS = {
     "copy_of_train": "copy of train image",
     "cosine": "outside the band",
     "duplicate": "copy of a kept one",
-    "duplicate_of_another_class": "in another class",
+    "duplicate_of_another_class": "copy elsewhere",
     "suspect": "suspect class",
     "more_than_asked": "more than asked",
     "reviewed": "reviewed",

@@ -35,6 +35,7 @@
     else memory.said[id] = [verdict, false];
     keep();
     show();
+    one("#said").textContent = { keep: "kept", drop: "dropped" }[verdict] ?? "taken back";
   }
   const toggle = (element, verdict) => say(element, verdictOf(element) === verdict ? null : verdict);
 
@@ -98,6 +99,20 @@
     const tops = [...rows.keys()].sort((a, b) => step * (a - b));
     return tops.length ? rows.get(tops[0]).picture : null;
   }
+  // The tab key stops once at the pictures of a class.
+  function stop(picture) {
+    for (const other of all(".p[tabindex='0']", picture.parentElement)) other.tabIndex = -1;
+    picture.tabIndex = 0;
+  }
+  function stops() {
+    for (const picture of pictures) picture.tabIndex = -1;
+    const grids = new Set();
+    for (const picture of shown()) {
+      if (!grids.has(picture.parentElement)) picture.tabIndex = 0;
+      grids.add(picture.parentElement);
+    }
+  }
+  document.addEventListener("focusin", event => { if (event.target.matches(".p")) stop(event.target); });
   function focus(picture) {
     if (!picture) return;
     picture.focus({ preventScroll: true });
@@ -168,6 +183,7 @@
     else if (target.matches(".seg [data-show]")) {
       page.show = target.dataset.show;
       press(target);
+      stops();
     } else if (target.matches("dialog") && event.target === target) target.close();  // beside what it shows
   });
   function press(button) {
@@ -242,4 +258,5 @@
   all(".tools .seg").forEach(seg => { seg.hidden = false; });
   one("#keys").hidden = pictures.length === 0;
   show();
+  stops();
 })();
