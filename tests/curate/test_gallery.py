@@ -164,6 +164,20 @@ def test_a_gallery_that_is_written_again_forgets_what_is_gone(tmp_path):
     assert len({file for file in left if file.suffix == ".jpg"}) == 3  # two of the class that is left, one of training
 
 
+def test_classes_that_are_nobodys_neighbors_have_a_page_of_their_own(tmp_path):
+    write_many(tmp_path, targets=1, neighbors=2, images=2)
+    with sqlite3.connect(tmp_path / "state.sqlite") as state:
+        state.execute("DELETE FROM pair")
+        state.execute("UPDATE selection SET reason = 'suspect', because = 'target 0 (c0), 0.990'")
+    write_pages(tmp_path)
+    text = {
+        name: (tmp_path / "gallery" / name).read_text() for name in ("classes/random.html", "leaks.html", "index.html")
+    }
+    assert text["classes/random.html"].count("it may be target 0 (c0), 0.990") == 2
+    assert text["leaks.html"].count("may be target 0 (c0), 0.990") == 2
+    assert "<b>2</b><span>classes that are nobody" in text["index.html"]
+
+
 def test_nothing_is_shown_before_a_selection(tmp_path):
     write_many(tmp_path, targets=1, neighbors=1, images=1)
     with sqlite3.connect(tmp_path / "state.sqlite") as state:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -190,9 +190,8 @@ class RefusedName:
 
 
 class Numbers(NamedTuple):
-    """Of the neighbors of a target: how many there are, their images that are kept, and all of them."""
+    """Of the classes on a target's page: their images that are kept, and all of them."""
 
-    classes: int
     kept: int
     pictures: int
 
@@ -216,16 +215,16 @@ class Exhibits:
         self.targets = curation.targets()
         self.sought = {sought.key: sought for sought in curation.sought()}
         self._of_classes, self._of_images = of_classes(self._state), of_images(self._state)
-        self._unseen = defaultdict[str, dict[str, int]](dict)
+        self._unseen = dict[str, dict[str, int]]()
         for key, reason, count in self._state.rows(_UNSEEN):
-            self._unseen[key][reason] = count
-        self._pairs = defaultdict[int, list[tuple[str, int, float | None]]](list)
-        self._parents = defaultdict[str, list[int]](list)
-        for target, key, rank, similarity in self._state.rows(
+            self._unseen.setdefault(key, {})[reason] = count
+        self._pairs = {target.label: list[tuple[str, int, float | None]]() for target in self.targets}
+        self._parents = dict[str, list[TargetClass]]()
+        for label, key, rank, similarity in self._state.rows(
             "SELECT target, key, rank, similarity FROM pair ORDER BY target, rank"
         ):
-            self._pairs[target].append((key, rank, similarity))
-            self._parents[key].append(target)
+            self._pairs[label].append((key, rank, similarity))
+            self._parents.setdefault(key, []).append(self.targets[label])
 
     @property
     def verdicts(self) -> int:
@@ -241,7 +240,7 @@ class Exhibits:
     @cached_property
     def own(self) -> dict[int, list[tuple[str, str]]]:
         """Thumbnails and places of the first training images of each target, by label."""
-        found = defaultdict[int, list[tuple[str, str]]](list)
+        found = {target.label: list[tuple[str, str]]() for target in self.targets}
         for label, place, content in self._state.rows(_OWN, OWN):
             found[label].append((thumbnail_of_reference(content), place))
         return found
@@ -266,9 +265,8 @@ class Exhibits:
 
     def numbers(self, label: int) -> Numbers:
         """Of the classes on a target's page."""
-        keys = self._keys(label)
-        counts = [self._counts.get(key, (0, 0)) for key in keys]
-        return Numbers(len(keys), sum(kept for kept, _ in counts), sum(pictures for _, pictures in counts))
+        counts = [self._counts.get(key, (0, 0)) for key in self._keys(label)]
+        return Numbers(sum(kept for kept, _ in counts), sum(pictures for _, pictures in counts))
 
     def neighbors(self, label: int) -> list[Sought]:
         """The neighbors of a target, nearest first."""
@@ -278,7 +276,7 @@ class Exhibits:
         """The classes on a target's page: further images of its own first, then its neighbors, nearest first."""
         near = {key: (rank, similarity) for key, rank, similarity in self._pairs[label]}
         for key in self._keys(label):
-            also = tuple(self.targets[other] for other in self._parents[key] if other != label)
+            also = tuple(other for other in self._parents.get(key, ()) if other.label != label)
             rank, similarity = near.get(key, (None, None))
             yield self._strip(self.sought[key], label, rank, similarity, also)
 
@@ -294,7 +292,7 @@ class Exhibits:
             "SELECT key, min(because) FROM selection JOIN sought USING (key) WHERE used AND reason = 'suspect' "
             "GROUP BY key"
         )
-        return [(self.sought[key], of, [self.targets[at] for at in self._parents[key]]) for key, of in rows]
+        return [(self.sought[key], of, self._parents.get(key, [])) for key, of in rows]
 
     def leaks(self) -> Iterator[Leak]:
         """Near-copies of images of the target set: of test images first."""
@@ -360,7 +358,7 @@ class Exhibits:
             key=lambda picture: (_ZONES.index(picture.zone), -(picture.cosine or 0.0), picture.sha256),
         )
         verdict = self._of_classes.get(sought.key)
-        return Strip(sought, rank, similarity, also, verdict, pictures, pictures, self._unseen[sought.key])
+        return Strip(sought, rank, similarity, also, verdict, pictures, pictures, self._unseen.get(sought.key, {}))
 
     def _pictures(self, key: str, label: int | None) -> Iterator[Picture]:
         for sha256, reason, because, values, file, width, height, caption, place, *said, _ in self._state.rows(

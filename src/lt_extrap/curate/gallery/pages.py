@@ -212,7 +212,7 @@ class _Writer:
                         sheet.name,
                         sheet=sheet,
                         target=target,
-                        own=exhibits.own.get(target.label, []),
+                        own=exhibits.own[target.label],
                         axis=Axis.of(values, exhibits.bands[target.label]),
                         beside=beside,
                     )
