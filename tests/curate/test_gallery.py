@@ -156,7 +156,13 @@ def test_a_gallery_that_is_written_again_forgets_what_is_gone(tmp_path):
         ).fetchone()
         state.execute("DELETE FROM selection WHERE sha256 = ?", gone[:1])
         (key,) = state.execute("SELECT key FROM pair WHERE target = 1").fetchone()
-        for table, column, value in (("target", "label", 1), ("pair", "target", 1), ("selection", "key", key)):
+        of_target = (
+            ("target", "label", 1),
+            ("reference", "label", 1),
+            ("pair", "target", 1),
+            ("selection", "key", key),
+        )
+        for table, column, value in of_target:
             state.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
     write_pages(tmp_path)
     left = {file for file in (tmp_path / "gallery").rglob("*") if file.is_file()}
