@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.rows import Row, cpu_seconds, interleaved, row, show, skipped
 from lt_extrap.config.curate_filter import EfficientNetFeatures
 from lt_extrap.curate.features import Extractor, load_extractor
-from lt_extrap.curate.near_copies import Pictures, copies_of, look
+from lt_extrap.curate.near_copies import Pictures, copies_of, look_at
 from lt_extrap.curate.nearest import near
 from lt_extrap.data.decode import decode_rgb
 
@@ -164,7 +164,7 @@ def _pictures(images: Iterable[Image.Image], extractor: Extractor) -> Pictures:
 
     def seen() -> Iterable[Image.Image]:
         for image in images:
-            looks.append(look(image))
+            looks.append(look_at(image, *image.size))
             yield image
 
     features = np.concatenate([*extractor.of(seen(), 64)])

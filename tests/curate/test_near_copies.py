@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from lt_extrap.curate.near_copies import HOW, OVERLAP, Copies, Pictures, copies_of, groups, look
+from lt_extrap.curate.near_copies import HOW, OVERLAP, Copies, Pictures, copies_of, groups, look_at
 from lt_extrap.curate.overlap import overlap
 from lt_extrap.data.decode import decode_rgb
 
@@ -55,7 +55,11 @@ def features(identities):
 
 
 def pictures(images, identities):
-    return Pictures.of([look(image) for image in images], features(identities))
+    return alone(images, features(identities))
+
+
+def alone(images, features=None):
+    return Pictures.of([look_at(image, *image.size) for image in images], features)
 
 
 @pytest.mark.parametrize("kind", COPIES)
@@ -80,8 +84,8 @@ def test_which_search_found_a_copy():
     found = copies_of(pictures(images, [3, 4, 5]), pictures(ORIGINALS, range(8)))
     assert [HOW[how] for how in found.how] == ["pixels", "hash", "features"]
     assert found.agreement[0] == 1
-    alone = copies_of(Pictures.of([look(image) for image in images]), Pictures.of([look(image) for image in ORIGINALS]))
-    assert alone.original.tolist() == [3, 4, -1]
+    without = copies_of(alone(images), alone(ORIGINALS))
+    assert without.original.tolist() == [3, 4, -1]
 
 
 def test_what_is_said_of_an_image_depends_on_no_other():
@@ -118,7 +122,7 @@ def test_groups_of_copies():
 
 
 def test_the_overlap_of_pictures():
-    thumbnails = Pictures.of([look(image) for image in ORIGINALS]).thumbnails
+    thumbnails = alone(ORIGINALS).thumbnails
     assert overlap(thumbnails, thumbnails) == pytest.approx(1.0, abs=1e-5)
     assert overlap(thumbnails, thumbnails[:, :, ::-1]) == pytest.approx(1.0, abs=1e-5)
     brighter = (thumbnails // 2 + 60).astype(np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lt_extrap.data.decode import EncodedImage, UnreadableImage, decode_rgb, image_size
 
@@ -319,6 +319,26 @@ def test_a_crop_is_what_pillow_decodes_of_it(orientation, subsampling):
     assert (image.height, image.width) == whole.shape[:2]
     box = (3, 5, 20, 18)
     assert np.array_equal(image.crop(box), whole[5:18, 3:20])
+
+
+@pytest.mark.parametrize("edge", [22, 21, 11, 10, 1])
+@pytest.mark.parametrize("orientation", [1, 2, 5, 6])
+def test_gray_is_the_luma_that_pillow_decodes(orientation, edge):
+    data = written(noise(88, 44), quality=70, exif=oriented(orientation))
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.draft("L", (edge, edge))
+        luma = ImageOps.exif_transpose(opened)
+    assert luma.mode == "L"
+    assert min(luma.size) == {22: 22, 21: 22, 11: 11, 10: 11, 1: 6}[edge]
+    assert np.array_equal(EncodedImage("x", data).gray(draft=edge), luma)
+
+
+def test_gray_of_what_is_no_jpeg_and_of_a_damaged_one():
+    png = written(noise(90, 70), "PNG")
+    assert np.array_equal(EncodedImage("x", png).gray(draft=8), noise(90, 70).convert("L"))
+    cut = written(noise(64, 64), quality=90)[:-500]
+    with pytest.raises(UnreadableImage, match="truncated"):
+        EncodedImage("x", cut).gray(draft=8)
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA"])

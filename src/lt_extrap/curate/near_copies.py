@@ -31,6 +31,7 @@ from PIL import Image
 
 from lt_extrap.curate.nearest import near
 from lt_extrap.curate.overlap import overlap
+from lt_extrap.data.decode import EncodedImage
 from lt_extrap.data.duplicates import SIDE, Thumbnails, mirrored, near_pairs, perceptual_hash
 
 BLANK = 3.0  # standard deviation of gray values below which a picture shows nothing
@@ -38,6 +39,7 @@ OVERLAP = 0.75  # of the pictures of copies
 COSINE = 0.6  # of features that are near enough to look at the pictures
 NEAREST = 3  # originals of an image that are looked at, by features
 _VERIFIED = 4096  # pairs looked at together
+_GRAYS = np.arange(256.0)
 
 How = Literal["pixels", "hash", "features"]
 HOW: tuple[How, ...] = ("pixels", "hash", "features")
@@ -47,7 +49,7 @@ class Look(NamedTuple):
     """What is compared of a picture.
 
     Attributes:
-        content: sha256 of its size and its pixels.
+        content: sha256 of its size and its gray pixels, which are those of a smaller picture where a JPEG has one.
         thumbnail: gray, 32 x 32 bytes.
         deviation: standard deviation of its gray values, 0..127.5.
     """
@@ -57,12 +59,24 @@ class Look(NamedTuple):
     deviation: float
 
 
-def look(image: Image.Image) -> Look:
-    """Look at a decoded RGB image."""
-    gray = image.convert("L")
-    content = hashlib.sha256(f"{image.width} {image.height}\n".encode() + image.tobytes()).digest()
-    thumbnail = gray.resize((SIDE, SIDE), Image.Resampling.BILINEAR).tobytes()
-    return Look(content, thumbnail, float(np.asarray(gray).std()))
+def look(image: EncodedImage) -> Look:
+    """Look at an image of a file.
+
+    Raises:
+        UnreadableImage: it cannot be decoded.
+    """
+    return look_at(image.gray(draft=2 * SIDE), image.width, image.height)
+
+
+def look_at(image: Image.Image, width: int, height: int) -> Look:
+    """Look at a decoded image, that of a picture of this size."""
+    gray = image if image.mode == "L" else image.convert("L")
+    content = hashlib.sha256(f"{width} {height}\n".encode())
+    content.update(np.ascontiguousarray(gray).data)
+    thumbnail = gray.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0).tobytes()
+    counts = np.array(gray.histogram())
+    mean, square = np.average(_GRAYS, weights=counts), np.average(_GRAYS**2, weights=counts)
+    return Look(content.digest(), thumbnail, float(np.sqrt(max(square - mean**2, 0.0))))
 
 
 @dataclass(frozen=True, eq=False)

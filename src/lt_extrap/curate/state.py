@@ -31,7 +31,7 @@ from typing import Any
 from lt_extrap.errors import RunError
 
 STATE = "state.sqlite"
-FORMAT = 3  # of the state; another one is refused
+FORMAT = 4  # of the state; another one is refused
 FORGOTTEN = "forgotten"  # the reason of a candidate that was removed for good (forget.py)
 NOT_NEEDED = "not_needed"  # that of one that was not downloaded, since its class has enough without it
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -16,7 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 # JPEG first: it is what nearly every file is. No format that runs a program or nests another file.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 100_000_000  # of an image that is decoded
-_Pixels = UInt8[np.ndarray, "rows columns 3"]
+_Pixels = UInt8[np.ndarray, "rows columns colors"]
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,6 +28,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _TURNED = (5, 6, 7, 8)  # width and height change places
+_SHRINKS = (1, 2, 4, 8)  # parts of its size at which a JPEG can be decoded
 _JPEG = ("JPEG", "MPO")  # several JPEGs in one file, of which the first counts
 
 
@@ -89,6 +91,7 @@ class EncodedImage:
         max_pixels: limit of width x height.
 
     Attributes:
+        format: as Pillow has it, such as JPEG.
         width, height: of the upright image, pixels.
 
     Raises:
@@ -102,7 +105,8 @@ class EncodedImage:
             self._image = image = Image.open(io.BytesIO(data), formats=FORMATS)
             if image.width * image.height > max_pixels:
                 raise UnreadableImage(path, f"{image.width} x {image.height} pixels, limit {max_pixels}")
-            if image.format in _JPEG:
+            self.format = str(image.format)
+            if self.format in _JPEG:
                 self._orientation = orientation_of(image)
                 self._stored = image.size
                 turned = self._orientation in _TURNED
@@ -119,6 +123,24 @@ class EncodedImage:
             if draft:
                 self._image.draft(None, (draft, draft))
             return self._decode()
+
+    def gray(self, *, draft: int) -> Image.Image:
+        """The whole image in gray; of a JPEG its luma, without the time that its colors take. To be asked for once.
+
+        Args:
+            draft: as in `decode_rgb`.
+
+        Raises:
+            UnreadableImage: with the path and a reason.
+        """
+        if self._decoded is None and self._image.mode in ("RGB", "L"):
+            shrink = max(by for by in _SHRINKS if by == 1 or min(self._stored) >= by * draft)
+            try:
+                luma = Image.fromarray(self._jpeg(shrink, "GRAY")[..., 0])
+                return _upright(luma, orientation=self._orientation)
+            except ValueError:  # as in `crop`
+                pass
+        return self.rgb(draft=draft).convert("L")
 
     def _decode(self) -> Image.Image:
         with self._image as image:
@@ -140,7 +162,9 @@ class EncodedImage:
             edges = (*box, *self._stored) if self._orientation != 1 else box  # or a turned image begins within a pixel
             shrink = 1 if any(edge % shrink for edge in edges) else shrink
             try:
-                pixels = self._jpeg(shrink)
+                pixels = self._jpeg(shrink, "RGB")
+                if self._orientation in _UPRIGHT:
+                    pixels = np.asarray(_upright(Image.fromarray(pixels), orientation=self._orientation))
             except ValueError:  # it is damaged: one library, Pillow, says which files can be read
                 pixels, shrink = np.asarray(self.rgb()), 1
         else:
@@ -148,14 +172,12 @@ class EncodedImage:
         left, upper, right, lower = (edge // shrink for edge in box)
         return pixels[upper:lower, left:right]
 
-    def _jpeg(self, shrink: int) -> _Pixels:
-        """The pixels that Pillow decodes, in less time."""
+    def _jpeg(self, shrink: int, colors: Literal["RGB", "GRAY"]) -> _Pixels:
+        """The pixels that Pillow decodes, as they are stored, in less time."""
         width, height = (-(-edge // shrink) for edge in self._stored)
         pixels: _Pixels = simplejpeg.decode_jpeg(
-            self._data, "RGB", min_width=width, min_height=height, min_factor=shrink
+            self._data, colors, min_width=width, min_height=height, min_factor=shrink
         )
-        if self._orientation in _UPRIGHT:
-            return np.asarray(_upright(Image.fromarray(pixels), orientation=self._orientation))
         return pixels
 
 

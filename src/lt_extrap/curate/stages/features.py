@@ -15,7 +15,7 @@ from lt_extrap.bar import Bar
 from lt_extrap.curate.curation import FEATURES, IMAGES, Curation
 from lt_extrap.curate.features import Extractor, FeatureFile
 from lt_extrap.curate.near_copies import look
-from lt_extrap.data.decode import NoMemory, UnreadableImage, decode_rgb
+from lt_extrap.data.decode import EncodedImage, NoMemory, UnreadableImage, decode_rgb
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError, some
 
@@ -158,7 +158,7 @@ class Reference(NamedTuple):
 def _reference(place: str, *, read: Callable[[str], bytes]) -> Reference | None:
     """None where there is no memory for it now."""
     try:
-        return Reference(*look(decode_rgb(place, data=read(place))), None)
+        return Reference(*look(EncodedImage(place, read(place))), None)
     except (NoMemory, MemoryError):
         return None
     except UnreadableImage as error:

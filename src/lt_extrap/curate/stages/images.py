@@ -1,17 +1,13 @@
 """Read the candidates whose captions name their class, and store what is an image."""
 
 import hashlib
-import io
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from typing import NamedTuple
-
-from PIL import Image
 
 from lt_extrap.bar import Bar
 from lt_extrap.curate.arrivals import Arrived, arrivals
@@ -22,7 +18,7 @@ from lt_extrap.curate.near_copies import Look, look
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
 from lt_extrap.curate.web.downloads import Downloads
 from lt_extrap.curate.web.failure import Failure
-from lt_extrap.data.decode import FORMATS, NoMemory, UnreadableImage, decode_rgb
+from lt_extrap.data.decode import EncodedImage, NoMemory, UnreadableImage
 from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError, some
@@ -274,20 +270,16 @@ def described(place: str, content: bytes, original: bytes) -> Prepared:
     Raises:
         UnreadableImage: it is none.
     """
-    image = decode_rgb(place, data=content)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in decode_rgb, which has taken this file
-        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-            kind = str(opened.format)
-    sha256 = hashlib.sha256(content).hexdigest()
+    image = EncodedImage(place, content)
+    seen, sha256 = look(image), hashlib.sha256(content).hexdigest()
     return Prepared(
         content=content,
         sha256=sha256,
-        name=f"{sha256[:2]}/{sha256}.{_SUFFIXES.get(kind, kind.lower())}",
+        name=f"{sha256[:2]}/{sha256}.{_SUFFIXES.get(image.format, image.format.lower())}",
         width=image.width,
         height=image.height,
-        look=look(image),
-        original=hashlib.sha256(original).hexdigest(),
+        look=seen,
+        original=sha256 if original is content else hashlib.sha256(original).hexdigest(),
     )
 
 

@@ -89,8 +89,13 @@ class Url:
     @property
     def origin(self) -> str:
         """Scheme, host, and the port where it is not the scheme's own."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """The host, and the port where it is not the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + ("" if self.port == PORTS[self.scheme] else f":{self.port}")
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def path(self) -> str:

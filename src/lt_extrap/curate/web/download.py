@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import urljoin
 
 import httpcore
@@ -55,6 +55,14 @@ class Fetched:
     opt_out: tuple[str, ...]
 
 
+class _Answer(NamedTuple):
+    """What a host answers; its body has not been read."""
+
+    status: int
+    headers: httpx.Headers
+    body: httpcore.Response
+
+
 class Downloader:
     """Fetches images; many at a time, each host at its own pace. An asynchronous context manager.
 
@@ -92,13 +100,13 @@ class Downloader:
             keepalive_expiry=10.0,
             network_backend=PublicBackend(self._resolver, loopback=loopback),
         )
-        # No client of httpx's: one keeps cookies, and decodes what is sent compressed however large it becomes.
-        self._transport = _Transport(new_pool, hosts=config.concurrency)
-        self._headers = {
-            "User-Agent": agent(config.contact),
-            "Accept": _ACCEPT,
-            "Accept-Encoding": "identity",
-        }
+        # Not the client of httpx: it keeps cookies, and decodes what is sent compressed however large it becomes.
+        self._connections = _Connections(new_pool, hosts=config.concurrency)
+        self._headers = [
+            ("User-Agent", agent(config.contact)),
+            ("Accept", _ACCEPT),
+            ("Accept-Encoding", "identity"),
+        ]
         silence = 2 * config.connect_seconds
         self._timeouts = httpx.Timeout(silence, connect=config.connect_seconds, pool=None).as_dict()
         self._pace = Pace(
@@ -111,7 +119,6 @@ class Downloader:
         self._robots = Robots(AGENT, self._robots_txt)
 
     async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
         return self
 
     async def __aexit__(
@@ -119,7 +126,7 @@ class Downloader:
     ) -> None:
         if isinstance(self._resolver, SystemResolver):
             self._resolver.close()
-        await self._transport.__aexit__(kind, error, traceback)
+        await self._connections.aclose()
 
     async def fetch(self, url: str) -> Fetched:
         """Fetch an image. It may be cancelled at any time.
@@ -147,7 +154,7 @@ class Downloader:
                 said += opt_outs(answer.headers.multi_items(), agent=AGENT)
                 if said and self._config.opt_out:
                     raise Failure("opt_out", f"{url.host} says {', '.join(said)}")
-                if answer.status_code not in _REDIRECTS:
+                if answer.status not in _REDIRECTS:
                     if url != start and (_PLACEHOLDER.search(url.path) or url.target == "/"):
                         raise Failure("placeholder", f"redirected to {url}")
                     content, kind = await self._image(answer, url)
@@ -164,8 +171,8 @@ class Downloader:
         for _ in range(_ROBOTS_REDIRECTS + 1):
             try:
                 async with self._answer(url, time) as answer:
-                    if answer.status_code not in _REDIRECTS:
-                        return answer.status_code, await _beginning(answer, LONGEST)
+                    if answer.status not in _REDIRECTS:
+                        return answer.status, await _beginning(answer, LONGEST)
                     url = self._redirected(url, answer)
             except Failure as failure:
                 if url == start:
@@ -174,7 +181,7 @@ class Downloader:
         raise Failure("redirects", f"more than {_ROBOTS_REDIRECTS}, the last to {url}")
 
     @asynccontextmanager
-    async def _answer(self, url: Url, time: "_Time") -> AsyncIterator[httpx.Response]:
+    async def _answer(self, url: Url, time: "_Time") -> AsyncIterator[_Answer]:
         """The answer of a host, when it is its turn; its body has not been read. Notes whether the host is there."""
         async with self._pace.turn(url.host):
             answered = False
@@ -186,17 +193,23 @@ class Downloader:
                         self._heard(url, answer)
                         yield answer
                     finally:
-                        await answer.aclose()
+                        await answer.body.aclose()
             except Failure as failure:
                 if not answered and failure.kind in _MISSES:
                     self._pace.missed(url.host, failure)
                 raise
 
-    async def _asked(self, url: Url) -> httpx.Response:
+    async def _asked(self, url: Url) -> _Answer:
+        request = httpcore.Request(
+            "GET",
+            httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target),
+            headers=[("Host", url.authority), *self._headers],
+            extensions={"timeout": self._timeouts},
+        )
         try:
-            request = httpx.Request("GET", str(url), headers=self._headers, extensions={"timeout": self._timeouts})
-            return await self._transport.handle_async_request(request)
-        except (httpx.InvalidURL, httpcore.LocalProtocolError) as error:
+            answer = await self._connections.ask(request)
+            return _Answer(answer.status, httpx.Headers(answer.headers), answer)
+        except httpcore.LocalProtocolError as error:
             raise Failure("url", str(error)) from error
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:  # the backend has its own for the rest
             raise Failure("tls", f"{url.host}: {error or 'the handshake took too long'}") from error
@@ -207,8 +220,8 @@ class Downloader:
         except httpcore.RemoteProtocolError as error:
             raise Failure("protocol", f"{url.host}: {error}") from error
 
-    def _heard(self, url: Url, answer: httpx.Response) -> None:
-        status = answer.status_code
+    def _heard(self, url: Url, answer: _Answer) -> None:
+        status = answer.status
         if status in (429, 503):
             wait = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
             self._pace.postpone(url.host, wait, str(status))
@@ -216,11 +229,11 @@ class Downloader:
         else:
             self._pace.answered(url.host)
 
-    def _redirected(self, url: Url, answer: httpx.Response) -> Url:
+    def _redirected(self, url: Url, answer: _Answer) -> Url:
         """Where an answer sends."""
         places = set(answer.headers.get_list("location"))
         if len(places) != 1:
-            raise Failure("redirects", f"{answer.status_code} of {url.host} to {len(places)} places")
+            raise Failure("redirects", f"{answer.status} of {url.host} to {len(places)} places")
         try:
             place = urljoin(str(url), places.pop().strip())
         except ValueError as error:
@@ -230,10 +243,10 @@ class Downloader:
             raise Failure("scheme", f"{url.host} redirects from https to http")
         return to
 
-    async def _image(self, answer: httpx.Response, url: Url) -> tuple[bytes, str]:
+    async def _image(self, answer: _Answer, url: Url) -> tuple[bytes, str]:
         """The body of an answer that is an image, and its kind."""
-        if answer.status_code != 200:
-            raise _refusal(answer.status_code, url)
+        if answer.status != 200:
+            raise _refusal(answer.status, url)
         most = int(self._config.megabytes * 1e6)
         declared = answer.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > most:
@@ -241,7 +254,7 @@ class Downloader:
         loop, content, kind = asyncio.get_running_loop(), bytearray(), None
         start = loop.time()
         with _while_reading():
-            async for chunk in answer.aiter_raw():
+            async for chunk in answer.body.aiter_stream():
                 content += chunk
                 if len(content) > most:
                     raise Failure("large", f"more than {self._config.megabytes:g} MB")
@@ -272,10 +285,8 @@ class _Time:
             self._left -= loop.time() - start
 
 
-class _Transport(httpx.AsyncBaseTransport):
-    """httpx over pools of connections that have a network backend of ours.
-
-    A pool a host: for each request, one of httpcore's looks at all of its connections, and for each of these at all.
+class _Connections:
+    """Pools of connections, one a host: for each request, one of httpcore's looks at all of its connections.
 
     Args:
         new_pool: makes one.
@@ -284,25 +295,17 @@ class _Transport(httpx.AsyncBaseTransport):
 
     def __init__(self, new_pool: Callable[[], httpcore.AsyncConnectionPool], *, hosts: int) -> None:
         self._new_pool, self._hosts = new_pool, hosts
-        self._pools: OrderedDict[str, httpcore.AsyncConnectionPool] = OrderedDict()
+        self._pools: OrderedDict[bytes, httpcore.AsyncConnectionPool] = OrderedDict()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request. What the pool raises is not translated."""
-        url = request.url
-        pool = self._pools.get(url.host) or self._new_pool()
-        self._pools[url.host] = pool
-        self._pools.move_to_end(url.host)
+    async def ask(self, request: httpcore.Request) -> httpcore.Response:
+        """Send a request."""
+        host = request.url.host
+        pool = self._pools.get(host) or self._new_pool()
+        self._pools[host] = pool
+        self._pools.move_to_end(host)
         if len(self._pools) > self._hosts:
             await self._close_one()
-        answer = await pool.handle_async_request(
-            httpcore.Request(
-                request.method,
-                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw,
-                extensions=request.extensions,
-            )
-        )
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer))
+        return await pool.handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -320,18 +323,6 @@ class _Transport(httpx.AsyncBaseTransport):
                 return
 
 
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._answer.aiter_stream():
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._answer.aclose()
-
-
 @contextmanager
 def _while_reading() -> Iterator[None]:
     """What ends the body of an answer too soon."""
@@ -343,10 +334,10 @@ def _while_reading() -> Iterator[None]:
         raise Failure("truncated", str(error) or "the connection was ended") from error
 
 
-async def _beginning(answer: httpx.Response, size: int) -> bytes:
+async def _beginning(answer: _Answer, size: int) -> bytes:
     content = bytearray()
     with _while_reading():
-        async for chunk in answer.aiter_raw():
+        async for chunk in answer.body.aiter_stream():
             content += chunk
             if len(content) >= size:
                 break
