@@ -175,10 +175,13 @@ def test_classes_that_are_nobodys_neighbors_have_a_page_of_their_own(tmp_path):
     with sqlite3.connect(tmp_path / "state.sqlite") as state:
         state.execute("DELETE FROM pair")
         state.execute("UPDATE selection SET reason = 'suspect', because = 'target 0 (c0), 0.990'")
+        state.execute("UPDATE setting SET value = '[[NaN, NaN]]' WHERE name = ?", (BAND,))
     write_pages(tmp_path)
     text = {
-        name: (tmp_path / "gallery" / name).read_text() for name in ("classes/random.html", "leaks.html", "index.html")
+        name: (tmp_path / "gallery" / name).read_text()
+        for name in ("classes/0.html", "classes/random.html", "leaks.html", "index.html")
     }
+    assert "nan" not in text["classes/0.html"].partition("<main>")[2].partition("</main>")[0]
     assert text["classes/random.html"].count("it may be target 0 (c0), 0.990") == 2
     assert text["leaks.html"].count("may be target 0 (c0), 0.990") == 2
     assert "<b>2</b><span>classes that are nobody" in text["index.html"]

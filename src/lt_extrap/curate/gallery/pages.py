@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import resources
@@ -16,6 +17,7 @@ from lt_extrap.curate.curation import GALLERY, Curation
 from lt_extrap.curate.gallery.exhibits import Exhibits, Picture, Strip
 from lt_extrap.curate.gallery.thumbnails import make_thumbnails, thumbnail_of
 from lt_extrap.curate.gallery.words import word
+from lt_extrap.curate.name_rules import Reason
 from lt_extrap.curate.review import FORMAT, target_id
 
 INDEX = "index.html"
@@ -181,7 +183,8 @@ class _Writer:
         for sheet in sheets("leaks", _rows(leaks)):
             self._page("leaks.html", sheet.name, sheet=sheet, count=len(leaks), suspects=exhibits.suspects())
         for sheet in sheets("names", _rows(names)):
-            self._page("names.html", sheet.name, sheet=sheet, count=len(names))
+            near = any(one.reason == Reason.NEAR_SYNONYM for one in names)
+            self._page("names.html", sheet.name, sheet=sheet, count=len(names), near=near)
         reasons = exhibits.reasons()
         self._page(
             "index.html",
@@ -205,6 +208,7 @@ class _Writer:
             for number, target in enumerate(targets):
                 strips = list(exhibits.strips(target.label))
                 values = [one.cosine for strip in strips for one in strip.pictures if one.cosine is not None]
+                band = exhibits.bands[target.label]  # not a number for a class without training images
                 beside = [targets[other] if 0 <= other < len(targets) else None for other in (number - 1, number + 1)]
                 for sheet in sheets(f"classes/{target.label}", cut(strips)):
                     self._page(
@@ -213,7 +217,7 @@ class _Writer:
                         sheet=sheet,
                         target=target,
                         own=exhibits.own[target.label],
-                        axis=Axis.of(values, exhibits.bands[target.label]),
+                        axis=None if math.isnan(sum(band)) else Axis.of(values, band),
                         beside=beside,
                     )
                 bar.show(number + 1, len(targets))
