@@ -1,5 +1,6 @@
 """Images as they arrive from the web: downloaded in a thread, worked on in processes."""
 
+import gc
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -38,6 +39,7 @@ def arrivals(
     downloads: Downloads,
     work: Callable[[Arrived], R],
     *,
+    then: Callable[[list[R]], list[R]] | None = None,
     workers: int,
     concurrency: int,
     lost: float,
@@ -51,6 +53,7 @@ def arrivals(
         backlog: what is to be downloaded.
         downloads: that nobody has entered.
         work: on each file, in a process.
+        then: as of `side_by_side`.
         workers: processes; 0 = this one.
         concurrency: requests at a time.
         lost: the share of hosts whose names cannot be looked up from which on it is given up.
@@ -59,9 +62,10 @@ def arrivals(
         RunError: so many names cannot be looked up that it is not the hosts' fault.
     """
     failed = list[tuple[str, R | Failure | None]]()
+    gc.freeze()  # what was imported: the collector would look at all of it again and again, here and in the processes
     with (
         closing(_downloaded(first, backlog, downloads, failed, _WINDOW * concurrency, _Names(lost))) as chunks,
-        closing(as_they_come(work, chunks, workers, died=None, memory=_MEMORY)) as done,
+        closing(as_they_come(work, chunks, workers, died=None, then=then, memory=_MEMORY)) as done,
     ):
         for chunk in done:
             yield [*((arrived.place, found) for arrived, found in chunk), *failed]
@@ -80,8 +84,10 @@ def _downloaded(
     with downloads:
         downloads.begin(first)
         while True:
+            new = list[str]()
             while backlog.under_way < window and (place := backlog.next()) is not None:
-                downloads.begin(place)
+                new.append(place)
+            downloads.begin(*new)
             if not backlog.under_way:
                 return
             arrived = list[Arrived]()

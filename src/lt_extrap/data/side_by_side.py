@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from mmap import mmap
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -20,7 +21,12 @@ R = TypeVar("R")
 
 
 def side_by_side(
-    work: Callable[[T], R], items: Sequence[T], workers: int, *, died: R
+    work: Callable[[T], R],
+    items: Sequence[T],
+    workers: int,
+    *,
+    died: R,
+    then: Callable[[list[R]], list[R]] | None = None,
 ) -> Generator[list[tuple[T, R]], None, None]:
     """Do some work on each item, in processes.
 
@@ -29,13 +35,20 @@ def side_by_side(
         items: in chunks, which come back in the order in which they are done.
         workers: processes; 0 = this one.
         died: what comes of an item of which a process died, as where a decoder ate the memory.
+        then: what is done in the process with what came of a chunk, such as to write it to the disk at once.
     """
     chunks = iter([items[start : start + CHUNK] for start in range(0, len(items), CHUNK)])
-    yield from as_they_come(work, chunks, workers, died=died)
+    yield from as_they_come(work, chunks, workers, died=died, then=then)
 
 
 def as_they_come(
-    work: Callable[[T], R], chunks: Iterator[Sequence[T]], workers: int, *, died: R, memory: int | None = None
+    work: Callable[[T], R],
+    chunks: Iterator[Sequence[T]],
+    workers: int,
+    *,
+    died: R,
+    then: Callable[[list[R]], list[R]] | None = None,
+    memory: int | None = None,
 ) -> Generator[list[tuple[T, R]], None, None]:
     """Do some work on items that come little by little, in processes, which are there before the first is asked for.
 
@@ -44,20 +57,22 @@ def as_they_come(
         chunks: of items; an empty one where none has come by now, for which an empty list comes back now and then.
         workers: as of `side_by_side`.
         died: as of `side_by_side`.
+        then: as of `side_by_side`.
         memory: bytes that a process may take beyond what it begins with, on Linux; null = all that there is.
     """
+    of_chunk = partial(_done, work, then)
     if workers == 0:
         for chunk in chunks:
-            yield _done(work, chunk)
+            yield list(zip(chunk, of_chunk(chunk), strict=True))
         return
-    while suspects := (yield from _together(work, chunks, workers, memory)):
+    while suspects := (yield from _together(of_chunk, chunks, workers, memory)):
         for item in suspects:
-            if (yield from _together(work, iter([[item]]), 1, memory)):
+            if (yield from _together(of_chunk, iter([[item]]), 1, memory)):
                 yield [(item, died)]
 
 
 def _together(
-    work: Callable[[T], R], chunks: Iterator[Sequence[T]], workers: int, memory: int | None
+    work: Callable[[Sequence[T]], list[R]], chunks: Iterator[Sequence[T]], workers: int, memory: int | None
 ) -> Generator[list[tuple[T, R]], None, list[T]]:
     """Work on chunks side by side.
 
@@ -75,7 +90,7 @@ def _together(
         while True:
             while len(running) < 2 * workers and (chunk := next(chunks, None)):
                 begun.append(chunk)
-                running[pool.submit(_done_until_stopped, work, chunk)] = chunk
+                running[pool.submit(work, chunk)] = chunk
             if not running:
                 if chunk is None:
                     return []
@@ -97,16 +112,13 @@ def _nothing() -> None:
     """In a process."""
 
 
-def _done(work: Callable[[T], R], items: Sequence[T]) -> list[tuple[T, R]]:
-    return [(item, work(item)) for item in items]
-
-
 _stopped = mmap(-1, 1)  # in a process: that of its parent
 
 
-def _done_until_stopped(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def _done(work: Callable[[T], R], then: Callable[[list[R]], list[R]] | None, items: Sequence[T]) -> list[R]:
     """In a process: killing it instead could cut what it sends, and its parent would wait for the rest for ever."""
-    return [work(item) for item in items if not _stopped[0]]
+    found = [work(item) for item in items if not _stopped[0]]
+    return found if then is None or _stopped[0] else then(found)
 
 
 def _begin(stopped: mmap, memory: int | None) -> None:

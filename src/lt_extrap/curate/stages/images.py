@@ -1,12 +1,14 @@
 """Read the candidates whose captions name their class, and store what is an image."""
 
 import hashlib
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 from lt_extrap.bar import Bar
@@ -24,7 +26,7 @@ from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError, some
 from lt_extrap.files import write_whole
 
-_WRITERS = 16  # files that are written at a time
+_WRITERS = 8  # files that a process writes at a time
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
@@ -32,7 +34,7 @@ class Prepared(NamedTuple):
     """An image as it is stored.
 
     Attributes:
-        content: of the file.
+        content: of the file; empty once it has been written.
         sha256: of the content, hexadecimal.
         name: of the file below images/, by its hash.
         width, height: of the upright image, pixels.
@@ -86,8 +88,9 @@ def store(curation: Curation) -> None:
         state.write(
             "UPDATE candidate SET reason = NULL WHERE source = ? AND reason = ?", [(curation.source_id, NOT_NEEDED)]
         )
-    with ThreadPoolExecutor(_WRITERS) as writers:  # the disk is waited for once, not file by file
-        undecoded = [*_read(curation, writers), *_download(curation, writers)]
+    for left in (curation.folder / IMAGES).glob("*/*.tmp"):  # by a start that was killed
+        left.unlink()
+    undecoded = [*_read(curation), *_download(curation)]
     if undecoded:
         print(
             f"{len(undecoded):,} images were not decoded, for want of memory or since the decoder died: "
@@ -96,7 +99,7 @@ def store(curation: Curation) -> None:
         )
 
 
-def _read(curation: Curation, writers: Executor) -> list[str]:
+def _read(curation: Curation) -> list[str]:
     """Read what the source has itself.
 
     Returns:
@@ -106,8 +109,11 @@ def _read(curation: Curation, writers: Executor) -> list[str]:
     places = list(key_of)
     forecast, classes = Forecast("images", len(set(key_of.values()))), set[str]()
     work = partial(prepare, read=curation.source.read, longest_edge=curation.config.longest_edge)
-    keep, done = _Keep(curation, writers), 0
-    with closing(side_by_side(work, places, curation.workers, died=None)) as chunks, Bar("images read") as bar:
+    keep, done, then = _Keep(curation), 0, partial(_written, curation.folder / IMAGES)
+    with (
+        closing(side_by_side(work, places, curation.workers, died=None, then=then)) as chunks,
+        Bar("images read") as bar,
+    ):
         for chunk in chunks:
             keep(chunk)
             done += len(chunk)
@@ -118,7 +124,7 @@ def _read(curation: Curation, writers: Executor) -> list[str]:
     return keep.undecoded
 
 
-def _download(curation: Curation, writers: Executor) -> list[str]:
+def _download(curation: Curation) -> list[str]:
     """Download what has an address, until each class has enough.
 
     Returns:
@@ -137,7 +143,7 @@ def _download(curation: Curation, writers: Executor) -> list[str]:
             if sha256 is not None or reason is not None:
                 known[place] = sha256 is not None
     enough = 2 * config.images_per_class if config.enough is None else config.enough
-    backlog, keep = Backlog(places, known, enough), _Keep(curation, writers)
+    backlog, keep = Backlog(places, known, enough), _Keep(curation)
     if (first := backlog.next()) is not None:
         _fetch(curation, first, backlog, keep)
     with state.transaction():
@@ -160,6 +166,7 @@ def _fetch(curation: Curation, first: str, backlog: Backlog, keep: "_Keep") -> N
         backlog,
         Downloads(curation.downloader(config.download)),
         partial(_prepare_arrived, longest_edge=config.longest_edge),
+        then=partial(_written, curation.folder / IMAGES),
         workers=curation.workers,
         concurrency=config.download.concurrency,
         lost=config.download.lost,
@@ -177,19 +184,17 @@ def _fetch(curation: Curation, first: str, backlog: Backlog, keep: "_Keep") -> N
 
 
 class _Keep:
-    """Stores images, and writes down what became of each place.
+    """Writes down what became of each place.
 
     Args:
         curation: whose.
-        writers: threads that write files.
     """
 
-    def __init__(self, curation: Curation, writers: Executor) -> None:
+    def __init__(self, curation: Curation) -> None:
         self._curation = curation
         self._forgotten = {
             value for (value,) in curation.state.rows("SELECT value FROM forgotten WHERE kind = 'sha256'")
         }
-        self._writers = writers
         self.undecoded, self.postponed, self.stored = list[str](), list[str](), 0
 
     def __call__(self, chunk: Sequence[tuple[str, "Prepared | Failure | str | None"]]) -> dict[str, bool]:
@@ -204,11 +209,10 @@ class _Keep:
             elif not isinstance(found, Prepared):
                 failed.append((str(found), place))
             elif found.sha256 in self._forgotten:
+                (self._curation.folder / IMAGES / found.name).unlink(missing_ok=True)
                 failed.append((FORGOTTEN, place))
             else:
                 made.append((place, found))
-        files = {image.name: image for _, image in made}  # two writers of one file would be in each other's way
-        list(self._writers.map(partial(_write, self._curation), files.values()))
         if made or failed:
             with state.transaction():
                 state.write(
@@ -283,8 +287,21 @@ def described(place: str, content: bytes, original: bytes) -> Prepared:
     )
 
 
-def _write(curation: Curation, image: Prepared) -> None:
+def _written(folder: Path, chunk: list[Prepared | str | None]) -> list[Prepared | str | None]:
+    """Write the files of a chunk: side by side, so that the disk is waited for once."""
+    files = {image.name: image for image in chunk if isinstance(image, Prepared)}
+    list(_writers().map(partial(_write, folder), files.values()))
+    return [image._replace(content=b"") if isinstance(image, Prepared) else image for image in chunk]
+
+
+@cache
+def _writers() -> Executor:
+    """Those of this process."""
+    return ThreadPoolExecutor(_WRITERS)
+
+
+def _write(folder: Path, image: Prepared) -> None:
     """Its place is its content: a file that is there is the same."""
-    file = curation.folder / IMAGES / image.name
+    file = folder / image.name
     if not file.is_file():
-        write_whole(file, lambda opened: opened.write(image.content))
+        write_whole(file, lambda opened: opened.write(image.content), suffix=f".{os.getpid()}.tmp")

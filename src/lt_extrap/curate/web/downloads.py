@@ -36,10 +36,11 @@ class Downloads:
         self._loop.result().call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
-    def begin(self, url: str) -> None:
-        """Begin to fetch an image, as soon as it is its host's turn."""
-        self.under_way += 1
-        self._loop.result().call_soon_threadsafe(self._begin, url)
+    def begin(self, *urls: str) -> None:
+        """Begin to fetch images, each as soon as it is its host's turn."""
+        if urls:
+            self.under_way += len(urls)
+            self._loop.result().call_soon_threadsafe(self._begin, urls)
 
     def take(self, seconds: float) -> list[tuple[str, Fetched | Failure]]:
         """What has ended since the last time.
@@ -73,10 +74,11 @@ class Downloads:
                 raise
             self._loop.set_exception(error)
 
-    def _begin(self, url: str) -> None:
-        task = asyncio.create_task(self._fetch(url))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _begin(self, urls: tuple[str, ...]) -> None:
+        for url in urls:
+            task = asyncio.create_task(self._fetch(url))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _fetch(self, url: str) -> None:
         try:
