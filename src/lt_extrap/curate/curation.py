@@ -25,7 +25,7 @@ from lt_extrap.signals import StopSignal
 if TYPE_CHECKING:
     from lt_extrap.curate.features import Extractor
 
-IMAGES, FEATURES = "images", "features"
+IMAGES, FEATURES, GALLERY = "images", "features", "gallery"
 TARGET = "target:"  # the beginning of the key of a target class of which further images are wanted
 
 

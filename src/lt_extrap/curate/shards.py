@@ -52,11 +52,13 @@ def part(sought: Sequence[Sought], shard: int | None, shards: int) -> list[Sough
 
 
 def remember(curation: Curation, whole: Path) -> None:
-    """Let a shard know what the curation that it is part of has forgotten."""
+    """Let a shard know what its curation has forgotten, and what a person said of classes and images."""
     if (whole / STATE).is_file():
         with State(whole) as state, curation.state.transaction():
             known = state.rows("SELECT kind, value FROM forgotten")
             curation.state.write("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", known)
+            curation.state.write("DELETE FROM verdict")
+            curation.state.write("INSERT INTO verdict VALUES (?, ?, ?)", state.rows("SELECT * FROM verdict"))
 
 
 def forget_in_all(curation: Curation) -> None:

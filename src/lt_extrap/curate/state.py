@@ -16,6 +16,7 @@
     compared    with what copies of an image were looked for
     copy        images that are near-copies of one of the target set, or (split `stored`) of one another
     selection   whether an image is kept for a class, and why not
+    verdict     what a person said of an image of a class, or (`sha256` is empty) of a whole class
     forgotten   what never comes back
 
 A stage writes in small transactions, so that a kill undoes no more than one of them.
@@ -79,6 +80,8 @@ CREATE TABLE IF NOT EXISTS copy (
 CREATE TABLE IF NOT EXISTS selection (
     key TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT, because TEXT, cosines TEXT NOT NULL,
     PRIMARY KEY (key, sha256)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS verdict (
+    key TEXT NOT NULL, sha256 TEXT NOT NULL, verdict TEXT NOT NULL, PRIMARY KEY (key, sha256)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS forgotten (
     kind TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (kind, value)) WITHOUT ROWID;
 """

@@ -7,6 +7,7 @@ from lt_extrap.curate.curation import TARGET, Curation
 from lt_extrap.curate.neighbors import Choice, choose, choose_random, wanted_counts
 from lt_extrap.curate.proposers import make_proposer, make_random
 from lt_extrap.curate.records import Sought
+from lt_extrap.curate.verdicts import of_classes
 
 
 def propose(curation: Curation) -> None:
@@ -54,12 +55,13 @@ def propose(curation: Curation) -> None:
 
 def _choice(curation: Curation) -> Choice:
     config, targets = curation.config, curation.targets()
-    rules, options = curation.rules(targets), config.proposer
+    rules, options, verdicts = curation.rules(targets), config.proposer, of_classes(curation.state)
     wanted = wanted_counts(targets, config.neighbors_per_class, config.sampling_ratio, config.scale)
     if isinstance(options, RandomClasses):
         count = int(wanted.sum()) if options.classes is None else options.classes
-        return choose_random(make_random(options, curation.wordnet, curation.source), rules, count)
-    return choose(targets, make_proposer(options, targets, curation.wordnet, curation.source), rules, wanted)
+        return choose_random(make_random(options, curation.wordnet, curation.source), rules, count, verdicts)
+    proposer = make_proposer(options, targets, curation.wordnet, curation.source)
+    return choose(targets, proposer, rules, wanted, verdicts)
 
 
 def _own(curation: Curation) -> list[Sought]:
