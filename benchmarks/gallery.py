@@ -159,7 +159,7 @@ def write_many(folder: Path, *, targets: int, neighbors: int, images: int) -> No
             [(number // neighbors, key, number % neighbors + 1) for number, key in enumerate(keys)],
         )
         state.write(
-            "INSERT INTO image VALUES (?, ?, 320, 240, x'00', x'00', 50)",
+            "INSERT INTO image VALUES (?, ?, 1, 320, 240, x'00', x'00', 50)",
             rows(lambda i, key, sha256: (sha256, names[i % len(names)])),
         )
         state.write(

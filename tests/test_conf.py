@@ -179,7 +179,7 @@ def test_only_the_known_files_are_there():
         *("check.yaml", "auxiliary_set.yaml", "pack.yaml", "curate.yaml"),
         *("target", "auxiliary", "loss", "backbone", "head", "recipe"),
         *("trainer", "logger", "component", "experiment", "sweep"),
-        *("proposer", "source", "features", "filter"),
+        *("proposer", "prompt", "source", "features", "filter"),
     }
 
 

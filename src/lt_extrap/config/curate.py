@@ -10,6 +10,7 @@ from lt_extrap.config.curate_download import Download
 from lt_extrap.config.curate_filter import FILTER_OPTIONS
 from lt_extrap.config.curate_proposer import (
     FileNeighbors,
+    LLMNeighbors,
     Names,
     RandomClasses,
     TaxonomyNeighbors,
@@ -151,6 +152,7 @@ CURATE_OPTIONS: dict[str, dict[str, type]] = {
         "wordnet": WordNetNeighbors,
         "taxonomy": TaxonomyNeighbors,
         "file": FileNeighbors,
+        "llm": LLMNeighbors,
         "random": RandomClasses,
     },
     "source": {

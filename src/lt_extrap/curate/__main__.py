@@ -89,13 +89,14 @@ def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader]
             return status_of(curation)
         if config.do == "retry":
             _again(curation)
+        if config.shard is not None:
+            shards.remember(curation, whole)
         if config.do == "review":
             review(curation, Path(str(config.review)).expanduser())
         if config.do in STAGES:
             _refuse_gap(state, config.do)
             return _run(curation, (config.do,))
         if config.shard is not None:
-            shards.remember(curation, whole)
             return _run(curation, SHARED)
         return _run(curation, (*STAGES[:2], "merge", *STAGES[2:]) if config.do == "merge" else STAGES)
 

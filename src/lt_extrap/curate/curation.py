@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lt_extrap.config.curate import CurateConfig
 from lt_extrap.config.curate_download import Download
+from lt_extrap.config.curate_proposer import LLMNeighbors
 from lt_extrap.curate.name_rules import NameRules, read_forbidden
 from lt_extrap.curate.records import Sought, Source, TargetClass
 from lt_extrap.curate.sources import open_source
@@ -24,6 +25,7 @@ from lt_extrap.signals import StopSignal
 
 if TYPE_CHECKING:
     from lt_extrap.curate.features import Extractor
+    from lt_extrap.curate.near_synonyms import NearSynonyms
 
 IMAGES, FEATURES, GALLERY = "images", "features", "gallery"
 TARGET = "target:"  # the beginning of the key of a target class of which further images are wanted
@@ -90,7 +92,17 @@ class Curation:
             keep_hyponyms=names.keep_hyponyms,
             keep_persons=names.keep_persons,
             forbidden=read_forbidden(Path(names.forbidden).expanduser()) if names.forbidden else (),
+            near_synonyms=self._near_synonyms(targets),
         )
+
+    def _near_synonyms(self, targets: Sequence[TargetClass]) -> "NearSynonyms | None":
+        """What finds near-synonyms, where names are a language model's and WordNet does not tell."""
+        options = self.config.proposer
+        if self.config.names.use_wordnet or not isinstance(options, LLMNeighbors) or options.encoder is None:
+            return None
+        from lt_extrap.curate.near_synonyms import NearSynonyms, TextEncoder  # torch, as above
+
+        return NearSynonyms(targets, TextEncoder(options.encoder), options.near_synonym)
 
     @property
     def workers(self) -> int:

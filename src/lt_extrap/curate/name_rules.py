@@ -1,6 +1,6 @@
 """Why a proposed class is no neighbor, by its name: it may be a target class, hold one, or be held by one."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +55,8 @@ class NameRules:
       puppy"). A name that merely holds a target's is kept: a bus stop is no bus;
     - misspelled: its name is one letter away from a target's, both of 6 letters or more. Asked only of names that
       WordNet does not have: what it has is a word of its own ("butter" beside batter);
-    - person: all its synsets are persons.
+    - person: all its synsets are persons;
+    - near_synonym: its name means nearly what one of a target's names does, where something is given that can tell.
     Names are compared in all forms of `names.forms`: case, plural, hyphens, blanks, accents, grey and gray. A name
     whose synset was not given stands for each of its senses: "boxer" is dropped beside the target dog.
 
@@ -65,6 +66,7 @@ class NameRules:
         keep_hyponyms: leave that rule out: more classes, whose images are images of targets.
         keep_persons: leave that rule out.
         forbidden: names that nothing may have.
+        near_synonyms: finds the target whose name means nearly the same; None = that rule is left out.
     """
 
     def __init__(
@@ -75,9 +77,11 @@ class NameRules:
         keep_hyponyms: bool = False,
         keep_persons: bool = False,
         forbidden: Iterable[str] = (),
+        near_synonyms: Callable[[str], int | None] | None = None,
     ) -> None:
         self._wordnet = wordnet
         self._keep_hyponyms, self._keep_persons = keep_hyponyms, keep_persons
+        self._near_synonyms = near_synonyms
         self._forbidden = frozenset(form for name in forbidden for form in forms(name))
         self._synsets: dict[str, int] = {}
         self._above: dict[str, int] = {}
@@ -102,6 +106,8 @@ class NameRules:
                 return Drop(reason, target)
         if senses and not self._keep_persons and all(PERSON in self._kinds(sense) for sense in senses):
             return Drop(Reason.PERSON, None)
+        if self._near_synonyms is not None and (near := self._near_synonyms(sought.name)) is not None:
+            return Drop(Reason.NEAR_SYNONYM, near)
         return None
 
     def _clashes(self, sought: Sought, senses: tuple[str, ...]) -> Iterator[tuple[Reason, int | None]]:

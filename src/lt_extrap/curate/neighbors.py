@@ -8,7 +8,7 @@ from jaxtyping import Int64
 
 from lt_extrap.curate.name_rules import Drop, NameRules, Reason
 from lt_extrap.curate.proposers.random import RandomProposer
-from lt_extrap.curate.records import Proposer, Sought, TargetClass
+from lt_extrap.curate.records import Asking, Proposer, Sought, TargetClass
 from lt_extrap.curate.verdicts import Verdict
 from lt_extrap.data.pairs import asked
 from lt_extrap.data.target import ClassTable
@@ -98,6 +98,8 @@ def choose(
             rank += 1
             classes.setdefault(sought.key, sought)
             pairs.append(Neighbor(target.label, sought.key, rank, similarity))
+    if isinstance(proposer, Asking) and proposer.ask():
+        return choose(targets, proposer, rules, wanted, verdicts)  # by what is known now
     return Choice(tuple(classes.values()), tuple(pairs), tuple(dropped))
 
 

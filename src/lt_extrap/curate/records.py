@@ -99,6 +99,15 @@ class Proposer(Protocol):
 
 
 @runtime_checkable
+class Asking(Protocol):
+    """A proposer that has to ask somebody: what it does not know yet is left out of its proposals."""
+
+    def ask(self) -> bool:
+        """Find out what the last proposals ended for, all of it at once; False where there was nothing."""
+        ...
+
+
+@runtime_checkable
 class Source(Protocol):
     """Has images.
 

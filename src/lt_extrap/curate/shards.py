@@ -12,6 +12,7 @@ from pathlib import Path
 from lt_extrap.config.curate import SHARED, Forgotten
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forget import forget
+from lt_extrap.curate.llm.calls import CALL, KEEP_CALL
 from lt_extrap.curate.records import Sought
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED, STATE, State
 from lt_extrap.errors import RunError, some
@@ -52,13 +53,14 @@ def part(sought: Sequence[Sought], shard: int | None, shards: int) -> list[Sough
 
 
 def remember(curation: Curation, whole: Path) -> None:
-    """Let a shard know what its curation has forgotten, and what a person said of classes and images."""
+    """Let a shard know what its curation has forgotten, and was told by a person or a language model."""
     if (whole / STATE).is_file():
         with State(whole) as state, curation.state.transaction():
             known = state.rows("SELECT kind, value FROM forgotten")
             curation.state.write("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", known)
             curation.state.write("DELETE FROM verdict")
             curation.state.write("INSERT INTO verdict VALUES (?, ?, ?)", state.rows("SELECT * FROM verdict"))
+            curation.state.write(KEEP_CALL, state.rows(f"SELECT {', '.join(CALL)} FROM llm_call ORDER BY id"))
 
 
 def forget_in_all(curation: Curation) -> None:

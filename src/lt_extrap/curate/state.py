@@ -5,6 +5,7 @@
     sought      classes whose images are looked for; `used` are those of the last choice of neighbors
     pair        neighbors of a target, by rank
     refused     neighbors that were proposed and dropped, with the reason
+    llm_call    what a language model was asked and has answered, with the tokens that it took
     search      by which names, and for how many candidates of a class, a source was asked
     left_out    how many images of a class a source found and did not offer, by reason
     candidate   images that a source offers for a class; `form` is what its caption matched, `sha256` what it became,
@@ -48,6 +49,10 @@ CREATE TABLE IF NOT EXISTS pair (
 CREATE TABLE IF NOT EXISTS refused (
     target INTEGER NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, reason TEXT NOT NULL, clash INTEGER,
     PRIMARY KEY (target, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS llm_call (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, target TEXT NOT NULL, round INTEGER NOT NULL, api TEXT NOT NULL,
+    model TEXT NOT NULL, format TEXT NOT NULL, question TEXT NOT NULL, reply TEXT NOT NULL, stop TEXT NOT NULL,
+    tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS search (
     key TEXT NOT NULL, source TEXT NOT NULL, wanted TEXT NOT NULL, asked INTEGER NOT NULL,
     PRIMARY KEY (key, source)) WITHOUT ROWID;

@@ -1,17 +1,23 @@
-"""Who names neighbors: WordNet, a taxonomy, a file, or chance."""
+"""Who names neighbors: WordNet, a taxonomy, a file, a language model, or chance."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int64
+
 from lt_extrap.config.curate_proposer import (
     FileNeighbors,
+    LLMNeighbors,
     Proposing,
     RandomClasses,
     TaxonomyNeighbors,
     WordNetNeighbors,
 )
+from lt_extrap.curate.llm.calls import Calls
 from lt_extrap.curate.proposers.file import FileProposer
+from lt_extrap.curate.proposers.llm import LLMProposer
 from lt_extrap.curate.proposers.random import RandomProposer, things
 from lt_extrap.curate.proposers.taxonomy import TaxonomyProposer
 from lt_extrap.curate.proposers.within import Within
@@ -25,7 +31,7 @@ from lt_extrap.errors import ConfigError
 def make_proposer(
     options: Proposing, targets: Sequence[TargetClass], wordnet: WordNet | None, source: Source
 ) -> Proposer:
-    """Who names neighbors, by the node `proposer` (see `make_random` for RandomClasses).
+    """Who names neighbors, by the node `proposer` (see `make_llm` and `make_random` for the others).
 
     Args:
         options: the node.
@@ -49,6 +55,31 @@ def make_proposer(
             proposer = FileProposer(_path(options.file), targets, wordnet)
         case _:
             raise TypeError(f"{type(options).__name__} names no neighbors")
+    return Within(proposer, source) if options.within else proposer
+
+
+def make_llm(
+    options: LLMNeighbors,
+    targets: Sequence[TargetClass],
+    wordnet: WordNet | None,
+    source: Source,
+    wanted: Int64[np.ndarray, " target"],
+    calls: Calls,
+) -> Proposer:
+    """A language model that names neighbors.
+
+    Args:
+        options: the node.
+        targets: the classes of the target set.
+        wordnet: None where the user did without.
+        source: to which proposals are restricted with `within`.
+        wanted: neighbors of each target, by label.
+        calls: what it was asked, and who asks it more.
+
+    Raises:
+        ConfigError: a prompt that is none.
+    """
+    proposer = LLMProposer(options, targets, wordnet, wanted, calls)
     return Within(proposer, source) if options.within else proposer
 
 

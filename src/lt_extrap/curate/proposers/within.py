@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lt_extrap.curate.records import Proposer, Sought, Source, TargetClass
+from lt_extrap.curate.records import Asking, Proposer, Sought, Source, TargetClass
 
 
 class Within:
@@ -20,3 +20,7 @@ class Within:
     def propose(self, target: TargetClass) -> Iterator[tuple[Sought, float | None]]:
         """As the proposer does, without what the source does not offer."""
         return (proposal for proposal in self._proposer.propose(target) if self._source.offers(proposal[0]))
+
+    def ask(self) -> bool:
+        """As the proposer does, if it has to ask."""
+        return isinstance(self._proposer, Asking) and self._proposer.ask()

@@ -1,13 +1,20 @@
 """Choose the classes whose images are looked for: neighbors of the targets, or the targets themselves."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 
-from lt_extrap.config.curate_proposer import RandomClasses
+import numpy as np
+from jaxtyping import Int64
+
+from lt_extrap.config.curate_proposer import LLMNeighbors, RandomClasses
 from lt_extrap.curate.curation import TARGET, Curation
+from lt_extrap.curate.llm.calls import Calls
 from lt_extrap.curate.neighbors import Choice, choose, choose_random, wanted_counts
-from lt_extrap.curate.proposers import make_proposer, make_random
-from lt_extrap.curate.records import Sought
+from lt_extrap.curate.proposers import make_llm, make_proposer, make_random
+from lt_extrap.curate.records import Sought, TargetClass
 from lt_extrap.curate.verdicts import of_classes
+from lt_extrap.errors import some
 
 
 def propose(curation: Curation) -> None:
@@ -54,14 +61,32 @@ def propose(curation: Curation) -> None:
 
 
 def _choice(curation: Curation) -> Choice:
-    config, targets = curation.config, curation.targets()
-    rules, options, verdicts = curation.rules(targets), config.proposer, of_classes(curation.state)
+    config, state, targets = curation.config, curation.state, curation.targets()
+    rules, options, verdicts = curation.rules(targets), config.proposer, of_classes(state)
     wanted = wanted_counts(targets, config.neighbors_per_class, config.sampling_ratio, config.scale)
     if isinstance(options, RandomClasses):
         count = int(wanted.sum()) if options.classes is None else options.classes
         return choose_random(make_random(options, curation.wordnet, curation.source), rules, count, verdicts)
-    proposer = make_proposer(options, targets, curation.wordnet, curation.source)
-    return choose(targets, proposer, rules, wanted, verdicts)
+    if isinstance(options, LLMNeighbors):
+        calls = Calls(options, state, curation.stop, alone=config.shard is None)
+        proposer = make_llm(options, targets, curation.wordnet, curation.source, wanted, calls)
+        choice = choose(targets, proposer, rules, wanted, verdicts)
+        _tell(targets, choice, wanted)
+        print(f"the language model in all: {calls.spent()}")
+        return choice
+    return choose(targets, make_proposer(options, targets, curation.wordnet, curation.source), rules, wanted, verdicts)
+
+
+def _tell(targets: Sequence[TargetClass], choice: Choice, wanted: Int64[np.ndarray, " target"]) -> None:
+    """Say for which targets nothing was named, and for which too little is left."""
+    found = Counter(pair.target for pair in choice.pairs)
+    named = found.keys() | {dropped.target for dropped in choice.dropped}
+    nothing = [target.name for target in targets if wanted[target.label] and target.label not in named]
+    few = [target.name for target in targets if target.label in named and found[target.label] < wanted[target.label]]
+    if nothing:
+        print(f"unanswered: {len(nothing)} target classes, of which nothing was named: {some(nothing, 10)}")
+    if few:
+        print(f"fewer neighbors than wanted: {len(few)} target classes: {some(few, 10)}")
 
 
 def _own(curation: Curation) -> list[Sought]:

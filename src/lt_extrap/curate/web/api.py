@@ -6,15 +6,14 @@ Keys travel in headers, are sent nowhere but to the API (no redirect is followed
 import asyncio
 import json
 import re
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, NamedTuple
 
 import httpx
 
+from lt_extrap.curate.web.exchange import Got, TooLarge, excerpt, exchange, hidden
 from lt_extrap.curate.web.pace import retry_after
 from lt_extrap.errors import DataError, some
 
@@ -23,9 +22,7 @@ MOST_SECONDS = 30.0  # of a request, from its first look-up to its last byte
 MOST_WAIT = 120.0  # what a server may ask for and is given; who asks for more ends the command, which goes on later
 TRIES = 4
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
-_EXCERPT = 200  # letters of an answer in a message
 _ADDRESS = re.compile(r"https?://[^\s/]\S*", re.IGNORECASE)
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 class NoAnswer(DataError):
@@ -171,11 +168,10 @@ class Api:
                 got = asyncio.run(self._ask(f"{self.base}{path}", params))
             except (TimeoutError, httpx.TimeoutException):
                 why = f"no whole answer in {self.seconds:.0f} s"
-            except _TooLarge:
+            except TooLarge:
                 raise self._error(f"more than {MOST_BYTES / 1e6:.0f} MB", "look at source.api") from None
             except httpx.HTTPError as error:
-                said = self._without_secrets(str(error).encode()).decode()
-                why = f"{type(error).__name__}: {excerpt(said) or 'no more is known'}"
+                why = f"{type(error).__name__}: {excerpt(hidden(str(error), self.secret)) or 'no more is known'}"
             else:
                 waited = retry_after(got.headers.get("retry-after"), got.headers.get("date"))
                 if got.status == 200:
@@ -203,21 +199,10 @@ class Api:
             self.pause(early)
         self._last, self._asked = time.monotonic(), self._asked + 1
 
-    async def _ask(self, url: str, params: Mapping[str, str | int]) -> "_Got":
-        headers = {"User-Agent": self.agent, "Accept": "application/json", "Accept-Encoding": "gzip", **self.secret}
-        async with (
-            asyncio.timeout(self.seconds),  # httpx's own timeouts are of each read: a drip outlives them
-            httpx.AsyncClient(
-                verify=_certificates(), headers=headers, timeout=self.seconds, follow_redirects=False, trust_env=False
-            ) as client,
-            client.stream("GET", url, params=dict(params)) as response,
-        ):
-            content = bytearray()
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > MOST_BYTES:
-                    raise _TooLarge
-            return _Got(response.status_code, response.headers, self._without_secrets(bytes(content)))
+    async def _ask(self, url: str, params: Mapping[str, str | int]) -> Got:
+        headers = {"User-Agent": self.agent, "Accept-Encoding": "gzip"}
+        request = httpx.Request("GET", url, headers=headers, params=dict(params))
+        return await exchange(request, self.secret, seconds=self.seconds, most_bytes=MOST_BYTES)
 
     def _read(self, content: bytes) -> Answer:
         try:
@@ -230,33 +215,3 @@ class Api:
 
     def _error(self, found: str, remedy: str) -> NoAnswer:
         return NoAnswer(f"{self.source}: an answer of {self.base}", found, remedy)
-
-    def _without_secrets(self, content: bytes) -> bytes:
-        """An answer; some send back what they were sent, which is to stand in no message and in no table."""
-        for secret in self.secret.values():
-            for part in (secret, secret.rpartition(" ")[2]):
-                for spelled in (part, part.replace("/", "\\/")):  # as JSON may have it
-                    content = content.replace(spelled.encode(), b"***")
-        return content
-
-
-class _Got(NamedTuple):
-    status: int
-    headers: httpx.Headers
-    content: bytes
-
-
-class _TooLarge(Exception):
-    """An answer that is larger than any answer should be."""
-
-
-def excerpt(text: str) -> str:
-    """The beginning of a text, in a line that a terminal can be shown."""
-    line = " ".join(_UNSEEN.sub(" ", text).split())
-    return line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]} ..."
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Whom we believe, read once."""
-    return httpx.create_ssl_context(trust_env=False)

@@ -1,0 +1,1 @@
+"""Questions to language models: asked over HTTP, paid once, read with suspicion."""
