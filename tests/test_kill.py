@@ -95,7 +95,7 @@ def test_killed_again_and_again(tmp_path, straight, number, workers):
         out, _ = process.communicate(timeout=60)
         assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), out
         kills += 1
-    assert kills >= 3
+    assert kills >= 2
     finished(tmp_path, f"data.workers={workers}")
     assert_same_run(straight, folder(tmp_path))
     print(f"\n{kills} x {signal.Signals(number).name}, {workers} workers: {digest(folder(tmp_path))}")
