@@ -29,7 +29,7 @@ def run(model: str) -> list[str]:
     wnids = ImageNetInfo("imagenet-1k").label_names()
     first = [wordnet[wnid].lemmas[0] for wnid in wnids]
     synonyms = [
-        (name, other) for wnid, name in zip(wnids, first, strict=True) for other in _others(wordnet, wnid, name)
+        (name, other) for wnid, name in zip(wnids, first, strict=True) for other in _others(wordnet[wnid], name)
     ]
     siblings = _siblings(wordnet, wnids, known=set().union(*map(forms, first)))
     found = (encoder([name for name, _ in synonyms]) * encoder([other for _, other in synonyms])).sum(1)
