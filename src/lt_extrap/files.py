@@ -14,18 +14,17 @@ from filelock import FileLock, Timeout
 from lt_extrap.errors import RunError
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, suffix: str = ".tmp") -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file beside its place, flush it to the disk, and rename it; its folder is made if it is not there.
 
     Args:
         path: the file; what it held stays until the new content is on the disk.
         write: writes the content.
-        suffix: of the file beside it: processes that may write the same file at once have one each.
 
     Raises:
         OSError: it cannot be written, as when the disk is full.
     """
-    temporary = path.with_name(path.name + suffix)
+    temporary = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("wb") as file:

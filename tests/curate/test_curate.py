@@ -202,6 +202,7 @@ def test_a_place_is_read_once_and_an_image_of_a_class_is_in_the_set_once(made, c
 def test_forgetting_that_was_killed_is_done_by_the_same_command(made, curated, tmp_path, monkeypatch):
     folder = shutil.copytree(curated, tmp_path / "state")
     _, image = next(iter(read_images(folder / "set")))
+    assert curate(config(made, folder, "do=gallery")) == 0
     shutil.copytree(folder / "set", folder / "set.old")  # of an export that was killed
 
     def killed(*args, **kwargs):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from nouns import small_wordnet, target
 
-from lt_extrap.curate.name_rules import NameRules, Reason
+from lt_extrap.curate.name_rules import Drop, NameRules, Reason
 from lt_extrap.curate.neighbors import choose, choose_random, wanted_counts
 from lt_extrap.curate.proposers.random import RandomProposer, things
 from lt_extrap.curate.proposers.wordnet import WordNetProposer
 from lt_extrap.curate.sought import of_name
 from lt_extrap.curate.targets import described
+from lt_extrap.curate.verdicts import Verdict
 from lt_extrap.curate.wordnet import find_wordnet, read_wordnet
 from lt_extrap.data.target import ClassTable, read_names
 from lt_extrap.errors import DataError
@@ -133,3 +134,23 @@ def test_imagenet_has_neighbors_in_wordnet(imagenet_lt):
     hypernyms = {above for found in targets for above in wordnet.ancestors(found.wnid)}
     assert len(siblings & hypernyms) > 350  # an exact-name filter would pass "dog" beside beagle
     assert not hypernyms & {sought.key for sought in choice.classes}
+
+
+class NearSynonyms(NameRules):
+    """These rules, after which an encoder finds two names near a target's."""
+
+    def drop(self, sought):
+        near = Drop(Reason.NEAR_SYNONYM, 0) if sought.name in ("carp", "roach") else None
+        return super().drop(sought) or near
+
+
+def test_a_person_drops_classes_and_lets_in_what_is_only_near_in_meaning():
+    rules = NearSynonyms(TARGETS, None)
+    said = {"name:dace": Verdict.DROP, "name:carp": Verdict.KEEP, "name:tenches": Verdict.KEEP}
+    choice = choose(TARGETS, LISTED, rules, np.array([9, 0, 0]), said)
+    assert [sought.name for sought in choice.classes] == ["carp"]
+    assert {dropped.sought.name: dropped.drop.reason for dropped in choice.dropped} == {
+        "Tenches": Reason.TARGET,
+        "dace": Reason.REVIEWED,
+        "roach": Reason.NEAR_SYNONYM,
+    }

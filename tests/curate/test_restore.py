@@ -187,6 +187,16 @@ def test_images_that_another_encoder_made_smaller_are_the_same_pictures(tmp_path
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert restored(target, given, tmp_path / "new", server) == 0
     assert "7 images are the same pictures in other bytes" in capsys.readouterr().out
+    whole = bytes_of(tmp_path / "new")
+    server.asked.clear()
+    assert restored(target, given, tmp_path / "new", server) == 0
+    assert server.asked == []  # what is there is known by its own hash
+    for file in sorted((tmp_path / "new" / "images").rglob("*.*"))[:3]:  # damaged since, in other bytes or not
+        file.write_bytes(file.read_bytes()[:200])
+    assert restored(target, given, tmp_path / "new", server) == 0
+    assert len(server.asked) == 3
+    (tmp_path / "new" / "stored.jsonl").write_text("")
+    assert {**bytes_of(tmp_path / "new"), "stored.jsonl": whole["stored.jsonl"]} == whole
     found = []
     verify(tmp_path / "new" / "set", found.append, hashes=True)
     assert found == []

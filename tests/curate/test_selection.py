@@ -5,7 +5,8 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lt_extrap.curate.stages.selection import Choice, cap, drop_copies, drop_duplicates
+from lt_extrap.curate.stages.selection import Choice, cap, drop_copies, drop_duplicates, judge
+from lt_extrap.curate.verdicts import Verdict
 
 
 def image(number: int) -> str:
@@ -73,3 +74,39 @@ def test_duplicates_do_not_depend_on_the_order_of_rows(order):
     drop_duplicates(shuffled, group)
     assert kept(choices) == kept(shuffled)
     assert len(kept(choices)) == 4
+
+
+def test_a_person_overrules_all_but_copies_and_comes_first():
+    choices = [Choice("a", image(number), number) for number in range(12)]
+    judge(choices, {("a", image(number)): Verdict.KEEP for number in range(8)}, {})
+    for choice, reason in zip(
+        choices, ("small", "blank", "placeholder", "cosine", "suspect", "copy_of_val"), strict=False
+    ):
+        choice.drop(reason)
+    drop_copies(choices, {(image(6), "test"): "e.jpg"})
+    cap(choices, 7, 0)
+    assert [choice.reason for choice in choices[:8]] == [*[None] * 5, "copy_of_val", "copy_of_test", None]
+    assert sum(choice.reason is None for choice in choices) == 7
+    cap(choices, 5, 0)
+    assert kept(choices) < {("a", image(number)) for number in range(8)}
+
+
+def test_what_a_person_drops_takes_its_near_copies_of_the_class_along():
+    choices = [Choice(key, image(number), number) for key in "ab" for number in range(4)]
+    verdicts = {("a", image(0)): Verdict.DROP, ("a", image(2)): Verdict.KEEP}
+    judge(choices, verdicts, {image(number): "one" for number in range(3)})
+    assert [(choice.reason, choice.because) for choice in choices[:4]] == [
+        ("reviewed", None),
+        ("reviewed", f"a near-copy of {image(0)}"),
+        (None, None),
+        (None, None),
+    ]
+    assert all(choice.reason is None for choice in choices[4:])
+
+
+def test_of_duplicates_a_person_chooses():
+    one, other = Choice("a", image(0), 0, cosines={3: 0.8}), Choice("b", image(0), 0, cosines={4: 0.9})
+    judge([one, other], {("a", image(0)): Verdict.KEEP}, {})
+    drop_duplicates([one, other], {})
+    assert one.reason is None
+    assert other.reason == "duplicate_of_another_class"

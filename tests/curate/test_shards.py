@@ -6,16 +6,20 @@ import shutil
 import subprocess
 import sys
 
+import hydra
 import pytest
+from loopback import serving
 from pool import bytes_of, config, words
 
 from curate.test_curate import curated, made, shards_of  # noqa: F401 (fixtures)
+from lt_extrap.compose import from_hydra
 from lt_extrap.curate.__main__ import curate
 from lt_extrap.curate.records import Sought
 from lt_extrap.curate.shards import folder_of, part
 from lt_extrap.curate.state import State
 from lt_extrap.data.stored.reader import read_images
 from lt_extrap.errors import ConfigError, RunError
+from lt_extrap.paths import conf_dir
 
 
 def test_every_class_is_in_one_shard_and_stays_there():
@@ -76,6 +80,41 @@ def test_a_shard_is_one_of_so_many(made, tmp_path, more):  # noqa: F811
         return
     with pytest.raises(ConfigError, match="shard|merge"):
         config(made, tmp_path, *more)
+
+
+@pytest.mark.slow
+def test_shards_that_download_are_one_machine_that_does(made, tmp_path):  # noqa: F811
+    """Places of several classes among them, and what is not to be had."""
+    files = sorted(file for file in (made / "pool").rglob("*.*"))
+    with serving(made / "pool") as server:
+        rows = [(f"{server.address}/{file.relative_to(made / 'pool')}", file.parent.name) for file in files]
+        names = sorted({name for _, name in rows})
+        rows = [*((url, names[(names.index(name) + 1) % len(names)]) for url, name in rows[::7]), *rows]
+        server.status |= {str(file.relative_to(made / "pool")): 404 for file in files[::5]}
+        lines = [json.dumps({"url": url, "caption": name.replace("_", " ")}) for url, name in rows]
+        (tmp_path / "captions.jsonl").write_text("\n".join(lines))
+
+        def run(folder: str, *more: str) -> int:
+            source = ["source=captions", f"source.files=[{tmp_path / 'captions.jsonl'}]", "download.retries=0"]
+            manners = ["download.contact=me@example.org", "download.rate=100000", "download.per_host=8", "enough=9"]
+            chosen = [word for word in words(made, tmp_path / folder) if not word.startswith("source")]
+            with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                composed = from_hydra(hydra.compose("curate", [*chosen, *source, *manners, *more]))
+            return curate(composed, downloader=server.downloader)
+
+        assert run("one") == 0
+        asked = set(server.asked)
+        server.asked.clear()
+        assert [run("several", f"shard={shard}", "shards=2") for shard in range(2)] == [0, 0]
+        assert set(server.asked) == asked
+        assert len(server.asked) > len(asked)  # what is of both shards is asked for by each
+        server.asked.clear()
+        assert run("several", "do=merge", "shards=2") == 0
+        assert server.asked == []
+    assert bytes_of(tmp_path / "several") == bytes_of(tmp_path / "one")
+    assert len(list(read_images(tmp_path / "one" / "set"))) > 9
+    dropped = [json.loads(line)["reason"] for line in (tmp_path / "one" / "dropped.jsonl").read_text().splitlines()]
+    assert {"unreadable", "not_needed"} <= set(dropped)
 
 
 @pytest.mark.slow

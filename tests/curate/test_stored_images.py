@@ -2,13 +2,16 @@
 
 import hashlib
 import io
+import os
 import resource
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lt_extrap.curate.stages import images
 from lt_extrap.curate.stages.images import prepare
 from lt_extrap.data.decode import UnreadableImage
 
@@ -81,6 +84,16 @@ def test_what_cannot_be_read_is_a_reason():
         raise UnreadableImage(place, "half of \udcff a character")
 
     assert prepare("a", read=read, longest_edge=None) == r"half of \udcff a character"
+
+
+def test_a_process_that_is_forked_from_one_that_has_written_files_writes_too(pixels, tmp_path):
+    images._written(tmp_path, [prepared(encoded(pixels))])
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # which ends one that waits for threads of its parent
+        images._written(tmp_path, [other := prepared(encoded(pixels[::-1]))])
+        os._exit(not (tmp_path / other.name).is_file())
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_what_there_is_no_memory_for_may_be_decoded_another_time():

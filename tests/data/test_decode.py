@@ -213,6 +213,37 @@ def test_the_size_is_checked_before_pixels_are_decoded(tmp_path, edge):
         decode_rgb(path)
 
 
+def of_many_scans(edge: int, scans: int) -> bytes:
+    """A gray JPEG whose scans say in some bytes that all further coefficients are zero; each is as long to decode."""
+    file = io.BytesIO()
+    Image.new("L", (16, 16), 128).save(file, "JPEG", progressive=True)
+    size = file.getvalue().index(b"\xff\xc2") + 5
+    start = file.getvalue()[:size] + struct.pack(">HH", edge, edge) + file.getvalue()[size + 4 : -2]
+    table = b"\xff\xc4\0\x14\x10\1" + bytes(15) + b"\xe0"  # one code, 0: the end of 16,384 blocks and more
+    runs = -(-((edge // 8) ** 2) // 32767) * ("0" + 14 * "1")
+    runs += -len(runs) % 8 * "1"
+    coded = bytes(int(runs[at : at + 8], 2) for at in range(0, len(runs), 8)).replace(b"\xff", b"\xff\0")
+    return start + table + scans * (b"\xff\xda\0\x08\1\1\0\1\x3f\0" + coded) + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("read", [decode_rgb, lambda path, data: EncodedImage(path, data).gray(draft=64)])
+def test_a_file_of_some_kilobytes_does_not_take_minutes(read):
+    assert read("few.jpg", data=of_many_scans(64, 50)).size == (64, 64)
+    bomb = of_many_scans(64, 2000)
+    assert len(bomb) < 40_000
+    with pytest.raises(UnreadableImage, match=r"a JPEG of 200[0-9] scans, limit 100"):
+        read("many.jpg", data=bomb)
+
+
+def test_what_follows_a_picture_in_its_file_are_no_scans(saved):
+    """As the films that phones write behind theirs."""
+    film = np.random.default_rng(0).bytes(8_000_000)
+    assert film.count(b"\xff\xda") > 100
+    path = saved(noise(), "image.jpg", progressive=True)
+    path.write_bytes(path.read_bytes() + film)
+    assert pixels(path).shape == (64, 64, 3)
+
+
 def test_a_gif_whose_frame_is_larger_than_its_screen(tmp_path):
     path = tmp_path / "image.gif"
     screen = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)

@@ -27,7 +27,7 @@ from lt_extrap.config.curate_source import (
 
 SHARED = ("targets", "neighbors", "candidates", "images")  # which machines can share, by classes
 STAGES = (*SHARED, "features", "copies", "selection", "export")
-ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget", "merge", "restore")
+ORDERS = ("run", *STAGES, "status", "retry", "verify", "forget", "gallery", "review", "merge", "restore")
 
 
 @dataclass
@@ -52,7 +52,8 @@ class CurateConfig:
     Attributes:
         do: `run` = all stages; one of them, which wants those before it done; `status`; `retry` = what failed for a
             reason in `errors` is to be done again, then all stages; `verify` = look whether all that is stored is as it
-            was written; `forget` = remove what `forget` names, everywhere and for good; `merge` = take in what all
+            was written; `forget` = remove what `forget` names, everywhere and for good; `gallery` = write pages to look
+            at it by; `review` = take in the verdicts that `review` names, then all stages; `merge` = take in what all
             shards have, then all stages; `restore` = download the images of the set that `restore` names.
         what: `neighbors` = auxiliary classes; `target` = further images of the target classes themselves; or `both`.
         folder: of the state, the stored images and features, and the sets.
@@ -75,6 +76,7 @@ class CurateConfig:
         workers: processes that read and decode; 0 = this one; null = one a core.
         errors: of `retry`: reasons, as `status` names them; null = all.
         forget: of `forget`: what is removed.
+        review: of `review`: a file of verdicts, as the pages of the gallery save it.
         restore: of `restore`: somebody's set, with its manifest, classes and pairs; images are not needed.
         shard: 0..shards-1: do the stages up to `images` for this part of the classes, in a folder of its own.
         shards: parts, one a machine; of `merge`: how many there are.
@@ -102,6 +104,7 @@ class CurateConfig:
     workers: int | None = None
     errors: list[str] | None = None
     forget: Forgotten = field(default_factory=Forgotten)
+    review: str | None = None
     restore: str | None = None
     shard: int | None = None
     shards: int = 1
@@ -131,6 +134,7 @@ class CurateConfig:
         named = any(vars(self.forget).values())
         keys = "forget.url, forget.creator or forget.sha256"
         check(named == (self.do == "forget"), keys, "given with do=forget, and only there", vars(self.forget))
+        check((self.review is None) == (self.do != "review"), "review", "a file, for do=review alone", self.review)
         check((self.restore is None) == (self.do != "restore"), "restore", "a set, for do=restore alone", self.restore)
         check(self.shards >= 1, "shards", "at least 1", self.shards)
         check(self.shard is None or 0 <= self.shard < self.shards, "shard", "in 0..shards-1, or null", self.shard)

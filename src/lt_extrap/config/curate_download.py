@@ -32,8 +32,8 @@ class Download:
         opt_out: whether what reserves an image (noai, noindex, tdm-reservation, ..., and what robots.txt says of
             training) is obeyed; false = it is recorded.
         ports: that may be asked.
-        lost: the share of the last 100 hosts whose names could not be looked up above which all is given up, as where
-            the network is gone; 1 = never.
+        lost: the share of hosts, of at least 20 in the last 100 downloads, whose names could not be looked up above
+            which all is given up, as where the network is gone; 1 = never.
     """
 
     contact: str | None = None

@@ -24,7 +24,9 @@ from lt_extrap.config.curate_download import Download
 from lt_extrap.curate import shards
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forget import forget
+from lt_extrap.curate.gallery.pages import write_gallery
 from lt_extrap.curate.restore import restore
+from lt_extrap.curate.review import review
 from lt_extrap.curate.stages import candidates, copies, export, features, images, neighbors, selection, targets
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED, STATE, State
 from lt_extrap.curate.status import INCOMPLETE, status_of
@@ -69,7 +71,7 @@ def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader]
     if config.do == "restore":
         with _alone(folder), stop.listening():
             return restore(config, folder, stop, downloader)
-    if config.do in ("status", "retry", "verify", "forget"):
+    if config.do in ("status", "retry", "verify", "forget", "gallery", "review"):
         _refuse_none(folder)
     if config.do == "status":  # also while a curation is under way
         with State(folder) as state:
@@ -78,6 +80,8 @@ def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader]
         curation = Curation(config, folder, state, stop, downloader)
         if config.do == "verify":
             return verify(curation)
+        if config.do == "gallery":
+            return write_gallery(curation)
         if config.do == "forget":
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
             shards.forget_in_all(curation)
@@ -87,6 +91,8 @@ def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader]
             _again(curation)
         if config.shard is not None:
             shards.remember(curation, whole)
+        if config.do == "review":
+            review(curation, Path(str(config.review)).expanduser())
         if config.do in STAGES:
             _refuse_gap(state, config.do)
             return _run(curation, (config.do,))
@@ -136,9 +142,10 @@ def _again(curation: Curation) -> None:
     chosen = [reason for reason in failed if reason not in (FORGOTTEN, NOT_NEEDED) and _is_one_of(reason, reasons)]
     if reasons is not None and not chosen:
         raise ConfigError("errors of this curation", ", ".join(reasons), f"choose of: {some(failed, 20) or 'none'}")
+    among = "reason IN (SELECT value FROM json_each(?))"  # all at once: each host may have a reason of its own
     with state.transaction():
-        state.write("UPDATE candidate SET reason = NULL, tries = 0 WHERE reason = ?", [(reason,) for reason in chosen])
-        state.write("DELETE FROM reference WHERE reason = ?", [(reason,) for reason in chosen])
+        state.write(f"UPDATE candidate SET reason = NULL, tries = 0 WHERE {among}", [(json.dumps(chosen),)])
+        state.write(f"DELETE FROM reference WHERE {among}", [(json.dumps(chosen),)])
         if reasons is None:  # and the source is asked again: it may have grown
             state.write("DELETE FROM search WHERE source = ?", [(curation.source_id,)])
 

@@ -17,6 +17,7 @@ _WINDOW = 4  # times the requests at a time: so many places are under way, most 
 _MEMORY = 2 << 30  # bytes that the decoding of an image may take
 _PATIENCE = 0.05  # seconds between two looks at what has ended
 _FEWEST, _MOST = 20, 100  # hosts by which the network is judged
+_NOT_ASKED = ("url", "scheme", "address")  # failures that say nothing of the network
 
 R = TypeVar("R")
 
@@ -62,9 +63,10 @@ def arrivals(
         RunError: so many names cannot be looked up that it is not the hosts' fault.
     """
     failed = list[tuple[str, R | Failure | None]]()
+    window = max(_WINDOW * concurrency, _MOST)
     gc.freeze()  # what was imported: the collector would look at all of it again and again, here and in the processes
     with (
-        closing(_downloaded(first, backlog, downloads, failed, _WINDOW * concurrency, _Names(lost))) as chunks,
+        closing(_downloaded(first, backlog, downloads, failed, window, _Names(lost))) as chunks,
         closing(as_they_come(work, chunks, workers, died=None, then=then, memory=_MEMORY)) as done,
     ):
         for chunk in done:
@@ -115,7 +117,7 @@ class _Names:
         self._lost = lost
         self._count = 0
         self._found = set[str]()  # hosts
-        self._last: OrderedDict[tuple[str, int], bool] = OrderedDict()  # of the last hosts, whether it was not found
+        self._last: OrderedDict[tuple[str, int], tuple[int, bool]] = OrderedDict()  # hosts: when, whether not found
         self._held = deque[tuple[int, str, Failure]]()
         self._free = list[tuple[str, Failure]]()
 
@@ -125,7 +127,7 @@ class _Names:
         return len(self._held)
 
     def reached(self, place: str) -> None:
-        """Note that a host has answered."""
+        """Note that the name of a host was found."""
         host = urlsplit(place).netloc
         self._found.add(host)
         self._note((host, 0), lost=False)
@@ -134,7 +136,7 @@ class _Names:
         """Take a failure."""
         if failure.kind != "dns":
             self._free.append((place, failure))
-            if failure.kind.startswith("http_"):
+            if failure.kind not in _NOT_ASKED:
                 self.reached(place)
             return
         host = urlsplit(place).netloc
@@ -151,8 +153,8 @@ class _Names:
         Raises:
             RunError: it is the network.
         """
-        lost = sum(self._last.values())
-        if len(self._last) >= _FEWEST and lost > self._lost * len(self._last):
+        lost = sum(lost for _, lost in self._last.values())
+        if self._held and len(self._last) >= _FEWEST and lost > self._lost * len(self._last):
             raise RunError(
                 "hosts whose names can be looked up",
                 f"{lost} of the last {len(self._last)} cannot, such as {self._held[-1][1]}",
@@ -166,7 +168,7 @@ class _Names:
 
     def _note(self, host: tuple[str, int], *, lost: bool) -> None:
         self._count += 1
-        self._last[host] = lost
+        self._last[host] = self._count, lost
         self._last.move_to_end(host)
-        if len(self._last) > _MOST:
+        while next(iter(self._last.values()))[0] + _MOST <= self._count:  # what is held no more does not count either
             self._last.popitem(last=False)

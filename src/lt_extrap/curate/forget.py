@@ -3,7 +3,7 @@
 import shutil
 
 from lt_extrap.config.curate import Forgotten
-from lt_extrap.curate.curation import IMAGES, Curation
+from lt_extrap.curate.curation import GALLERY, IMAGES, Curation
 from lt_extrap.curate.stages.export import EXTRA, SET
 from lt_extrap.curate.state import FORGOTTEN
 
@@ -24,7 +24,7 @@ def forget(curation: Curation, named: Forgotten) -> int:
         state.write("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", values)
     gone = list(state.rows(f"SELECT sha256, name FROM image WHERE sha256 IN ({_forgotten_images()})"))
     if gone:  # a set that lacks images of its manifest is none: it is written again
-        for written in (SET, f"{SET}.new", f"{SET}.old"):  # the latter of a start that was killed
+        for written in (SET, f"{SET}.new", f"{SET}.old", GALLERY):  # .new and .old: of a start that was killed
             shutil.rmtree(curation.folder / written, ignore_errors=True)
     for _, name in gone:  # before their rows: the same command goes on where it was killed
         for folder in (curation.folder, curation.folder / EXTRA):
@@ -34,7 +34,7 @@ def forget(curation: Curation, named: Forgotten) -> int:
     with state.transaction():
         # What it looked like is forgotten too; that it was here is not, or the source would offer it again.
         state.write("INSERT OR IGNORE INTO forgotten VALUES ('sha256', ?)", hashes)
-        for table in ("selection", "copy", "compared", "image"):
+        for table in ("selection", "copy", "compared", "verdict", "image"):
             state.write(f"DELETE FROM {table} WHERE sha256 = ?", hashes)
         state.write("DELETE FROM feature WHERE owner = ?", hashes)
         state.write(

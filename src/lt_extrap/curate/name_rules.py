@@ -25,7 +25,8 @@ class Reason(StrEnum):
     HYPONYM = "hyponym"  # it is a kind of a target: its images are target images
     MISSPELLED = "misspelled"  # a letter away from a target's name
     PERSON = "person"  # a kind of person
-    NEAR_SYNONYM = "near_synonym"  # its name means nearly what a target's does: to be reviewed
+    NEAR_SYNONYM = "near_synonym"  # a text encoder finds it as good as a target's name: a person decides
+    REVIEWED = "reviewed"  # a person dropped it
 
 
 class Drop(NamedTuple):

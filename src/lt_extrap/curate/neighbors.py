@@ -1,14 +1,15 @@
 """Which classes become neighbors of which targets, and why others do not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64
 
-from lt_extrap.curate.name_rules import Drop, NameRules
+from lt_extrap.curate.name_rules import Drop, NameRules, Reason
 from lt_extrap.curate.proposers.random import RandomProposer
 from lt_extrap.curate.records import Asking, Proposer, Sought, TargetClass
+from lt_extrap.curate.verdicts import Verdict
 from lt_extrap.data.pairs import asked
 from lt_extrap.data.target import ClassTable
 
@@ -61,7 +62,11 @@ class Choice:
 
 
 def choose(
-    targets: Sequence[TargetClass], proposer: Proposer, rules: NameRules, wanted: Int64[np.ndarray, " target"]
+    targets: Sequence[TargetClass],
+    proposer: Proposer,
+    rules: NameRules,
+    wanted: Int64[np.ndarray, " target"],
+    verdicts: Mapping[str, Verdict] | None = None,
 ) -> Choice:
     """The nearest classes of each target that the rules leave, as many as are wanted or as there are.
 
@@ -70,6 +75,7 @@ def choose(
         proposer: what is near them.
         rules: what is no neighbor of any of them.
         wanted: neighbors of each target, by label (see `wanted_counts`).
+        verdicts: of a person on classes, by key.
     """
     classes: dict[str, Sought] = {}
     pairs: list[Neighbor] = []
@@ -85,7 +91,7 @@ def choose(
                 continue
             seen.add(sought.key)
             if sought.key not in drops:
-                drops[sought.key] = rules.drop(sought)
+                drops[sought.key] = _drop(sought, rules, verdicts or {})
             if (drop := drops[sought.key]) is not None:
                 dropped.append(Dropped(sought, target.label, drop))
                 continue
@@ -93,22 +99,35 @@ def choose(
             classes.setdefault(sought.key, sought)
             pairs.append(Neighbor(target.label, sought.key, rank, similarity))
     if isinstance(proposer, Asking) and proposer.ask():
-        return choose(targets, proposer, rules, wanted)  # by what is known now
+        return choose(targets, proposer, rules, wanted, verdicts)  # by what is known now
     return Choice(tuple(classes.values()), tuple(pairs), tuple(dropped))
 
 
-def choose_random(proposer: RandomProposer, rules: NameRules, count: int) -> Choice:
+def choose_random(
+    proposer: RandomProposer, rules: NameRules, count: int, verdicts: Mapping[str, Verdict] | None = None
+) -> Choice:
     """The first classes of a random order that the rules leave: the paper's control RD, nobody's neighbors."""
     classes: list[Sought] = []
     dropped: list[Dropped] = []
     for sought in proposer.draw():
         if len(classes) == count:
             break
-        if (drop := rules.drop(sought)) is not None:
+        if (drop := _drop(sought, rules, verdicts or {})) is not None:
             dropped.append(Dropped(sought, None, drop))
         else:
             classes.append(sought)
     return Choice(tuple(classes), (), tuple(dropped))
+
+
+def _drop(sought: Sought, rules: NameRules, verdicts: Mapping[str, Verdict]) -> Drop | None:
+    """Why a class is no neighbor: as a person says, who can let in what is only near in meaning, and nothing else."""
+    verdict = verdicts.get(sought.key)
+    if verdict is Verdict.DROP:
+        return Drop(Reason.REVIEWED, None)
+    drop = rules.drop(sought)
+    if verdict is Verdict.KEEP and drop is not None and drop.reason is Reason.NEAR_SYNONYM:
+        return None
+    return drop
 
 
 def wanted_counts(

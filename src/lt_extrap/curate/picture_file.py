@@ -37,7 +37,7 @@ def without_metadata(place: str, content: bytes) -> bytes:
         content: of the file.
 
     Returns:
-        A file: of the same content always the same, and of what it has returned that itself.
+        A file: of the same content always the same, and the very content where there is nothing to leave out.
 
     Raises:
         UnreadableImage: it had to be decoded, and is none.
@@ -46,7 +46,9 @@ def without_metadata(place: str, content: bytes) -> bytes:
         bare = b"".join(_parts(content))
     except (_Unknown, struct.error):
         return _encoded(place, content)
-    return bare if bare == content or _is_upright(content) else _encoded(place, content)
+    if bare == content:
+        return content
+    return bare if _is_upright(content) else _encoded(place, content)
 
 
 def _parts(content: bytes) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from lt_extrap.files import write_whole
 from lt_extrap.signals import StopSignal
 
 LOST = "lost.jsonl"
+STORED = "stored.jsonl"  # [path, sha256] of what is stored in other bytes than those of the manifest
 
 
 class Restored(NamedTuple):
@@ -104,9 +105,9 @@ def _download(
     Returns:
         Why an image is lost, by its path.
     """
-    lost, of_url = dict[str, str](), defaultdict[str, list[ImageRecord]](list)
+    lost, of_url, there = dict[str, str](), defaultdict[str, list[ImageRecord]](list), _there(folder, records)
     for record in records:
-        if (folder / IMAGES / record.path).is_file():
+        if record.path in there:
             continue
         if record.url is None:
             lost[record.path] = "no_url: its source was no web"
@@ -135,7 +136,7 @@ def _download(
         for chunk in chunks:
             for url, what in chunk:
                 for record in of_url[url]:
-                    if (reason := _store(folder / IMAGES / record.path, record, what)) is not None:
+                    if (reason := _store(folder, record, what)) is not None:
                         lost[record.path] = reason
                 backlog.settle(url, stored=True)
             done += len(chunk)
@@ -144,16 +145,37 @@ def _download(
     return lost
 
 
-def _store(file: Path, record: ImageRecord, what: Restored | Failure | str | None) -> str | None:
+def _there(folder: Path, records: Sequence[ImageRecord]) -> set[str]:
+    """The images that are as they were stored."""
+    stored = {record.path: record.sha256 for record in records}
+    if (folder / STORED).is_file():
+        for line in (folder / STORED).read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError):  # a line that was cut
+                path, sha256 = json.loads(line)
+                stored[path] = sha256
+    return {path for path, sha256 in stored.items() if sha256 is not None and _sha256(folder / IMAGES / path) == sha256}
+
+
+def _sha256(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _store(folder: Path, record: ImageRecord, what: Restored | Failure | str | None) -> str | None:
     """Store an image that is as it was; else why it is not."""
     if what is None:
         return "undecoded: for want of memory"
     if not isinstance(what, Restored):
         return str(what)
-    same = hashlib.sha256(what.content).hexdigest() == record.sha256
-    if not same and what.original not in (record.sha256, record.original_sha256):
+    sha256 = hashlib.sha256(what.content).hexdigest()
+    if sha256 != record.sha256 and what.original not in (record.sha256, record.original_sha256):
         return "changed: another file is at its address"
-    write_whole(file, lambda opened: opened.write(what.content))
+    write_whole(folder / IMAGES / record.path, lambda opened: opened.write(what.content))
+    if sha256 != record.sha256:
+        with (folder / STORED).open("a", encoding="utf-8") as stored:
+            stored.write(json.dumps([record.path, sha256]) + "\n")
     return None
 
 

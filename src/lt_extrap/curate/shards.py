@@ -54,11 +54,13 @@ def part(sought: Sequence[Sought], shard: int | None, shards: int) -> list[Sough
 
 
 def remember(curation: Curation, whole: Path) -> None:
-    """Let a shard know what the curation that it is part of has forgotten, and was told by a language model."""
+    """Let a shard know what its curation has forgotten, and was told by a person or a language model."""
     if (whole / STATE).is_file():
         with State(whole) as state, curation.state.transaction():
             known = state.rows("SELECT kind, value FROM forgotten")
             curation.state.write("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", known)
+            curation.state.write("DELETE FROM verdict")
+            curation.state.write("INSERT INTO verdict VALUES (?, ?, ?)", state.rows("SELECT * FROM verdict"))
             curation.state.write(KEEP_CALL, state.rows(f"SELECT {', '.join(CALL)} FROM llm_call ORDER BY id"))
 
 
@@ -143,7 +145,7 @@ def _take_files(folder: Path, whole: Path, state: State) -> None:
 def _take_rows(curation: Curation, state: State) -> None:
     """All of a shard, in place of what was known of its classes."""
     into, source = curation.state, curation.source_id
-    into.write("INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)", state.rows("SELECT * FROM image"))
+    into.write("INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?)", state.rows("SELECT * FROM image"))
     into.write(
         f"DELETE FROM candidate WHERE source = ? AND key = ? AND reason IS NOT '{FORGOTTEN}'",
         state.rows("SELECT source, key FROM search WHERE source = ?", source),

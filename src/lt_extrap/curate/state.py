@@ -17,6 +17,7 @@
     compared    with what copies of an image were looked for
     copy        images that are near-copies of one of the target set, or (split `stored`) of one another
     selection   whether an image is kept for a class, and why not
+    verdict     what a person said of an image of a class, or (`sha256` is empty) of a whole class
     forgotten   what never comes back
 
 A stage writes in small transactions, so that a kill undoes no more than one of them.
@@ -70,8 +71,8 @@ CREATE VIEW IF NOT EXISTS offered AS
     AND c.source = (SELECT value FROM setting WHERE name = 'source')
     AND c.position < (SELECT CAST(value AS INTEGER) FROM setting WHERE name = 'candidates_per_class');
 CREATE TABLE IF NOT EXISTS image (
-    sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    content BLOB NOT NULL, thumbnail BLOB NOT NULL, deviation REAL NOT NULL);
+    sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, bytes INTEGER NOT NULL, width INTEGER NOT NULL,
+    height INTEGER NOT NULL, content BLOB NOT NULL, thumbnail BLOB NOT NULL, deviation REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS reference (
     place TEXT NOT NULL, split TEXT NOT NULL, label INTEGER NOT NULL, content BLOB, thumbnail BLOB, deviation REAL,
     reason TEXT, PRIMARY KEY (split, place)) WITHOUT ROWID;
@@ -84,6 +85,8 @@ CREATE TABLE IF NOT EXISTS copy (
 CREATE TABLE IF NOT EXISTS selection (
     key TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT, because TEXT, cosines TEXT NOT NULL,
     PRIMARY KEY (key, sha256)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS verdict (
+    key TEXT NOT NULL, sha256 TEXT NOT NULL, verdict TEXT NOT NULL, PRIMARY KEY (key, sha256)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS forgotten (
     kind TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (kind, value)) WITHOUT ROWID;
 """

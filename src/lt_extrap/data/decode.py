@@ -29,6 +29,8 @@ _UPRIGHT = {
 }
 _TURNED = (5, 6, 7, 8)  # width and height change places
 _SHRINKS = (1, 2, 4, 8)  # parts of its size at which a JPEG can be decoded
+_MOST_SCANS = 100  # of a progressive JPEG: most have 11 at most; each is of all pixels, and some bytes make one
+_BETWEEN_SCANS = 32_768  # bytes; what looks like the beginning of a scan is in twice as many of what else is in a file
 _JPEG = ("JPEG", "MPO")  # several JPEGs in one file, of which the first counts
 
 
@@ -107,6 +109,9 @@ class EncodedImage:
                 raise UnreadableImage(path, f"{image.width} x {image.height} pixels, limit {max_pixels}")
             self.format = str(image.format)
             if self.format in _JPEG:
+                scans = data.count(b"\xff\xda") if "progressive" in image.info else 1
+                if scans > _MOST_SCANS + len(data) // _BETWEEN_SCANS:
+                    raise UnreadableImage(path, f"a JPEG of {scans} scans, limit {_MOST_SCANS}")
                 self._orientation = orientation_of(image)
                 self._stored = image.size
                 turned = self._orientation in _TURNED

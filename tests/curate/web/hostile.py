@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import socket
 import ssl
 import struct
@@ -137,6 +138,11 @@ class Visit:
     def left(self) -> bool:
         return self.reader.at_eof() or self.writer.is_closing()
 
+    def garble(self) -> None:
+        """Send what is not of TLS, past the TLS that there may be."""
+        os.write(self.writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x30" + b"z" * 48)
+        self.close = True
+
     def reset(self) -> None:
         raw = self.writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -245,6 +251,12 @@ async def _(visit):
     await visit.forever(b"4000\r\n" + bytes(0x4000) + b"\r\n", 0)
 
 
+@_behaves("large/in-crumbs.jpg", "slow")
+async def _(visit):
+    await visit.head(200, ("Transfer-Encoding", "chunked"))
+    await visit.send(b"".join(b"1\r\n%c\r\n" % byte for byte in picture()) + b"0\r\n\r\n")
+
+
 @_behaves("large/without-a-length.jpg", "large")
 async def _(visit):
     await visit.head(200)
@@ -286,6 +298,13 @@ async def _(visit):
 async def _(visit):
     await visit.image()
     await visit.answer(200, NOT_IMAGES["pdf.jpg"])
+
+
+@_behaves("broken/an-answer-too-much.jpg", None)  # as some servers send 408 to a connection before they end it
+async def _(visit):
+    await visit.image()
+    await asyncio.sleep(0.05)
+    await visit.answer(408, PAGE)
 
 
 @_behaves("broken/no-last-chunk.jpg", "truncated")
@@ -358,6 +377,18 @@ async def _(visit):
 async def _(visit):
     await visit.head(200, ("Content-Length", "-5"))
     await visit.send(picture())
+
+
+@_behaves("broken/garbled.jpg", "protocol")
+async def _(visit):
+    visit.garble()
+
+
+@_behaves("broken/garbled-in-the-middle.jpg", "truncated")
+async def _(visit):
+    await visit.head(200, ("Content-Length", "90000"))
+    await visit.send(picture())
+    visit.garble()
 
 
 # --- redirects ------------------------------------------------------------------------------------------------------
@@ -486,6 +517,11 @@ async def _endless_robots(visit: Visit) -> None:
     await visit.forever(b"# more\n" * 3000, 0)
 
 
+async def _crumbs_of_robots(visit: Visit) -> None:
+    await visit.head(200, ("Transfer-Encoding", "chunked"))
+    await visit.send(b"1\r\n#\r\n" * 4000 + b"0\r\n\r\n")
+
+
 async def _dripping_robots(visit: Visit) -> None:
     await visit.head(200)
     await visit.forever(b"#")
@@ -522,6 +558,7 @@ ROBOTS: dict[str, tuple[Behaviour, str | None]] = {
     "robots-private.example": (lambda visit: visit.redirect("http://10.0.0.1/robots.txt"), "robots"),
     "robots-endless.example": (_endless_robots, "robots"),
     "robots-of-many.example": (_text(_many_rules()), None),
+    "robots-crumbs.example": (_crumbs_of_robots, "robots"),
     "robots-noise.example": (_text(bytes(range(256)) * 900), None),
     "robots-drip.example": (_dripping_robots, "robots"),
 }

@@ -27,9 +27,5 @@ def test_other_reasons_have_no_kind(reason):
 
 
 def test_a_failure_survives_a_pickle():
-    failure = pickle.loads(pickle.dumps(Failure("robots", "no answer", final=False)))
-    assert (failure.kind, failure.detail, failure.final) == ("robots", "no answer", False)
-
-
-def test_another_attempt_can_help_where_nothing_was_refused():
-    assert [Failure(kind, "").final for kind in ("dns", "http_429", "robots", "http_404")] == [False, False, True, True]
+    failure = pickle.loads(pickle.dumps(Failure("robots", "no answer")))
+    assert (failure.kind, failure.detail) == ("robots", "no answer")

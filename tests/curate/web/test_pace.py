@@ -76,6 +76,27 @@ def test_a_delay_makes_a_host_slower_and_never_faster():
     assert all(later - sooner > 0.029 for sooner, later in pairwise(found))
 
 
+def test_a_host_that_bears_it_again_is_asked_as_often_as_before():
+    """Else a host of a long run would be asked once a minute after a handful of refusals."""
+
+    async def intervals() -> list[float]:
+        busy = pace(rate=10.0, longest_wait=60.0)
+        busy.slow_down("a", 0.2)
+        found = list[float]()
+        for answers in (0, 34, 1000):
+            for _ in range(3 * (answers == 0)):
+                busy.postpone("a", 0.0, "429")
+            for _ in range(answers):
+                busy.answered("a")
+            found.append(busy._host("a").interval)
+        return found
+
+    after, later, end = asyncio.run(intervals())
+    assert after == pytest.approx(1.6)
+    assert later == pytest.approx(0.8, rel=0.02)
+    assert end == 0.2
+
+
 def test_a_short_wait_is_waited_and_a_long_one_is_not():
     async def both() -> float:
         waiting, loop = pace(longest_wait=1.0), asyncio.get_running_loop()

@@ -124,12 +124,11 @@ class LanguageModel:
             await self._pause(turn - now)
 
     async def _send(self, body: Mapping[str, Any]) -> Got:
-        headers = {"User-Agent": agent(None), "Accept-Encoding": "gzip", **self._secret}
+        headers = {"User-Agent": agent(None), "Accept-Encoding": "gzip"}
         if self._options.protocol == "messages":
             headers |= _VERSION
-        return await exchange(
-            httpx.Request("POST", self._url, headers=headers, json=body), self._options.seconds, _MOST_BYTES
-        )
+        request = httpx.Request("POST", self._url, headers=headers, json=body)
+        return await exchange(request, self._secret, seconds=self._options.seconds, most_bytes=_MOST_BYTES)
 
     def _read(self, got: Got) -> tuple[int, Answer | None]:
         """The status of an answer, which may be in it, and what it says."""

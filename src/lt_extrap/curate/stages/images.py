@@ -5,9 +5,8 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +25,11 @@ from lt_extrap.data.decode import EncodedImage, NoMemory, UnreadableImage
 from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError, some
-from lt_extrap.files import write_whole
 
-_WRITERS = 8  # files that a process writes at a time
+# Whether all that is stored is on the disk. To wait for the disk image by image takes a third of the time that
+# downloading and decoding them takes; so it is waited for once, at the end, and who comes after a start that did not
+# get there looks whether the files have their sizes: where the power failed, the last ones may not.
+_SYNCED = "images_synced"
 _TRIES = 3  # runs in which an image is not decoded, before it is done without
 _UNDECODED = f"undecoded: there was no memory for it, or its decoder died, in {_TRIES} runs"
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
@@ -41,6 +42,7 @@ class Prepared(NamedTuple):
         content: of the file; empty once it has been written.
         sha256: of the content, hexadecimal.
         name: of the file below images/, by its hash.
+        bytes: of the file.
         width, height: of the upright image, pixels.
         look: what is compared of it.
         original: SHA-256 of the file as the source has it.
@@ -49,6 +51,7 @@ class Prepared(NamedTuple):
     content: bytes
     sha256: str
     name: str
+    bytes: int
     width: int
     height: int
     look: Look
@@ -92,14 +95,33 @@ def store(curation: Curation) -> None:
         state.write(
             "UPDATE candidate SET reason = NULL WHERE source = ? AND reason = ?", [(curation.source_id, NOT_NEEDED)]
         )
-    for left in (curation.folder / IMAGES).glob("*/*.tmp"):  # by a start that was killed
-        left.unlink()
+    if state.setting(_SYNCED) == "no":
+        _look_after_a_kill(curation)
+    with state.transaction():
+        state.set(_SYNCED, "no")
     undecoded = [*_read(curation), *_download(curation)]
+    os.sync()
+    with state.transaction():
+        state.set(_SYNCED, "yes")
     if undecoded:
         print(
             f"{len(undecoded):,} images were not decoded, for want of memory or since the decoder died: "
             f"{some(undecoded, 3)}; the same command tries again (workers=1 needs least), in {_TRIES} runs in all"
         )
+
+
+def _look_after_a_kill(curation: Curation) -> None:
+    """What a loss of power has taken is to be done again; half-written files go."""
+    folder, state = curation.folder / IMAGES, curation.state
+    for left in folder.glob("*/*.tmp"):
+        left.unlink()
+    rows = state.rows("SELECT sha256, name, bytes FROM image")
+    lost = [(sha256,) for sha256, name, size in rows if _size(folder / name) != size]
+    with state.transaction():
+        state.write("UPDATE candidate SET sha256 = NULL, original = NULL WHERE sha256 = ?", lost)
+        state.write("DELETE FROM image WHERE sha256 = ?", lost)
+    if lost:
+        print(f"{len(lost):,} images of the last start did not get to the disk: they are fetched again")
 
 
 def _read(curation: Curation) -> list[str]:
@@ -222,8 +244,11 @@ class _Keep:
         if made or failed or undecoded:
             with state.transaction():
                 state.write(
-                    "INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [(image.sha256, image.name, image.width, image.height, *image.look) for _, image in made],
+                    "INSERT OR IGNORE INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    [
+                        (image.sha256, image.name, image.bytes, image.width, image.height, *image.look)
+                        for _, image in made
+                    ],
                 )
                 state.write(
                     "UPDATE candidate SET sha256 = ?, original = ? WHERE place = ? AND source = ?",
@@ -292,6 +317,7 @@ def described(place: str, content: bytes, original: bytes) -> Prepared:
         content=content,
         sha256=sha256,
         name=f"{sha256[:2]}/{sha256}.{_SUFFIXES.get(image.format, image.format.lower())}",
+        bytes=len(content),
         width=image.width,
         height=image.height,
         look=seen,
@@ -300,20 +326,26 @@ def described(place: str, content: bytes, original: bytes) -> Prepared:
 
 
 def _written(folder: Path, chunk: list[Prepared | str | None]) -> list[Prepared | str | None]:
-    """Write the files of a chunk: side by side, so that the disk is waited for once."""
-    files = {image.name: image for image in chunk if isinstance(image, Prepared)}
-    list(_writers().map(partial(_write, folder), files.values()))
+    """Write the files of a chunk; they are not waited for, as `_SYNCED` has it."""
+    for image in chunk:
+        if isinstance(image, Prepared) and _size(folder / image.name) != len(image.content):
+            _write(folder / image.name, image.content)
     return [image._replace(content=b"") if isinstance(image, Prepared) else image for image in chunk]
 
 
-@cache
-def _writers() -> Executor:
-    """Those of this process."""
-    return ThreadPoolExecutor(_WRITERS)
+def _write(file: Path, content: bytes) -> None:
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")  # two processes may store the same picture at once
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(file)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
-def _write(folder: Path, image: Prepared) -> None:
-    """Its place is its content: a file that is there is the same."""
-    file = folder / image.name
-    if not file.is_file():
-        write_whole(file, lambda opened: opened.write(image.content), suffix=f".{os.getpid()}.tmp")
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return None

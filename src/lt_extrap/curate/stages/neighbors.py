@@ -15,6 +15,7 @@ from lt_extrap.curate.neighbors import Choice, choose, choose_random, wanted_cou
 from lt_extrap.curate.proposers import make_llm, make_proposer, make_random
 from lt_extrap.curate.provenance import option_name
 from lt_extrap.curate.records import Sought, TargetClass
+from lt_extrap.curate.verdicts import of_classes
 from lt_extrap.errors import some
 
 
@@ -70,19 +71,19 @@ def propose(curation: Curation) -> None:
 
 def _choice(curation: Curation) -> Choice:
     config, state, targets = curation.config, curation.state, curation.targets()
-    rules, options = curation.rules(targets), config.proposer
+    rules, options, verdicts = curation.rules(targets), config.proposer, of_classes(state)
     wanted = wanted_counts(targets, config.neighbors_per_class, config.sampling_ratio, config.scale)
     if isinstance(options, RandomClasses):
         count = int(wanted.sum()) if options.classes is None else options.classes
-        return choose_random(make_random(options, curation.wordnet, curation.source), rules, count)
+        return choose_random(make_random(options, curation.wordnet, curation.source), rules, count, verdicts)
     if isinstance(options, LLMNeighbors):
         calls = Calls(options, state, curation.stop, alone=config.shard is None)
         proposer = make_llm(options, targets, curation.wordnet, curation.source, wanted, calls)
-        choice = choose(targets, proposer, rules, wanted)
+        choice = choose(targets, proposer, rules, wanted, verdicts)
         _tell(targets, choice, wanted)
         print(f"the language model in all: {calls.spent()}")
         return choice
-    return choose(targets, make_proposer(options, targets, curation.wordnet, curation.source), rules, wanted)
+    return choose(targets, make_proposer(options, targets, curation.wordnet, curation.source), rules, wanted, verdicts)
 
 
 def _tell(targets: Sequence[TargetClass], choice: Choice, wanted: Int64[np.ndarray, " target"]) -> None:

@@ -18,6 +18,7 @@ from lt_extrap.curate.prototypes import Features, cosines, prototypes
 from lt_extrap.curate.stages.copies import STORED, found_with
 from lt_extrap.curate.stages.features import feature_rows, open_features, owner
 from lt_extrap.curate.suspects import gather, suspects, threshold
+from lt_extrap.curate.verdicts import Verdict, of_classes, of_images
 from lt_extrap.errors import RunError
 from lt_extrap.keys import Stream, hash64
 
@@ -28,6 +29,9 @@ _OFFERED = (
 )
 # The order of the splits in which a copy is told: what is measured on first.
 _COPIES = {"test": "copy_of_test", "val": "copy_of_val", "train": "copy_of_train"}
+# What a person who keeps an image overrules: never that it is a copy of another one.
+_OVERRULED = frozenset(("small", "blank", "placeholder", "cosine", "suspect"))
+BAND = "band"  # the setting: [low, high] of each target, as the last selection had them
 
 
 def select(curation: Curation) -> None:
@@ -39,10 +43,12 @@ def select(curation: Curation) -> None:
     state, options = curation.state, curation.config.filter
     made_of, choices = _made_of(curation, found_with(curation)), _choices(curation)
     group = dict(state.rows("SELECT sha256, of FROM copy WHERE split = ?", STORED))
+    judge(choices, of_images(state), group)
     _drop_pictures(curation, choices, group)
     drop_copies(choices, _copies(curation))
     training = _training(curation)
-    _drop_by_cosine(curation, choices, training)
+    band = _band(curation, training)
+    _drop_by_cosine(curation, choices, training, band)
     drop_duplicates(choices, group)
     if options.suspects == "drop":
         _drop_suspects(curation, choices, training)
@@ -50,6 +56,7 @@ def select(curation: Curation) -> None:
     with state.transaction():
         state.set("selected_by", json.dumps(_options(curation)))
         state.set("selected_of", made_of)
+        state.set(BAND, json.dumps(np.stack(band, axis=1).round(6).tolist()))
         state.write("DELETE FROM selection")
         state.write(
             "INSERT INTO selection VALUES (?, ?, ?, ?, ?)",
@@ -97,7 +104,8 @@ def _options(curation: Curation) -> dict[str, object]:
 def _made_of(curation: Curation, copies: str) -> str:
     mark = hashlib.sha256(f"{_VERSION} {copies}".encode())
     pairs, copies_of = "SELECT target, key FROM pair ORDER BY target, key", "SELECT * FROM copy ORDER BY sha256, split"
-    for query in (_OFFERED, pairs, copies_of):
+    verdicts = "SELECT * FROM verdict ORDER BY key, sha256"
+    for query in (_OFFERED, pairs, copies_of, verdicts):
         for row in curation.state.rows(query):
             mark.update(repr(row).encode())
     return mark.hexdigest()
@@ -114,6 +122,7 @@ class Choice:
         reason: why it is dropped; None as long as it is not.
         because: more of the reason.
         cosines: to the prototypes of the class's targets, by label.
+        wanted: a person keeps it.
     """
 
     key: str
@@ -122,17 +131,19 @@ class Choice:
     reason: str | None = None
     because: str | None = None
     cosines: dict[int, float] = field(default_factory=dict)
+    wanted: bool = False
 
     def drop(self, reason: str, because: str | None = None) -> None:
-        """Drop it, if it has not been dropped for something else."""
-        if self.reason is None:
+        """Drop it, if it has not been dropped for something else, and no person who keeps it knows better."""
+        if self.reason is None and not (self.wanted and reason in _OVERRULED):
             self.reason, self.because = reason, because
 
 
 def cap(choices: Sequence[Choice], most: int, seed: int) -> None:
     """Drop all but so many of the kept images of each class.
 
-    Which ones is a function of (seed, image): images that are added later push out only as many as they are.
+    What a person keeps comes first. Which of the others is a function of (seed, image): images that are added later
+    push out only as many as they are.
     """
     kept = defaultdict[str, list[Choice]](list)
     for choice in choices:
@@ -141,9 +152,29 @@ def cap(choices: Sequence[Choice], most: int, seed: int) -> None:
     for of_class in kept.values():
         numbers = np.array([int(choice.sha256[:15], 16) for choice in of_class], np.int64)
         draws = np.asarray(hash64(Stream.CURATE, seed, numbers))
-        order = sorted(range(len(of_class)), key=lambda i: (int(draws[i]), of_class[i].sha256))
+        order = sorted(range(len(of_class)), key=lambda i: (not of_class[i].wanted, int(draws[i]), of_class[i].sha256))
         for i in order[most:]:
             of_class[i].drop("more_than_asked")
+
+
+def judge(choices: Sequence[Choice], verdicts: Mapping[tuple[str, str], Verdict], group: Mapping[str, str]) -> None:
+    """Drop what a person dropped, and its near-copies in the same class; mark what a person keeps.
+
+    Args:
+        choices: all images.
+        verdicts: by class and image.
+        group: what near-copies share, by image; an image without is a copy of none.
+    """
+    gone: dict[tuple[str, str], str] = {}
+    for choice in choices:
+        if verdicts.get((choice.key, choice.sha256)) is Verdict.DROP:
+            gone.setdefault((choice.key, group.get(choice.sha256, choice.sha256)), choice.sha256)
+    for choice in choices:
+        verdict = verdicts.get((choice.key, choice.sha256))
+        choice.wanted = verdict is Verdict.KEEP
+        first = gone.get((choice.key, group.get(choice.sha256, choice.sha256)))
+        if first is not None and not choice.wanted:
+            choice.drop("reviewed", None if verdict is Verdict.DROP else f"a near-copy of {first}")
 
 
 def drop_copies(choices: Sequence[Choice], copies: Mapping[tuple[str, str], str]) -> None:
@@ -160,14 +191,14 @@ def drop_copies(choices: Sequence[Choice], copies: Mapping[tuple[str, str], str]
 
 
 def drop_duplicates(choices: Sequence[Choice], group: Mapping[str, str]) -> None:
-    """Of near-copies of one another keep the one whose class is nearest to a target, then the source's best.
+    """Of near-copies of one another keep a person's choice, then the nearest to a target, then the source's best.
 
     Args:
         choices: all images.
         group: what near-copies share, by image; an image without is a copy of none.
     """
     alive = [choice for choice in choices if choice.reason is None]
-    alive.sort(key=lambda c: (-max(c.cosines.values(), default=0.0), c.key, c.place, c.sha256))
+    alive.sort(key=lambda c: (not c.wanted, -max(c.cosines.values(), default=0.0), c.key, c.place, c.sha256))
     kept: dict[str, Choice] = {}
     for choice in alive:
         first = kept.setdefault(group.get(choice.sha256, choice.sha256), choice)
@@ -246,7 +277,7 @@ def _band(curation: Curation, training: _Training) -> Band:
     return fixed_band(training.classes, options.gamma_low, options.gamma_high)
 
 
-def _drop_by_cosine(curation: Curation, choices: Sequence[Choice], training: _Training) -> None:
+def _drop_by_cosine(curation: Curation, choices: Sequence[Choice], training: _Training, band: Band) -> None:
     """Drop what is not in the band of a parent; of a class that is nobody's neighbor nothing."""
     parents = defaultdict[str, list[int]](list)
     for target, key in curation.state.rows("SELECT target, key FROM pair ORDER BY target"):
@@ -264,7 +295,7 @@ def _drop_by_cosine(curation: Curation, choices: Sequence[Choice], training: _Tr
     for (i, parent), value in zip(of_choice, values.tolist(), strict=True):
         if value == value:  # what has no direction has no cosine
             choices[i].cosines[parent] = round(value, 4)
-    passed = gate(values, pairs[:, 0], pairs[:, 1], _band(curation, training), len(choices)).kept
+    passed = gate(values, pairs[:, 0], pairs[:, 1], band, len(choices)).kept
     for i in sorted({i for i, _ in of_choice}):
         if not passed[i]:
             best = max(choices[i].cosines.values(), default=None)
@@ -287,6 +318,7 @@ def _drop_suspects(curation: Curation, choices: Sequence[Choice], training: _Tra
         print(f"suspect classes: from a likeness of {likeness:.3f} on: some targets are as alike as that")
     found = suspects(gather(open_features(curation)[rows], of, len(keys)), targets, likeness=likeness)
     suspected = {keys[suspect.auxiliary]: f"{names[suspect.target]}, {suspect.likeness:.3f}" for suspect in found}
+    cleared = {key for key, verdict in of_classes(curation.state).items() if verdict is Verdict.KEEP}
     for choice in alive:
-        if choice.key in suspected:
+        if choice.key in suspected and choice.key not in cleared:
             choice.drop("suspect", suspected[choice.key])

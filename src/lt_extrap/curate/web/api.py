@@ -171,16 +171,16 @@ class Api:
             except TooLarge:
                 raise self._error(f"more than {MOST_BYTES / 1e6:.0f} MB", "look at source.api") from None
             except httpx.HTTPError as error:
-                why = f"{type(error).__name__}: {self._shown(str(error)) or 'no more is known'}"
+                why = f"{type(error).__name__}: {excerpt(hidden(str(error), self.secret)) or 'no more is known'}"
             else:
                 waited = retry_after(got.headers.get("retry-after"), got.headers.get("date"))
                 if got.status == 200:
                     answer = self._read(got.content)
                     if (reason := self.busy(answer)) is None:
                         return answer
-                    why = self._shown(reason)
+                    why = excerpt(reason)
                 else:
-                    why = f"status {got.status}: {self._shown(got.content.decode(errors='replace')) or 'nothing'}"
+                    why = f"status {got.status}: {excerpt(got.content.decode(errors='replace')) or 'nothing'}"
                     if got.status not in _AGAIN:
                         raise self._error(why, self.refused)
             if waited is not None and waited > MOST_WAIT:
@@ -200,21 +200,18 @@ class Api:
         self._last, self._asked = time.monotonic(), self._asked + 1
 
     async def _ask(self, url: str, params: Mapping[str, str | int]) -> Got:
-        headers = {"User-Agent": self.agent, "Accept-Encoding": "gzip", **self.secret}
-        return await exchange(httpx.Request("GET", url, headers=headers, params=dict(params)), self.seconds, MOST_BYTES)
+        headers = {"User-Agent": self.agent, "Accept-Encoding": "gzip"}
+        request = httpx.Request("GET", url, headers=headers, params=dict(params))
+        return await exchange(request, self.secret, seconds=self.seconds, most_bytes=MOST_BYTES)
 
     def _read(self, content: bytes) -> Answer:
         try:
             return Answer(self.source, "", json.loads(content))
         except (ValueError, RecursionError):  # a page for people, such as that of a login or of a captcha
-            shown = self._shown(content.decode(errors="replace"))
+            shown = excerpt(content.decode(errors="replace"))
             raise self._error(
                 f"no JSON: {shown or 'nothing'}", "look at source.api, and whether a proxy answers"
             ) from None
 
     def _error(self, found: str, remedy: str) -> NoAnswer:
         return NoAnswer(f"{self.source}: an answer of {self.base}", found, remedy)
-
-    def _shown(self, text: str) -> str:
-        """A beginning of what a server said; some send back what they were sent."""
-        return excerpt(hidden(text, self.secret))

@@ -174,8 +174,10 @@ class _Stream(httpcore.AsyncNetworkStream):
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":  # which a connection that nobody is asking is when the other side has ended it
-            return self._reader.at_eof()
+        # A connection that nobody is asking has something when the other side has ended it, or gives an answer that
+        # nobody asked for: 408, or another picture, which would be taken for the next.
+        if info == "is_readable":
+            return self._reader.at_eof() or bool(self._reader._buffer)  # type: ignore[attr-defined]  # not told else
         return self._writer.get_extra_info(info)
 
 

@@ -25,11 +25,12 @@ class TooLarge(Exception):
     """An answer that is larger than any answer should be."""
 
 
-async def exchange(request: httpx.Request, seconds: float, most_bytes: int) -> Got:
+async def exchange(request: httpx.Request, secret: Mapping[str, str], *, seconds: float, most_bytes: int) -> Got:
     """Send a request, without a proxy and to no other address than its own, and read its answer.
 
     Args:
-        request: with its headers; JSON is accepted.
+        request: with its other headers; JSON is accepted.
+        secret: headers with keys. Some servers send back what they were sent: what comes back is without them.
         seconds: from its first look-up to its last byte.
         most_bytes: of the answer, unpacked.
 
@@ -37,7 +38,7 @@ async def exchange(request: httpx.Request, seconds: float, most_bytes: int) -> G
         TimeoutError, httpx.HTTPError: there was none.
         TooLarge: it has more bytes.
     """
-    request.headers["Accept"] = "application/json"
+    request.headers.update({"Accept": "application/json", **secret})
     async with (
         asyncio.timeout(seconds),  # httpx's own timeouts are of each read: a drip outlives them
         httpx.AsyncClient(verify=_certificates(), timeout=seconds, follow_redirects=False, trust_env=False) as client,
@@ -50,17 +51,22 @@ async def exchange(request: httpx.Request, seconds: float, most_bytes: int) -> G
                 content += chunk
                 if len(content) > most_bytes:
                     raise TooLarge
-            return Got(response.status_code, response.headers, bytes(content))
+            return Got(response.status_code, response.headers, _without(bytes(content), secret))
         finally:
             await response.aclose()
 
 
 def hidden(text: str, secret: Mapping[str, str]) -> str:
-    """A text without what these headers say: some servers send back what they were sent."""
+    """A text without what these headers say."""
+    return _without(text.encode(errors="replace"), secret).decode()
+
+
+def _without(content: bytes, secret: Mapping[str, str]) -> bytes:
     for value in secret.values():
         for part in (value, value.rpartition(" ")[2]):
-            text = text.replace(part, "***")
-    return text
+            for spelled in (part, part.replace("/", "\\/")):  # as JSON may have it
+                content = content.replace(spelled.encode(), b"***")
+    return content
 
 
 def excerpt(text: str) -> str:

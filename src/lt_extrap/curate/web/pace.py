@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from lt_extrap.curate.web.failure import Failure
 
 _MISSES = 5  # in a row, after which a host is left alone for a while
+_RECOVERY = 0.98  # of the interval that a host was given for its refusals is left with each answer: half after 34
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]+)?")
 
 
@@ -49,6 +50,7 @@ class _Host:
     Attributes:
         slots: for the requests to it at a time.
         interval: seconds from the start of one request to that of the next.
+        least: of the interval: what we, or the host's robots.txt, ask for.
         next: when the next one may start, by the clock of the loop.
         closed: until when none may; `why` they fail until then.
         misses: requests in a row that it did not answer.
@@ -56,7 +58,7 @@ class _Host:
 
     def __init__(self, at_a_time: int, interval: float) -> None:
         self.slots = asyncio.Semaphore(at_a_time)
-        self.interval = interval
+        self.interval = self.least = interval
         self.next = self.closed = -math.inf
         self.why: Failure | None = None
         self.misses = 0
@@ -109,10 +111,11 @@ class Pace:
     def slow_down(self, name: str, interval: float) -> None:
         """Ask a host no more often than once in so many seconds; at most once in the longest wait."""
         host = self._host(name)
-        host.interval = max(host.interval, min(interval, self._longest_wait))
+        host.least = max(host.least, min(interval, self._longest_wait))
+        host.interval = max(host.interval, host.least)
 
     def postpone(self, name: str, wait: float | None, said: str) -> None:
-        """Ask a host nothing for some time, and from then on half as often as before.
+        """Ask a host nothing for some time, and from then on half as often as before, until it has answered often.
 
         Args:
             name: of the host.
@@ -120,7 +123,7 @@ class Pace:
             said: what it answered.
         """
         host, now = self._host(name), asyncio.get_running_loop().time()
-        self.slow_down(name, 2 * host.interval)
+        host.interval = max(host.interval, min(2 * host.interval, self._longest_wait))
         wait = host.interval if wait is None else wait
         if wait > self._longest_wait:
             _close(host, now + wait, Failure("postponed", f"{name} said {said} and asks for {wait:.0f} s"))
@@ -128,8 +131,10 @@ class Pace:
             host.next = max(host.next, now + wait)
 
     def answered(self, name: str) -> None:
-        """Note that a host is there."""
-        self._host(name).misses = 0
+        """Note that a host is there, and bears what it is asked."""
+        host = self._host(name)
+        host.misses = 0
+        host.interval = max(host.least, _RECOVERY * host.interval)
 
     def missed(self, name: str, failure: Failure) -> None:
         """Note that a host did not answer; after several in a row it is left alone for a while."""

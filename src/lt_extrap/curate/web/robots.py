@@ -120,7 +120,7 @@ class Robots:
                     self._keep(origin, found)
         self._rules.move_to_end(origin)
         if isinstance(found, Failure):
-            raise Failure(found.kind, found.detail, final=found.final)
+            raise Failure(found.kind, found.detail)
         if not found.allow(str(url)):
             raise Failure("robots", f"{url.host} forbids {url.path}")
         return found
@@ -131,9 +131,9 @@ class Robots:
         except Failure as failure:
             if failure.kind in (*_UNREACHED, "postponed"):
                 raise
-            return Failure("robots", f"{url.host} did not say: {failure}", final=False)
+            return Failure("robots", f"{url.host} did not say: {failure}")
         if status >= 500 or status == 429:
-            return Failure("robots", f"{url.host} did not say: status {status}", final=False)
+            return Failure("robots", f"{url.host} did not say: status {status}")
         # Whatever else is no robots.txt: there is none, and all is allowed.
         return Rules.read(content if 200 <= status < 300 else b"", agent=self._agent)
 

@@ -1,0 +1,1 @@
+"""A curation to look at: pages of HTML that a browser opens from the disk, without a server."""
