@@ -143,6 +143,7 @@ def test_other_thresholds_need_no_image(made, curated, tmp_path, monkeypatch):
     assert not (folder / "set").exists()
 
 
+@pytest.mark.slow
 def test_a_stage_wants_those_before_it_and_looks_at_what_is_new(made, curated, tmp_path, monkeypatch):
     """Above all the search for copies: a test image that came since is not to be kept."""
     folder = shutil.copytree(curated, tmp_path / "state")
@@ -199,6 +200,7 @@ def test_a_place_is_read_once_and_an_image_of_a_class_is_in_the_set_once(made, c
     assert len(found) == len(set(found)) == read_set(curated / "set").header.images
 
 
+@pytest.mark.slow
 def test_forgetting_that_was_killed_is_done_by_the_same_command(made, curated, tmp_path, monkeypatch):
     folder = shutil.copytree(curated, tmp_path / "state")
     _, image = next(iter(read_images(folder / "set")))
