@@ -77,12 +77,12 @@ def straight(tmp_path_factory, cache):
     return folder(cwd)
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGKILL, 0), (signal.SIGKILL, 2), (signal.SIGTERM, 2)])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGKILL, 2), (signal.SIGTERM, 0)])
 def test_killed_again_and_again(tmp_path, straight, number, workers):
     """At random moments, until it gets through; the whole process group, workers and all."""
     when = random.Random(f"{number}{workers}")
     kills = 0
-    while kills < 4:
+    while kills < 3:
         process = start(tmp_path, f"data.workers={workers}")
         checkpoint = tmp_path / "runs" / "demo" / straight.name / "checkpoints" / "last.ckpt"
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
@@ -95,7 +95,7 @@ def test_killed_again_and_again(tmp_path, straight, number, workers):
         out, _ = process.communicate(timeout=60)
         assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), out
         kills += 1
-    assert kills >= 3
+    assert kills >= 2
     finished(tmp_path, f"data.workers={workers}")
     assert_same_run(straight, folder(tmp_path))
     print(f"\n{kills} x {signal.Signals(number).name}, {workers} workers: {digest(folder(tmp_path))}")

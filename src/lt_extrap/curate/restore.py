@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,8 @@ from lt_extrap.curate.web.failure import Failure
 from lt_extrap.data.auxiliary_set import disagreements
 from lt_extrap.data.decode import NoMemory, UnreadableImage
 from lt_extrap.data.shrink import shrunk
-from lt_extrap.data.stored.reader import StoredSet, read_images, read_set
-from lt_extrap.data.stored.schema import ImageRecord
+from lt_extrap.data.stored.reader import StoredSet, read_images, read_provenance, read_set
+from lt_extrap.data.stored.schema import ImageRecord, Provenance
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_classes
 from lt_extrap.errors import ConfigError, DataError, some
@@ -35,6 +35,7 @@ from lt_extrap.files import write_whole
 from lt_extrap.signals import StopSignal
 
 LOST = "lost.jsonl"
+STORED = "stored.jsonl"  # [path, sha256] of what is stored in other bytes than those of the manifest
 
 
 class Restored(NamedTuple):
@@ -73,7 +74,7 @@ def restore(
     if (folder / STATE).exists():
         raise ConfigError("a folder without a curation", f"one in {folder}", "give another folder=")
     origin, table = Path(str(config.restore)).expanduser(), load_classes(config.target)
-    given = read_set(origin)
+    given, made = read_set(origin), read_provenance(origin)
     if other := disagreements(given.pairs, table):
         raise DataError(f"neighbors of {config.target.folder}", some(other), "choose the target= that they are of")
     records = [record for _, record in read_images(origin)]
@@ -87,7 +88,7 @@ def restore(
         print(f"lost: {told}; each in {folder / LOST}")
     if not kept:
         return 4
-    _write(config, folder, given, kept, len(records), told)
+    _write(config, folder, given, made, kept, len(records), told)
     print(f"the set: {folder / SET}")
     return 3 if lost else 0
 
@@ -104,9 +105,9 @@ def _download(
     Returns:
         Why an image is lost, by its path.
     """
-    lost, of_url = dict[str, str](), defaultdict[str, list[ImageRecord]](list)
+    lost, of_url, there = dict[str, str](), defaultdict[str, list[ImageRecord]](list), _there(folder, records)
     for record in records:
-        if (folder / IMAGES / record.path).is_file():
+        if record.path in there:
             continue
         if record.url is None:
             lost[record.path] = "no_url: its source was no web"
@@ -135,7 +136,7 @@ def _download(
         for chunk in chunks:
             for url, what in chunk:
                 for record in of_url[url]:
-                    if (reason := _store(folder / IMAGES / record.path, record, what)) is not None:
+                    if (reason := _store(folder, record, what)) is not None:
                         lost[record.path] = reason
                 backlog.settle(url, stored=True)
             done += len(chunk)
@@ -144,16 +145,37 @@ def _download(
     return lost
 
 
-def _store(file: Path, record: ImageRecord, what: Restored | Failure | str | None) -> str | None:
+def _there(folder: Path, records: Sequence[ImageRecord]) -> set[str]:
+    """The images that are as they were stored."""
+    stored = {record.path: record.sha256 for record in records}
+    if (folder / STORED).is_file():
+        for line in (folder / STORED).read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError):  # a line that was cut
+                path, sha256 = json.loads(line)
+                stored[path] = sha256
+    return {path for path, sha256 in stored.items() if sha256 is not None and _sha256(folder / IMAGES / path) == sha256}
+
+
+def _sha256(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _store(folder: Path, record: ImageRecord, what: Restored | Failure | str | None) -> str | None:
     """Store an image that is as it was; else why it is not."""
     if what is None:
         return "undecoded: for want of memory"
     if not isinstance(what, Restored):
         return str(what)
-    same = hashlib.sha256(what.content).hexdigest() == record.sha256
-    if not same and what.original not in (record.sha256, record.original_sha256):
+    sha256 = hashlib.sha256(what.content).hexdigest()
+    if sha256 != record.sha256 and what.original not in (record.sha256, record.original_sha256):
         return "changed: another file is at its address"
-    write_whole(file, lambda opened: opened.write(what.content))
+    write_whole(folder / IMAGES / record.path, lambda opened: opened.write(what.content))
+    if sha256 != record.sha256:
+        with (folder / STORED).open("a", encoding="utf-8") as stored:
+            stored.write(json.dumps([record.path, sha256]) + "\n")
     return None
 
 
@@ -171,7 +193,13 @@ def _restored(arrived: Arrived, *, longest_edge: int | None) -> Restored | str |
 
 
 def _write(
-    config: CurateConfig, folder: Path, given: StoredSet, kept: Sequence[ImageRecord], wanted: int, told: str
+    config: CurateConfig,
+    folder: Path,
+    given: StoredSet,
+    made: Provenance | None,
+    kept: Sequence[ImageRecord],
+    wanted: int,
+    told: str,
 ) -> None:
     """The set of what is there. Where all is, and stored as by this version, it is the set that was given.
 
@@ -195,7 +223,7 @@ def _write(
     notes = list[str]()
     if len(kept) < wanted:
         notes.append(f"Restored from a manifest of {wanted:,} images; {wanted - len(kept):,} are lost: {told}.")
-    if gone := [made.name for made in given.classes if made.aux not in aux]:
+    if gone := [named.name for named in given.classes if named.aux not in aux]:
         notes.append(f"{len(gone):,} of {len(given.classes):,} classes have no image left: {some(gone, 20)}.")
         print(notes[-1])
     if encoded:
@@ -210,12 +238,13 @@ def _write(
             new,
             target=given.header.target,
             table=load_classes(config.target),
-            classes=[replace(made, aux=aux[made.aux]) for made in given.classes if made.aux in aux],
+            classes=[replace(named, aux=aux[named.aux]) for named in given.classes if named.aux in aux],
             pairs=pairs,
             images=files,
             copy_from=folder / IMAGES,
             link=True,
             notes=notes,
+            provenance=made,
         ),
     )
 
