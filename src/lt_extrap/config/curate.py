@@ -134,7 +134,12 @@ class CurateConfig:
         named = any(vars(self.forget).values())
         keys = "forget.url, forget.creator or forget.sha256"
         check(named == (self.do == "forget"), keys, "given with do=forget, and only there", vars(self.forget))
-        check((self.review is None) == (self.do != "review"), "review", "a file, for do=review alone", self.review)
+        check(
+            (self.review is None) == (self.do != "review"),
+            "review",
+            "a file of verdicts, such as verdicts.json, with do=review and only there",
+            self.review,
+        )
         check((self.restore is None) == (self.do != "restore"), "restore", "a set, for do=restore alone", self.restore)
         check(self.shards >= 1, "shards", "at least 1", self.shards)
         check(self.shard is None or 0 <= self.shard < self.shards, "shard", "in 0..shards-1, or null", self.shard)
