@@ -8,7 +8,7 @@ import html
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from string import ascii_lowercase
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ _NAMES = ("name", "category", "class", "label", "neighbor", "title")  # keys of 
 _APOSTROPHE = "['\u2019]"
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|reasoning|thought)>", re.IGNORECASE)
 _BREAK = re.compile(r"<\s*(br|/?li|/?p|/?[ou]l|/?div|/?tr)\b[^<>]*>", re.IGNORECASE)
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<\|[^<>|]{1,40}\|>(?:(?:assistant|user)\b)?")  # and those of templates of chats
 _FENCE = re.compile(r"```[^\n`]*\n?(.*?)(?:```|$)", re.DOTALL)
 _QUERY = re.compile(r"^[ \t]*query[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _RESPONSE = re.compile(r"^[ \t*]*(?:response|answer|output)[ \t*]*:[ \t*]*", re.IGNORECASE | re.MULTILINE)
@@ -34,8 +34,11 @@ _OPENED = re.compile(r'\[\s*(?=["{])')
 _BULLETS = "\u2022\u2023\u25cf\u25cb\u25aa\u25e6\u2043\u2219\u00b7"
 # A sign parts the number of an item from its name: "1957 Chevrolet Bel Air" and "3D printer" have none.
 _MARK = re.compile(rf"[ \t>]*(?:[-*+\u2013\u2014][ \t]+|[{_BULLETS}][ \t]*|[(\[]?\d{{1,3}}[.):\]][ \t]*(?!\d))")
+_NUMBER = re.compile(r"(?:^|(?<=\s))[(\[]?(\d{1,3})[.):\]]\s+")
+_ROW = re.compile(r"^\|[ \t]*\d{1,3}[ \t]*\|([^|\n]*)\|.*$", re.MULTILINE)  # of a table with numbers
 _LETTER_MARK = re.compile(r"[ \t(]*([a-zA-Z])[.)][ \t]+")
 _SEPARATOR = re.compile(r"\s*[,;\u3001\uff0c\uff1b]\s*(?![^()]{0,99}\))")
+_SYNONYM = re.compile(r"[,;]\s+(?![^()]{0,99}\)).*")  # or a remark
 _LEAD = re.compile(r".*\b(?:are|include|includes|including|such as|like)\s+(?=\w)", re.IGNORECASE)
 _AND = re.compile(r"(?:and|or)\s+(?=\w)", re.IGNORECASE)
 _EXPLAINED = re.compile(r"\s+[-\u2013\u2014\u2192=]+\s+|:\s+")
@@ -182,15 +185,25 @@ def _pieces(text: str) -> Iterator[str]:
 
 def _from_prose(text: str) -> list[str]:
     """The items of a list in a text: lines with marks, else the line with most commas, else all lines."""
-    lines = [line for line in map(str.strip, _FENCE.sub(r"\1", text).splitlines()) if line.strip("-*_=# ")]
+    text = _ROW.sub(r"- \1", _FENCE.sub(r"\1", text))
+    lines = [part for line in text.splitlines() for part in _apart(line.strip()) if part.strip("-*_=# ")]
     marked = _unmarked(lines)
     if len(marked) > 1:
         return [_EXPLAINED.split(line, maxsplit=1)[0] for line in marked]
-    lines = marked or lines
+    lines = marked or [line for line in lines if not line.endswith(":")]
     commas = max(lines, key=lambda line: len(_SEPARATOR.findall(line)), default="")
     if len(lines) == 1 or len(_SEPARATOR.findall(commas)) > 1:
         return _between_commas(commas)
-    return [_EXPLAINED.split(line, maxsplit=1)[0] for line in lines if not line.endswith(":")]
+    return [_EXPLAINED.split(line, maxsplit=1)[0] for line in lines]
+
+
+def _apart(line: str) -> list[str]:
+    """A line, or the items of a list that it has: "1. carp 2. dace"."""
+    marks = list(_NUMBER.finditer(line))
+    if len(marks) < 2 or any(int(mark[1]) != number for number, mark in enumerate(marks, 1)):
+        return [line]
+    starts = [mark.start() for mark in marks]
+    return [line[start:end] for start, end in pairwise([*starts, len(line)])]
 
 
 def _unmarked(lines: Sequence[str]) -> list[str]:
@@ -226,6 +239,7 @@ def _name(entry: str) -> Name | None:
         return None
     if _REFUSAL.match(line) or _TALK.fullmatch(line):
         return None
+    line = _bare(_SYNONYM.sub("", line))  # "tench, Tinca tinca"
     return Name(line, note if note and note.isprintable() and any(map(str.isalpha, note)) else None)
 
 
