@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from string import ascii_lowercase
 from typing import Any, NamedTuple
+from unicodedata import category
 
 from lt_extrap.curate.names import normal
 
@@ -38,7 +39,10 @@ _NUMBER = re.compile(r"(?:^|(?<=\s))[(\[]?(\d{1,3})[.):\]]\s+")
 _ROW = re.compile(r"^\|[ \t]*\d{1,3}[ \t]*\|([^|\n]*)\|.*$", re.MULTILINE)  # of a table with numbers
 _LETTER_MARK = re.compile(r"[ \t(]*([a-zA-Z])[.)][ \t]+")
 _SEPARATOR = re.compile(r"\s*[,;\u3001\uff0c\uff1b]\s*(?![^()]{0,99}\))")
-_SYNONYM = re.compile(r"[,;]\s+(?![^()]{0,99}\)).*")  # or a remark
+_REMARK = re.compile(
+    r"(?:[,;:]\s+|\s+[-\u2013\u2014\u2192=/]+\s+)(?![^()]{0,99}\)).*"
+)  # or a synonym: "tench, Tinca tinca"
+_BRACKETS = re.compile(r"[(\uff08][^()\uff08\uff09]*[)\uff09]?")
 _LEAD = re.compile(r".*\b(?:are|include|includes|including|such as|like)\s+(?=\w)", re.IGNORECASE)
 _AND = re.compile(r"(?:and|or)\s+(?=\w)", re.IGNORECASE)
 _EXPLAINED = re.compile(r"\s+[-\u2013\u2014\u2192=]+\s+|:\s+")
@@ -227,7 +231,8 @@ def _name(entry: str) -> Name | None:
     """A name as it was listed; None where it is none."""
     if len(entry) > 4 * _LETTERS:
         return None
-    line = " ".join(entry.replace("_", " ").split())
+    seen = (" " if letter == "_" or category(letter) == "So" else letter for letter in entry)  # So: pictures, \u2122
+    line = " ".join("".join(seen).split())
     line = _bare(_after(_MARK, line))
     note = None
     if found := _NOTE.fullmatch(line):
@@ -239,7 +244,9 @@ def _name(entry: str) -> Name | None:
         return None
     if _REFUSAL.match(line) or _TALK.fullmatch(line):
         return None
-    line = _bare(_SYNONYM.sub("", line))  # "tench, Tinca tinca"
+    line = _bare(_BRACKETS.sub("", _REMARK.sub("", line)))
+    if not normal(line):
+        return None
     return Name(line, note if note and note.isprintable() and any(map(str.isalpha, note)) else None)
 
 
