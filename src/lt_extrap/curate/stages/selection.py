@@ -166,8 +166,8 @@ def judge(choices: Sequence[Choice], verdicts: Mapping[tuple[str, str], Verdict]
         group: what near-copies share, by image; an image without is a copy of none.
     """
     gone: dict[tuple[str, str], str] = {}
-    for (key, sha256), verdict in verdicts.items():  # also on what is not offered any more
-        if verdict is Verdict.DROP:
+    for (key, sha256), said in verdicts.items():  # also on what is not offered any more
+        if said is Verdict.DROP:
             gone.setdefault((key, group.get(sha256, sha256)), sha256)
     for choice in choices:
         verdict = verdicts.get((choice.key, choice.sha256))
