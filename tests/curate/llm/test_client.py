@@ -269,6 +269,15 @@ def test_the_key_is_in_the_header_alone(caplog, monkeypatch):
         LanguageModel(config)
 
 
+@pytest.mark.parametrize("key", ["ce", "token", "content", "dace"])
+@pytest.mark.parametrize("shape", ["vllm", "anthropic"])
+def test_a_key_that_is_a_word_takes_nothing_out_of_answers(key, shape, monkeypatch):
+    monkeypatch.setenv(KEY, key)
+    with serving(says(SHAPES[shape](listed("dace")))) as server:
+        reply, _ = ask(options(server.api, shape))
+    assert reply == (listed("dace"), "end", 100, 20)
+
+
 def test_without_a_key_none_is_sent(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "of-somebody-else")
     with serving(says(SHAPES["vllm"]("dace"))) as server:
