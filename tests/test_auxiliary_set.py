@@ -178,7 +178,7 @@ def test_the_released_relation_becomes_a_set_that_trains(fish, tmp_path, capsys,
     words = dict(word.split("=") for word in told)
     assert words.get("target.neighbors.images") == (None if copied else f"{tmp_path}/pool")
     assert words["target.neighbors.neighbors_per_class"] == "null"
-    assert ((folder / "n01441117").is_dir(), (folder / "card.md").is_file()) == (copied, True)
+    assert ((folder / "n01441117").is_dir(), (folder / "README.md").is_file()) == (copied, True)
     check_set(AuxiliarySetConfig(do="verify", folder=str(folder), images=words.get("target.neighbors.images")))
     mine = ["name=mine", "target=lists", f"target.root={tmp_path}", "target.train=list.txt", "target.test=list.txt"]
     mine += ["target.names=names.txt", "target.ids_in_names=true", "component=silencing"]

@@ -22,6 +22,7 @@ def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.slow
 def test_a_mistake_ends_in_one_message(tmp_path):
     result = run("lt_extrap.train", "experiment=tiny_imagenet_lt", cwd=tmp_path)
     assert result.returncode == 1

@@ -166,6 +166,7 @@ def test_a_table_of_two_runs(small, tmp_path, capfd, home, monkeypatch):
     assert "confusions" not in second.tables
 
 
+@pytest.mark.slow
 def test_gains_are_shown(small, tmp_path, monkeypatch, capsys):
     baseline = tmp_path / "component+baseline-seed+0"
     monkeypatch.setattr("lt_extrap.train.baseline_of", lambda folder, seed: baseline)
@@ -216,6 +217,7 @@ train(configure(*{SMALL + RUN!r}), Path(sys.argv[1]))
     assert len(parts_of(folder)) == 2
 
 
+@pytest.mark.slow
 def test_rows_that_w_and_b_has_are_not_sent_again(small, tmp_path, monkeypatch):
     """Stopped at step 17; what was written then stays, and a part in which half was written is gone on with."""
     folder = tmp_path / "run"
@@ -276,6 +278,7 @@ def test_w_and_b_dies_or_hangs_in_the_middle(small, tmp_path, monkeypatch, capfd
     gc.collect()
 
 
+@pytest.mark.slow
 def test_its_folder_cannot_be_made(small, tmp_path, capfd):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "wandb").write_text("")
@@ -285,7 +288,7 @@ def test_its_folder_cannot_be_made(small, tmp_path, capfd):
     assert "did not begin" in line
 
 
-@pytest.mark.parametrize("step", [pytest.param(None, marks=pytest.mark.slow), 12])
+@pytest.mark.parametrize("step", [pytest.param(at, marks=pytest.mark.slow) for at in (None, 12)])
 def test_its_disk_is_full(small, tmp_path, capfd, monkeypatch, step):
     """Full from the start, or within the run."""
     folder = tmp_path / "run" / "wandb"

@@ -1,6 +1,7 @@
 import pytest
 
-from lt_extrap.files import link_or_copy, write_whole_folder
+from lt_extrap.errors import RunError
+from lt_extrap.files import alone_in, link_or_copy, write_whole_folder
 
 
 def test_of_two_that_make_a_folder_one_wins(tmp_path):
@@ -24,3 +25,13 @@ def test_a_copy_is_whole_or_none(tmp_path, tmpfs):
     assert list(small.iterdir()) == []
     link_or_copy(tmp_path / "one", large / "other")
     assert (large / "other").read_bytes() == bytes(300_000)
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with (
+            pytest.raises(RunError, match=r"(?s)a folder that can be written.*Error"),
+            alone_in(folder, "a run", "wait"),
+        ):
+            pass

@@ -231,6 +231,7 @@ def test_a_process_that_dies_ends_the_run(tmp_path, monkeypatch):
         train(configure(*of_two()), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_start_ends_the_run(tmp_path, monkeypatch, capfd):
     """Nor does the first wait for it."""
     monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no interpreter starts there

@@ -110,6 +110,7 @@ def stopped_and_resumed(config, folder, monkeypatch, steps, number=signal.SIGTER
     train(config, folder)
 
 
+@pytest.mark.slow
 def test_the_rows_of_every_start_are_kept(small, tmp_path, monkeypatch):
     """A step that a signal came in is not left out; a kill (test_kill.py) may leave rows in two files."""
     config = small("component=baseline", "trainer.log_every_n_steps=1", *LONG)
@@ -129,7 +130,7 @@ def epoch_lines(out):
     return [line.split("  ")[:4] for line in out.splitlines() if line.startswith("epoch ")]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "steps",
     [(7, 9, 22), *(pytest.param(at, marks=pytest.mark.slow) for at in ((10, 20), (30,), tuple(range(1, 31, 2))))],
@@ -215,7 +216,7 @@ def worsening(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "steps", [(11,), *(pytest.param(at, marks=pytest.mark.slow) for at in [(9,), (10, 25), (10, 20, 30)])], ids=str
+    "steps", [pytest.param(at, marks=pytest.mark.slow) for at in [(11,), (9,), (10, 25), (10, 20, 30)]], ids=str
 )
 def test_a_metric_that_only_worsens(small, tmp_path, monkeypatch, steps):
     overrides = ("component=baseline", *LONG, "target.world.test_per_class=6")
@@ -253,6 +254,7 @@ def test_a_stop_during_the_test_keeps_what_was_trained(small, tmp_path, monkeypa
     assert_same_run(straight(*overrides)[0], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_folder_may_move_between_two_starts(small, tmp_path, monkeypatch, straight):
     overrides = ("component=baseline", *LONG)
     stop_at(monkeypatch, 15)
@@ -348,6 +350,7 @@ def test_a_finished_run_needs_no_checkpoint(small, tmp_path):
     assert train(small("component=baseline"), tmp_path) == results
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(small, tmp_path, monkeypatch, straight):
     overrides = ("component=baseline", *LONG)
     save, calls = torch.save, []
@@ -369,7 +372,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(small, tmp_pa
     assert_same_run(straight(*overrides)[0], tmp_path)
 
 
-@pytest.mark.parametrize("last", ["unreadable", pytest.param("missing", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("last", [pytest.param(how, marks=pytest.mark.slow) for how in ("unreadable", "missing")])
 def test_a_kill_between_two_renames(small, tmp_path, monkeypatch, straight, last):
     """The new state has its first name, the one before is under another; none takes the place of a good one."""
     overrides = ("component=baseline", *LONG)
@@ -405,6 +408,7 @@ def test_slurm_signals_do_not_exchange_the_weights(small, tmp_path, monkeypatch,
     assert_same_run(straight(*overrides)[0], tmp_path)
 
 
+@pytest.mark.slow
 def test_seconds_are_those_of_all_starts(small, tmp_path, monkeypatch):
     stop_at(monkeypatch, 15)
     with pytest.raises(Stopped):

@@ -152,6 +152,7 @@ def listed(printed: str) -> list[str]:
     return re.findall(r"^  (finished|failed|stopped|not begun) ", conclusion, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_failed_job_neither_ends_the_sweep_nor_hides(command, monkeypatch):
     build = train.build_module
 
@@ -194,6 +195,7 @@ def test_a_failed_job_neither_ends_the_sweep_nor_hides(command, monkeypatch):
     assert not list(Path("runs/demo").glob(".sweep-*"))
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_says_what_is_missing(command, monkeypatch):
     build = train.build_module
 
@@ -284,11 +286,9 @@ def start(*words: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_launchers(launcher):
+def test_a_launcher_that_uses_processes():
     """In other processes all is as in this one: folders, failures, table and figure."""
-    more = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
-    process = start(f"hydra/launcher={launcher}", *more, "loss.lambda_s=0.1,2", "data.workers=1")
+    process = start("hydra/launcher=submitit_local", "loss.lambda_s=0.1,2", "data.workers=1")
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 1, printed
     assert listed(printed) == ["finished", "failed"]

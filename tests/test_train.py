@@ -65,6 +65,7 @@ def test_runs_of_one_key_are_equal_bit_for_bit(small, tmp_path):
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Experiment logs directory")  # the csv logger begins its file anew
 def test_a_resident_run_equals_one_from_files_and_itself_after_an_interruption(small, tmp_path, monkeypatch):
     budget = "budget={unit: epochs, amount: 2, warmup: 0}"
@@ -147,7 +148,12 @@ def test_a_finished_run_returns_at_once(small, tmp_path, capsys):
 
 # validations after epochs 1 and 2, and once more at the end of training
 @pytest.mark.parametrize(
-    ("accuracies", "selected"), [((0.9, 0.1, 0.1), "best"), ((0.1, 0.9, 0.9), "last"), ((0.5, 0.5, 0.5), "last")]
+    ("accuracies", "selected"),
+    [
+        pytest.param((0.9, 0.1, 0.1), "best", marks=pytest.mark.slow),
+        ((0.1, 0.9, 0.9), "last"),
+        pytest.param((0.5, 0.5, 0.5), "last", marks=pytest.mark.slow),
+    ],
 )
 def test_the_headline_is_the_selected_weights(small, tmp_path, monkeypatch, accuracies, selected):
     scripted = iter(accuracies)
@@ -260,7 +266,13 @@ def corrupt(small, tmp_path, monkeypatch):
     return target.train.path(3)
 
 
-@pytest.mark.parametrize("how", ["data.workers=0", "data.workers=2", "data.resident=true"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "data.workers=0",
+        *(pytest.param(how, marks=pytest.mark.slow) for how in ("data.workers=2", "data.resident=true")),
+    ],
+)
 def test_an_unreadable_image_stops_the_run_by_name(small, tmp_path, monkeypatch, how):
     path = corrupt(small, tmp_path, monkeypatch)
     with pytest.raises(DataError) as error:
@@ -269,6 +281,7 @@ def test_an_unreadable_image_stops_the_run_by_name(small, tmp_path, monkeypatch,
     assert "Traceback" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resident", ["false", "true"])
 def test_an_unreadable_image_is_left_out_named_once_and_counted(small, tmp_path, monkeypatch, capsys, resident):
     path = corrupt(small, tmp_path, monkeypatch)
@@ -278,6 +291,7 @@ def test_an_unreadable_image_is_left_out_named_once_and_counted(small, tmp_path,
     assert capsys.readouterr().out.count("left out, unreadable") == 1
 
 
+@pytest.mark.slow
 def test_missing_images_leave_the_prior_and_are_told_by_class(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))
     target = load_target(small("component=baseline").target)
@@ -302,6 +316,7 @@ def test_missing_images_leave_the_prior_and_are_told_by_class(small, tmp_path, m
     assert again["test"] == results["test"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resident", ["false", "true"])
 def test_an_unreadable_test_image_is_never_skipped(small, tmp_path, monkeypatch, resident):
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(tmp_path / "cache"))

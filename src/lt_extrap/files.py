@@ -56,14 +56,19 @@ def alone_in(folder: Path, what: str, remedy: str) -> Iterator[None]:
         remedy: where another process is in it.
 
     Raises:
-        RunError: another process is.
+        RunError: another process is, or it is no folder that can be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
         found = "another process that is in it right now"
         raise RunError(f"{what} to itself: {folder}", found, remedy) from None
+    except OSError as error:
+        found = f"{type(error).__name__}: {error}"
+        raise RunError(
+            f"a folder that can be written: {folder}", found, "give another one, where you may write"
+        ) from None
     with lock:
         yield
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lt_extrap.config.curate import CurateConfig
+from lt_extrap.config.curate_source import FolderSource
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.records import Candidate
 from lt_extrap.curate.stages import candidates
@@ -40,7 +41,7 @@ class Album:
 @pytest.fixture
 def curation(tmp_path):
     with State(tmp_path) as state:
-        made = Curation(CurateConfig(candidates_per_class=10), tmp_path, state, StopSignal())
+        made = Curation(CurateConfig(candidates_per_class=10, source=FolderSource()), tmp_path, state, StopSignal())
         vars(made)["source"] = Album()
         yield made
 

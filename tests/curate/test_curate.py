@@ -25,7 +25,7 @@ from lt_extrap.curate.stages import copies as copies_stage
 from lt_extrap.curate.stages import images as images_stage
 from lt_extrap.curate.state import State
 from lt_extrap.curate.status import INCOMPLETE, NOTHING
-from lt_extrap.data.stored.reader import read_images, read_set
+from lt_extrap.data.stored.reader import read_images, read_provenance, read_set
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, RunError
@@ -88,6 +88,22 @@ def test_what_was_planted_is_dropped_with_its_reason(made, curated):
     assert set(status["stages"]) == set(command.STAGES)
 
 
+def test_the_card_says_how_the_set_was_made(made, curated):
+    known, stored = read_provenance(curated / "set"), read_set(curated / "set")
+    assert sum(fate.count for fate in known.fates if fate.stage == "kept") == stored.header.images
+    assert sum(fate.count for fate in known.fates if fate.reason == "copy_of_test") == 2
+    assert {found.split for found in known.compared} == {"test", "val", "train"}
+    assert known.failures == {"no readable image": 1}
+    assert known.settings["proposer.file"] == "neighbors.json"
+    assert known.settings["source.root"] == "pool"
+    assert known.settings["filter.near_copies.overlap"] == "0.75"
+    assert "download.robots" not in known.settings
+    for file in ("README.md", "provenance.json"):
+        text = (curated / "set" / file).read_text()
+        assert str(made) not in text
+        assert str(made.parent) not in text
+
+
 def test_a_second_start_reads_nothing_again_and_ends_with_the_same_bytes(made, curated, monkeypatch):
     before = bytes_of(curated)
 
@@ -127,6 +143,7 @@ def test_other_thresholds_need_no_image(made, curated, tmp_path, monkeypatch):
     assert not (folder / "set").exists()
 
 
+@pytest.mark.slow
 def test_a_stage_wants_those_before_it_and_looks_at_what_is_new(made, curated, tmp_path, monkeypatch):
     """Above all the search for copies: a test image that came since is not to be kept."""
     folder = shutil.copytree(curated, tmp_path / "state")
@@ -183,6 +200,7 @@ def test_a_place_is_read_once_and_an_image_of_a_class_is_in_the_set_once(made, c
     assert len(found) == len(set(found)) == read_set(curated / "set").header.images
 
 
+@pytest.mark.slow
 def test_forgetting_that_was_killed_is_done_by_the_same_command(made, curated, tmp_path, monkeypatch):
     folder = shutil.copytree(curated, tmp_path / "state")
     _, image = next(iter(read_images(folder / "set")))

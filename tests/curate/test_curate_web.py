@@ -106,6 +106,10 @@ def test_a_service_that_breaks_stops_the_command_which_goes_on_later(run, tmp_pa
             run(server.url, before=BEFORE)
         assert _exit_status(told.value) == INCOMPLETE
         assert rows(tmp_path, "SELECT count(*) FROM search") != [(3,)]
+        status, told = run(server.url, before=(), do="status")
+        assert status == INCOMPLETE
+        assert "to ask the source for: the same command goes on" in told
+        assert "right source" not in told
         broken.clear()
         assert run(server.url)[0] == 0
     asked = [api.name_of(request) for request in server.asked]

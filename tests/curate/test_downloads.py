@@ -24,6 +24,7 @@ from lt_extrap.curate import arrivals
 from lt_extrap.curate.arrivals import Arrived, _Names
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.funnel import unread
+from lt_extrap.curate.provenance import policies_of
 from lt_extrap.curate.stages import images
 from lt_extrap.curate.state import State
 from lt_extrap.curate.web import downloads
@@ -138,6 +139,7 @@ def test_each_address_is_asked_for_once_and_what_is_wrong_says_why(tmp_path, ser
         offer_all(state, server)
         images.store(opened(state, tmp_path / "state", server.downloader))
         assert asked(server) == files(server)
+        assert policies_of(state) == [{"opt_out": True, "robots": True}]  # which the card says
         wrong = {(key, name): reason.partition(":")[0] for key, name, _, reason in became(state) if reason}
         assert wrong.pop(("k0", "04.jpg"))
         assert wrong == {

@@ -254,6 +254,8 @@ def test_verdicts_go_from_the_browser_to_the_set_and_stay(made, curated, tmp_pat
         page = opened.new_page()
         page.goto((pages / "0.html").as_uri())
         pictures = page.locator(".strip").first.locator(".p")
+        page.keyboard.press("ArrowDown")
+        assert pictures.first.evaluate("picture => picture === document.activeElement")
         gone = pictures.and_(page.locator("[data-was=kept]")).first
         wanted = pictures.and_(page.locator("[data-was=gone]:not([data-final])")).first
         dropped, kept = (one.get_attribute("data-image") for one in (gone, wanted))

@@ -66,6 +66,7 @@ def test_a_cosine_that_half_precision_cannot_look_for_is_refused():
         [*near(rows(0, 2), rows(0, 2), at_least=0.0)]
 
 
+@pytest.mark.slow
 def test_features_that_are_all_alike_take_no_more_memory_when_few_are_asked_for(monkeypatch):
     """As CLIP's are: nearly every pair is above the bound, and 3 of a row are wanted."""
     looked_at = []

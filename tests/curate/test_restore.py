@@ -18,7 +18,7 @@ from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.__main__ import curate
 from lt_extrap.curate.stages.images import prepare
 from lt_extrap.data.stored.reader import read_images, read_set
-from lt_extrap.data.stored.schema import ClassRecord, ImageRecord, PairRecord
+from lt_extrap.data.stored.schema import ClassRecord, Fate, ImageRecord, PairRecord, Provenance
 from lt_extrap.data.stored.verifier import verify
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_target
@@ -77,6 +77,7 @@ def set_of(tmp_path, server, target, longest_edge):
         pairs=[PairRecord(table.ids[0], table.names[0], aux, aux + 1) for aux in range(3)],
         images=sorted(records, key=lambda record: (record.aux, record.path)),
         copy_from=tmp_path / "images",
+        provenance=Provenance({"proposer": "file"}, [Fate("kept", None, "few", 12)], {}, {}, [], []),
     )
     shutil.copytree(tmp_path / "given", tmp_path / "whole")
     for _, record in read_images(tmp_path / "given"):
@@ -157,7 +158,7 @@ def test_what_is_lost_is_told_by_its_reason_and_the_rest_is_a_set(tmp_path, serv
     stored = verify(tmp_path / "new" / "set", found.append, hashes=True)
     assert (found, [made.name for made in stored.classes]) == ([], ["class 1", "class 2"])
     assert [(pair.aux, pair.rank) for pair in stored.pairs] == [(0, 1), (1, 2)]
-    assert "12 images; 6 are lost: " in (tmp_path / "new" / "set" / "card.md").read_text()
+    assert "12 images; 6 are lost: " in (tmp_path / "new" / "set" / "README.md").read_text()
     server.status.clear()
     server.asked.clear()
     assert restored(target, given, tmp_path / "new", server) == 3

@@ -125,6 +125,7 @@ def deadly(path, images):
     return look(path, images)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_the_image_that_it_died_of(files, store, monkeypatch):
     monkeypatch.setattr(facts, "look", deadly)
     monkeypatch.setattr(side_by_side, "CHUNK", 2)

@@ -158,7 +158,7 @@ def test_the_same_bytes_again(folder, tmp_path, pool):
 
 
 def test_the_card(folder):
-    card = (folder / "card.md").read_text()
+    card = (folder / "README.md").read_text()
     assert "| many | 1 | 1 | 1 | 1 | 2 |" in card
     assert "| few | 1 | 1 | 2 | 2 | 4 |" in card
     assert "| CC BY | 1 |" in card
@@ -276,7 +276,7 @@ def test_all_findings_at_once(folder, tmp_path):
     (folder / "roach/1.png").write_bytes(b"no image")
     edit(folder / "attribution.csv", "CC BY", "CC0")
     edit(folder / "set.json", '"pairs": 3', '"pairs": 4')
-    (folder / "card.md").unlink()
+    (folder / "README.md").unlink()
     with (folder / "classes.jsonl").open("a") as file:
         file.write(json.dumps({"aux": 2, "name": "bream"}) + "\n")
     said = [
@@ -287,7 +287,7 @@ def test_all_findings_at_once(folder, tmp_path):
         r"line 2: dace/2.png: another sha256",
         r"line 3: roach/1.png: cannot be read as an image",
         r"attribution.csv, line 2: not the row of line 1",
-        r"card.md: not there",
+        r"README.md: not there",
     ]
     found = findings(folder, hashes=True)
     assert len(found) == len(said)

@@ -38,6 +38,7 @@ FROM offered c LEFT JOIN nearest n USING (key)
 LEFT JOIN (SELECT min(id) AS id FROM offered WHERE form IS NOT NULL AND sha256 IS NOT NULL GROUP BY key, sha256) f
     ON f.id = c.id
 LEFT JOIN selection s ON s.key = c.key AND s.sha256 = c.sha256
+WHERE NOT ? OR c.key NOT LIKE 'target:%'
 GROUP BY 1, 2, 3
 """
 )
@@ -102,10 +103,15 @@ class Funnel:
         return sum(count for (_, _, of), count in self.counts.items() if of == shot)
 
 
-def funnel(state: State) -> Funnel:
-    """Count what became of every candidate and of every neighbor that was proposed."""
+def funnel(state: State, *, auxiliary_only: bool = False) -> Funnel:
+    """Count what became of every candidate and of every neighbor that was proposed.
+
+    Args:
+        state: of the curation.
+        auxiliary_only: leave out the candidates of target classes.
+    """
     found = Funnel()
-    for shot, stage, reason, count in state.rows(_REASONS):
+    for shot, stage, reason, count in state.rows(_REASONS, auxiliary_only):
         found.counts[stage, reason, shot] += count
     for reason, shot, count in state.rows(
         "SELECT reason, coalesce(shot, '-'), count(*) FROM refused LEFT JOIN target ON label = target GROUP BY 1, 2"

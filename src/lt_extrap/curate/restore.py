@@ -26,8 +26,8 @@ from lt_extrap.curate.web.failure import Failure
 from lt_extrap.data.auxiliary_set import disagreements
 from lt_extrap.data.decode import NoMemory, UnreadableImage
 from lt_extrap.data.shrink import shrunk
-from lt_extrap.data.stored.reader import StoredSet, read_images, read_set
-from lt_extrap.data.stored.schema import ImageRecord
+from lt_extrap.data.stored.reader import StoredSet, read_images, read_provenance, read_set
+from lt_extrap.data.stored.schema import ImageRecord, Provenance
 from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_classes
 from lt_extrap.errors import ConfigError, DataError, some
@@ -74,7 +74,7 @@ def restore(
     if (folder / STATE).exists():
         raise ConfigError("a folder without a curation", f"one in {folder}", "give another folder=")
     origin, table = Path(str(config.restore)).expanduser(), load_classes(config.target)
-    given = read_set(origin)
+    given, made = read_set(origin), read_provenance(origin)
     if other := disagreements(given.pairs, table):
         raise DataError(f"neighbors of {config.target.folder}", some(other), "choose the target= that they are of")
     records = [record for _, record in read_images(origin)]
@@ -88,7 +88,7 @@ def restore(
         print(f"lost: {told}; each in {folder / LOST}")
     if not kept:
         return 4
-    _write(config, folder, given, kept, len(records), told)
+    _write(config, folder, given, made, kept, len(records), told)
     print(f"the set: {folder / SET}")
     return 3 if lost else 0
 
@@ -193,7 +193,13 @@ def _restored(arrived: Arrived, *, longest_edge: int | None) -> Restored | str |
 
 
 def _write(
-    config: CurateConfig, folder: Path, given: StoredSet, kept: Sequence[ImageRecord], wanted: int, told: str
+    config: CurateConfig,
+    folder: Path,
+    given: StoredSet,
+    made: Provenance | None,
+    kept: Sequence[ImageRecord],
+    wanted: int,
+    told: str,
 ) -> None:
     """The set of what is there. Where all is, and stored as by this version, it is the set that was given.
 
@@ -217,7 +223,7 @@ def _write(
     notes = list[str]()
     if len(kept) < wanted:
         notes.append(f"Restored from a manifest of {wanted:,} images; {wanted - len(kept):,} are lost: {told}.")
-    if gone := [made.name for made in given.classes if made.aux not in aux]:
+    if gone := [named.name for named in given.classes if named.aux not in aux]:
         notes.append(f"{len(gone):,} of {len(given.classes):,} classes have no image left: {some(gone, 20)}.")
         print(notes[-1])
     if encoded:
@@ -232,12 +238,13 @@ def _write(
             new,
             target=given.header.target,
             table=load_classes(config.target),
-            classes=[replace(made, aux=aux[made.aux]) for made in given.classes if made.aux in aux],
+            classes=[replace(named, aux=aux[named.aux]) for named in given.classes if named.aux in aux],
             pairs=pairs,
             images=files,
             copy_from=folder / IMAGES,
             link=True,
             notes=notes,
+            provenance=made,
         ),
     )
 

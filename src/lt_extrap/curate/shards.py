@@ -13,6 +13,7 @@ from lt_extrap.config.curate import SHARED, Forgotten
 from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forget import forget
 from lt_extrap.curate.llm.calls import CALL, KEEP_CALL
+from lt_extrap.curate.provenance import add_policies, policies_of
 from lt_extrap.curate.records import Sought
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED, STATE, State
 from lt_extrap.errors import RunError, some
@@ -100,6 +101,7 @@ def merge(curation: Curation) -> None:
             _take_files(folder, curation.folder, state)
             with curation.state.transaction():
                 _take_rows(curation, state)
+                add_policies(curation.state, policies_of(state))
             curation.stop.answer()
     with curation.state.transaction():
         _settle(curation)

@@ -10,6 +10,7 @@ from lt_extrap.config.curate_proposer import RandomClasses, WordNetNeighbors
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.funnel import funnel, lonely, short, unread
 from lt_extrap.curate.stages import export, targets
+from lt_extrap.curate.state import State
 from lt_extrap.errors import some
 from lt_extrap.files import write_whole
 from lt_extrap.page import override
@@ -69,6 +70,9 @@ def status_of(curation: Curation) -> int:
     text = json.dumps(status, indent=1, ensure_ascii=False) + "\n"
     write_whole(curation.folder / STATUS, lambda file: file.write(text.encode()))
     shard, of = curation.config.shard, curation.config.shards
+    if unasked := _unasked(state):
+        print(f"{unasked}: the same command goes on")
+        return INCOMPLETE
     if to_do := found.to_do(STAGES if shard is None else SHARED):
         print(f"{to_do:,} candidates to do: the same command goes on")
         return INCOMPLETE
@@ -86,6 +90,17 @@ def status_of(curation: Curation) -> int:
         return NOTHING
     _tell(curation)
     return 0
+
+
+def _unasked(state: State) -> str | None:
+    """What a source was not asked for yet: it is not the source then that has nothing."""
+    if "candidates" not in json.loads(state.setting("seconds") or "{}"):
+        return "no source was asked for images yet"
+    unasked = state.one(
+        "SELECT count(*) FROM sought WHERE used AND key NOT IN (SELECT key FROM search WHERE source = ?)",
+        state.setting("source"),
+    )
+    return f"{unasked:,} classes to ask the source for" if unasked else None
 
 
 def _tell(curation: Curation) -> None:

@@ -190,6 +190,7 @@ def test_a_server_that_does_not_say_is_asked_again_after_more_and_more_seconds()
 @pytest.mark.parametrize(
     ("said", "tries", "found", "kind"),
     [
+        (Said(b"[1, 2]"), 1, "not an object at the top", NoAnswer),
         (Said(b"", 503), TRIES, "status 503: nothing, 4 times", NoAnswer),
         (Said(b"", 503, {"x-should-retry": "false"}), 1, "status 503", NoAnswer),
         (Said(b"x", 429, {"Retry-After": "99999"}), 1, "asks us to wait 99,999 s", NoAnswer),
@@ -199,8 +200,8 @@ def test_a_server_that_does_not_say_is_asked_again_after_more_and_more_seconds()
         (Said(ERRORS["ollama"]("model 'm' not found"), 404), 1, "model 'm' not found", ConfigError),
         (Said(b"", 307, {"Location": "https://example.org/"}), 1, "status 307", NoAnswer),
         (Said(b"<html>A captive portal</html>"), 1, "no JSON: <html>A captive", NoAnswer),
-        (Said({"models": []}), 1, "no the key choices at the top", NoAnswer),
-        (Said({"choices": [{"index": 0}]}), 1, r"no the key message at choices\[0\]", NoAnswer),
+        (Said({"models": []}), 1, "not the key choices at the top", NoAnswer),
+        (Said({"choices": [{"index": 0}]}), 1, r"not the key message at choices\[0\]", NoAnswer),
         (Said({"error": {"message": "upstream", "code": 502}}), TRIES, "status 502: .*upstream", NoAnswer),
         (Said({"error": {"message": "no such model", "code": 404}}), 1, "status 404: .*no such", ConfigError),
     ],

@@ -137,6 +137,13 @@ def test_the_end_of_a_list_that_was_cut_is_left_out():
     assert read(whole, cut=True).whole is False
 
 
+def test_the_keys_of_an_object_that_was_cut_are_no_names():
+    """As SmolLM2 has answered."""
+    text = '{\n    "name": "police wagon",\n    "kindsOfCarType": {\n        "SubtypeExcludes_Police" : false\n    },'
+    assert read(text, cut=True) == ((), False)
+    assert read(text + '\n    "additionsToList') == ((), False)
+
+
 @pytest.mark.slow  # hours, where an expression goes back and forth
 def test_a_reply_is_read_in_bounded_time_and_to_a_bounded_length():
     hostile = (

@@ -152,7 +152,7 @@ class LanguageModel:
             reply = self._protocol.read(answer)
         except DataError as error:
             raise self._error(
-                f"no {error.wanted.partition(': ')[2]}, but {self._shown(error.found)}",
+                f"not {error.wanted.partition(': ')[2]}, but {self._shown(error.found)}",
                 "look at proposer.api and proposer.protocol",
             ) from None
         text = reply.text.encode("utf-8", "replace").decode()  # an escape of JSON may be half a character

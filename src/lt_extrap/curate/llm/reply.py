@@ -32,6 +32,7 @@ _RESPONSE = re.compile(r"^[ \t*]*(?:response|answer|output)[ \t*]*:[ \t*]*", re.
 _TRAILING_COMMA = re.compile(r",(\s*[\]}])")
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _OPENED = re.compile(r'\[\s*(?=["{])')
+_OBJECT = re.compile(r'\{\s*"[^"\n]*"\s*:')
 _BULLETS = "\u2022\u2023\u25cf\u25cb\u25aa\u25e6\u2043\u2219\u00b7"
 # A sign parts the number of an item from its name: "1957 Chevrolet Bel Air" and "3D printer" have none.
 _MARK = re.compile(rf"[ \t>]*(?:[-*+\u2013\u2014][ \t]+|[{_BULLETS}][ \t]*|[(\[]?\d{{1,3}}[.):\]][ \t]*(?!\d))")
@@ -135,7 +136,7 @@ def _from_json(text: str) -> tuple[list[str], bool] | None:
     try:
         return ([], True) if isinstance(json.loads(text), dict | list) else None  # of something else
     except (ValueError, RecursionError):
-        return None
+        return ([], False) if _OBJECT.match(text) else None  # its keys are no names
 
 
 def _decoded(text: str) -> Any:

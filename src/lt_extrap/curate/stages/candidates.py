@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from itertools import islice
 
 from lt_extrap.bar import Bar
 from lt_extrap.curate.caption_rule import CaptionRule
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.forecast import Forecast, before
+from lt_extrap.curate.provenance import option_name
 from lt_extrap.curate.records import Candidate, Refused, Sought
 from lt_extrap.curate.shards import part
 from lt_extrap.curate.state import FORGOTTEN
@@ -30,7 +32,14 @@ def collect(curation: Curation) -> None:
     """The stage `candidates`."""
     sought = curation.sought()
     of_key = {wanted.key: wanted for wanted in sought}
+    options = curation.config.source
+    told = {
+        "source": option_name("source", options),
+        **{f"source.{key}": value for key, value in asdict(options).items()},
+        "candidates_per_class": curation.config.candidates_per_class,
+    }
     with curation.state.transaction():  # what the view `offered` shows from now on
+        curation.state.set("asked_by", json.dumps(told))
         curation.state.set("source", curation.source_id)
         curation.state.set("candidates_per_class", str(curation.config.candidates_per_class))
     most = curation.config.candidates_per_class

@@ -1,7 +1,9 @@
 """Find near-copies of the images of the target set, and of stored images among one another."""
 
 import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 
@@ -21,6 +23,8 @@ _VERSION = 1  # of the search: raise it when it finds others
 def find(curation: Curation) -> None:
     """The stage `copies`. Copies of target images are looked for among new images, copies of one another among all."""
     state, options, mark = curation.state, curation.config.filter.near_copies, _mark(curation)
+    with state.transaction():
+        state.set("copies_by", json.dumps({"filter.near_copies": asdict(options)}))
     new = [i for i, (sha256,) in enumerate(state.rows(_NEW, mark)) if sha256 is not None]
     if not new:
         return

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lt_extrap.curate.curation import IMAGES, TARGET, Curation
+from lt_extrap.curate.provenance import provenance
 from lt_extrap.curate.stages.selection import require
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
 from lt_extrap.data.stored.schema import ClassRecord, Header, ImageRecord, PairRecord
@@ -83,6 +84,7 @@ def _write_auxiliary(curation: Curation, kept: dict[str, list[tuple[Any, ...]]])
             images=records,
             copy_from=curation.folder / IMAGES,
             link=True,
+            provenance=provenance(curation),
         ),
     )
 

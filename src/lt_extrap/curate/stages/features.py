@@ -30,6 +30,8 @@ def compute(curation: Curation) -> None:
         curation.state.set("model", extractor.key)
         curation.state.set("dim", str(extractor.dim))
         curation.state.set("features", _options(curation))
+        curation.state.set("features_by", json.dumps({"features": extractor.key}))
+        curation.state.set("features_note", extractor.note)
     _extract(curation, extractor)
 
 

@@ -17,6 +17,7 @@ from lt_extrap.curate.curation import IMAGES, Curation
 from lt_extrap.curate.forecast import Forecast
 from lt_extrap.curate.near_copies import Look, look
 from lt_extrap.curate.picture_file import without_metadata
+from lt_extrap.curate.provenance import add_policies
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
 from lt_extrap.curate.web.downloads import Downloads
 from lt_extrap.curate.web.failure import Failure
@@ -195,6 +196,9 @@ def _fetch(curation: Curation, first: str, backlog: Backlog, keep: "_Keep") -> N
         concurrency=config.download.concurrency,
         lost=config.download.lost,
     )
+    with curation.state.transaction():
+        policy = {"robots": config.download.robots, "opt_out": config.download.opt_out}
+        add_policies(curation.state, [policy])
     done, most = 0, len(backlog.left)
     with closing(chunks), Bar("images downloaded, of at most") as bar:
         for chunk in chunks:

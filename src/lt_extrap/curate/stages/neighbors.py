@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from jaxtyping import Int64
@@ -12,6 +13,7 @@ from lt_extrap.curate.curation import TARGET, Curation
 from lt_extrap.curate.llm.calls import Calls
 from lt_extrap.curate.neighbors import Choice, choose, choose_random, wanted_counts
 from lt_extrap.curate.proposers import make_llm, make_proposer, make_random
+from lt_extrap.curate.provenance import option_name
 from lt_extrap.curate.records import Sought, TargetClass
 from lt_extrap.curate.verdicts import of_classes
 from lt_extrap.errors import some
@@ -22,7 +24,14 @@ def propose(curation: Curation) -> None:
     config, state = curation.config, curation.state
     choice = _choice(curation) if config.what != "target" else Choice((), (), ())
     own = _own(curation) if config.what != "neighbors" else []
+    told = {
+        "proposer": option_name("proposer", config.proposer),
+        **{f"proposer.{key}": value for key, value in asdict(config.proposer).items()},
+        **{f"names.{key}": value for key, value in asdict(config.names).items()},
+        **{key: getattr(config, key) for key in ("neighbors_per_class", "sampling_ratio", "scale")},
+    }
     with state.transaction():
+        state.set("proposed_by", json.dumps(told if config.what != "target" else {}))
         state.write("UPDATE sought SET used = 0")
         state.write(
             "REPLACE INTO sought VALUES (?, ?, ?, ?, ?, ?, ?, 1)",

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 from lt_extrap.curate.curation import Curation
+from lt_extrap.curate.records import TargetClass
+from lt_extrap.curate.state import State
 from lt_extrap.curate.targets import form, target_classes
 from lt_extrap.errors import RunError
 from lt_extrap.files import write_whole
@@ -33,24 +36,29 @@ def collect(curation: Curation) -> None:
     targets = target_classes(curation.config.target, curation.wordnet, curation.described)
     with state.transaction():
         state.set("target", found)
-        state.write("DELETE FROM target")
-        state.write(
-            "INSERT INTO target VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    found.label,
-                    found.id,
-                    found.name,
-                    json.dumps(found.spellings, ensure_ascii=False),
-                    found.wnid,
-                    found.gloss,
-                    found.images,
-                    str(found.shot),
-                )
-                for found in targets
-            ],
-        )
+        keep(state, targets)
     file, wordnet = curation.folder / FORM, curation.wordnet
     if wordnet is not None and not file.exists():  # or what was filled in would be lost
         content = form(targets, wordnet)
         write_whole(file, lambda opened: opened.write(content))
+
+
+def keep(state: State, targets: Iterable[TargetClass]) -> None:
+    """Write the target classes, in place of those before; within a transaction."""
+    state.write("DELETE FROM target")
+    state.write(
+        "INSERT INTO target VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                found.label,
+                found.id,
+                found.name,
+                json.dumps(found.spellings, ensure_ascii=False),
+                found.wnid,
+                found.gloss,
+                found.images,
+                str(found.shot),
+            )
+            for found in targets
+        ],
+    )

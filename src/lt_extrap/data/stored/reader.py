@@ -17,10 +17,14 @@ from lt_extrap.data.stored.schema import (
     HEADER,
     MANIFEST,
     PAIRS,
+    PROVENANCE,
     ClassRecord,
+    Comparison,
+    Fate,
     Header,
     ImageRecord,
     PairRecord,
+    Provenance,
 )
 from lt_extrap.errors import DataError
 
@@ -135,6 +139,31 @@ def read_header(folder: Path) -> Header:
             f"an auxiliary set of this version (format {FORMAT}) in {folder}",
             f"{HEADER}: {error}",
             "give the folder of a set, or use the version of lt_extrap that made it",
+        ) from None
+
+
+def read_provenance(folder: Path) -> Provenance | None:
+    """How a curation made a set; None where none says that it did.
+
+    Raises:
+        DataError: provenance.json cannot be read, or is malformed.
+    """
+    try:
+        with (folder / PROVENANCE).open("rb") as file:
+            text = file.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise ValueError(f"more than {_LONGEST:,} bytes")
+        content = _object(text.decode())
+        for name, kind in (("fates", Fate), ("compared", Comparison)):
+            content[name] = [kind(**record) for record in content[name]]
+        return Provenance(**content)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DataError(
+            f"how a curation made the set, in {folder / PROVENANCE}",
+            f"{type(error).__name__}: {error!s:.200}",
+            "copy the whole folder again, or remove that file: the set is the same without it",
         ) from None
 
 

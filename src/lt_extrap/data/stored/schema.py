@@ -4,7 +4,8 @@
     classes.jsonl     a class a line, by aux
     pairs.jsonl       a neighbor pair a line
     manifest.jsonl    an image a line, by aux and path
-    card.md           what is in it, for people; attribution.csv: a row an image, in the order of the manifest
+    provenance.json   how a curation made it; a set that was made otherwise has none
+    README.md         its card, for people and hubs; attribution.csv: a row an image, in the order of the manifest
 
 A record refuses what it must not hold with a ValueError that says why; readers add file and line.
 """
@@ -15,12 +16,13 @@ from dataclasses import dataclass, field
 
 FORMAT = 1  # of the folder; another one is refused
 HEADER, CLASSES, PAIRS, MANIFEST = "set.json", "classes.jsonl", "pairs.jsonl", "manifest.jsonl"
-CARD, ATTRIBUTION = "card.md", "attribution.csv"
+PROVENANCE, CARD, ATTRIBUTION = "provenance.json", "README.md", "attribution.csv"
 
 # Also the ends of lines and paragraphs of Unicode, and halves of characters, which UTF-8 cannot spell.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LONGEST_PART, _LONGEST_PATH = 255, 1024  # bytes; what comes before the path has to fit as well
 _WNID = re.compile(r"n[0-9]{8}")
+_KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -182,6 +184,83 @@ class PairRecord:
             _number("rank", self.rank, 1)
         if self.similarity is not None:
             _finite("similarity", self.similarity, -math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of some candidates, or, at the stage `neighbors`, of some classes that were proposed.
+
+    Attributes:
+        stage: of curation; `kept` = they are in the set.
+        reason: why they are not; None of those that are.
+        shot: group of the target that their class is nearest to: many, medium, few; `-` = it is nobody's neighbor.
+        count: how many they are.
+    """
+
+    stage: str
+    reason: str | None
+    shot: str
+    count: int
+
+    def __post_init__(self) -> None:
+        _texts(self, "stage", "shot")
+        _texts_or_none(self, "reason")
+        _number("count", self.count, 0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Images of the target set that near-copies were looked for of.
+
+    Attributes:
+        split: train, val or test.
+        images: how many were compared.
+        unread: how many could not be read, so that a copy of them was not found.
+    """
+
+    split: str
+    images: int
+    unread: int
+
+    def __post_init__(self) -> None:
+        _texts(self, "split")
+        _number("images", self.images, 0)
+        _number("unread", self.unread, 0)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What provenance.json holds: how a curation made the set. Nothing in it is of the machine that did.
+
+    Attributes:
+        settings: by their keys in a command, such as `proposer` and `filter.quantile_low`.
+        fates: of all that was proposed and found.
+        left_out: how many images the source found and did not offer, by reason.
+        failures: how many candidates could not be read, by kind.
+        compared: a split of the target set each; those that are not here were not compared.
+        notes: what else a reader has to know, a sentence each.
+    """
+
+    settings: dict[str, str]
+    fates: list[Fate]
+    left_out: dict[str, int]
+    failures: dict[str, int]
+    compared: list[Comparison]
+    notes: list[str]
+
+    def __post_init__(self) -> None:
+        for name in ("settings", "left_out", "failures"):
+            if type(getattr(self, name)) is not dict:
+                raise ValueError(f"{name} {getattr(self, name)!r:.100}: not an object")
+        for key, value in self.settings.items():
+            if not _KEY.fullmatch(key):
+                raise ValueError(f"{key!r:.100} of settings: no key of a command")
+            _text(f"{key} of settings", value)
+        for name in ("left_out", "failures"):
+            for reason, count in getattr(self, name).items():
+                _text(f"a reason of {name}", reason)
+                _number(f"{reason} of {name}", count, 0)
+        _list_of_texts("notes", self.notes)
 
 
 def is_wnid(value: object) -> bool:

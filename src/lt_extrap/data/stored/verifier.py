@@ -8,9 +8,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 from lt_extrap.data.decode import UnreadableImage, image_size
-from lt_extrap.data.stored.reader import Finding, StoredSet, leading_out, read_images, scan
-from lt_extrap.data.stored.schema import ATTRIBUTION, CARD, CLASSES, MANIFEST, ImageRecord
+from lt_extrap.data.stored.reader import Finding, StoredSet, leading_out, read_images, read_provenance, scan
+from lt_extrap.data.stored.schema import ATTRIBUTION, CARD, CLASSES, MANIFEST, PROVENANCE, ImageRecord
 from lt_extrap.data.stored.writer import ATTRIBUTION_COLUMNS, attribution
+from lt_extrap.errors import DataError
 
 Line = tuple[int, ImageRecord]
 
@@ -53,6 +54,10 @@ def verify(
         report(finding)
     if not (folder / CARD).is_file():
         report(Finding(CARD, None, "not there"))
+    try:
+        read_provenance(folder)
+    except DataError as error:
+        report(Finding(PROVENANCE, None, error.found))
     return stored
 
 

@@ -4,13 +4,13 @@ import codecs
 import csv
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
+from lt_extrap.data.stored.card import UNKNOWN, Tally, card
 from lt_extrap.data.stored.reader import read_set
 from lt_extrap.data.stored.schema import (
     ATTRIBUTION,
@@ -20,15 +20,16 @@ from lt_extrap.data.stored.schema import (
     HEADER,
     MANIFEST,
     PAIRS,
+    PROVENANCE,
     ClassRecord,
     Header,
     ImageRecord,
     PairRecord,
+    Provenance,
 )
 from lt_extrap.data.target import ClassTable
 from lt_extrap.errors import DataError
 from lt_extrap.files import link_or_copy, whole_folder, write_whole
-from lt_extrap.model.shots import Shot
 
 ATTRIBUTION_COLUMNS = ("path", "creator", "licence", "licence_url", "source", "page", "url")
 
@@ -44,6 +45,7 @@ def write_set(
     copy_from: Path | None = None,
     link: bool = False,
     notes: Sequence[str] = (),
+    provenance: Provenance | None = None,
 ) -> Header:
     """Write an auxiliary set.
 
@@ -55,8 +57,9 @@ def write_set(
         pairs: of each target by rank; targets in the order of the table.
         images: by aux and path; read once, none is kept.
         copy_from: where the paths of the images start, to copy them into the folder; None = they are not copied.
-        notes: paragraphs of its card.
         link: give their files a second name in the folder instead, where it can be done: they must never change.
+        notes: paragraphs of its card.
+        provenance: how a curation made it; None = none did.
 
     Returns:
         What set.json holds.
@@ -67,7 +70,7 @@ def write_set(
     """
     if folder.exists():
         raise DataError("a folder that is not there yet", f"{folder}", "give another folder=, or move that one away")
-    tally = _Tally(Counter(), Counter(), Counter())
+    tally = Tally()
     with whole_folder(folder) as new:
         _write_lines(new / CLASSES, classes)
         _write_lines(new / PAIRS, pairs)
@@ -87,7 +90,9 @@ def write_set(
             pairs=len(pairs),
         )
         _write_text(new / HEADER, json.dumps(vars(header), indent=2, ensure_ascii=False) + "\n")
-        _write_text(new / CARD, _card(header, table, classes, pairs, tally, notes))
+        if provenance is not None:
+            _write_text(new / PROVENANCE, json.dumps(asdict(provenance), indent=1, ensure_ascii=False) + "\n")
+        _write_text(new / CARD, card(header, table, classes, pairs, tally, notes, provenance))
         try:
             read_set(new)
         except DataError as error:
@@ -108,24 +113,15 @@ def attribution(image: ImageRecord) -> list[str]:
     return [getattr(image, column) or "" for column in ATTRIBUTION_COLUMNS]
 
 
-@dataclass(frozen=True)
-class _Tally:
-    """Images by class, licence and source."""
-
-    images: Counter[int]
-    licences: Counter[str]
-    sources: Counter[str]
-
-
-def _write_images(images: Iterable[ImageRecord], tally: _Tally, manifest: IO[bytes], attributions: IO[bytes]) -> None:
+def _write_images(images: Iterable[ImageRecord], tally: Tally, manifest: IO[bytes], attributions: IO[bytes]) -> None:
     rows = csv.writer(codecs.getwriter("utf-8")(attributions))
     rows.writerow(ATTRIBUTION_COLUMNS)
     for image in images:
         manifest.write(line(image).encode())
         rows.writerow(attribution(image))
         tally.images[image.aux] += 1
-        tally.licences[image.licence or "unknown"] += 1
-        tally.sources[image.source or "unknown"] += 1
+        tally.licences[image.licence or UNKNOWN] += 1
+        tally.sources[image.source or UNKNOWN] += 1
 
 
 def _copied(
@@ -144,55 +140,3 @@ def _write_lines(path: Path, records: Sequence[ClassRecord] | Sequence[PairRecor
 
 def _write_text(path: Path, text: str) -> None:
     write_whole(path, lambda file: file.write(text.encode()))
-
-
-def _card(
-    header: Header,
-    table: ClassTable,
-    classes: Sequence[ClassRecord],
-    pairs: Sequence[PairRecord],
-    tally: _Tally,
-    notes: Sequence[str],
-) -> str:
-    """What is in the set, for people."""
-    shot_of_id = dict(zip(table.ids, table.shots, strict=True))
-    neighbors = Counter(pair.target for pair in pairs)
-    by_shot = [
-        [
-            str(shot),
-            str(table.shots.count(shot)),
-            str(sum(shot_of_id[target] == shot for target in neighbors)),
-            str(sum(count for target, count in neighbors.items() if shot_of_id[target] == shot)),
-            str(len(of_shot := {pair.aux for pair in pairs if shot_of_id[pair.target] == shot})),
-            f"{sum(tally.images[aux] for aux in of_shot):,}",
-        ]
-        for shot in (Shot.MANY, Shot.MEDIUM, Shot.FEW)
-    ]
-    proposers = Counter(made.proposer or "unknown" for made in classes)
-    parts = [
-        f"# Auxiliary classes for {_plain(header.target)}",
-        f"{header.classes:,} classes, {header.images:,} images, {header.pairs:,} neighbor pairs; "
-        f"{header.classes - len(tally.images):,} classes without an image. Made by {header.made_by}, "
-        f"format {header.format}.",
-        *map(_plain, notes),
-        _table(("targets", "classes", "with neighbors", "pairs", "auxiliary classes", "their images"), by_shot),
-        _counts("proposed by", "classes", proposers),
-        _counts("licence", "images", tally.licences),
-        _counts("source", "images", tally.sources),
-        f"Creators and licences of single images are in {ATTRIBUTION}; those of an image hold for that image alone.",
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _counts(head: str, unit: str, counts: Counter[str]) -> str:
-    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return _table((head, unit), [[_plain(name), f"{count:,}"] for name, count in rows])
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
-
-
-def _plain(text: str) -> str:
-    """A text from elsewhere that Markdown shows as it is."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#|!" else letter for letter in text)

@@ -224,6 +224,8 @@
       else focus(picture ? go(picture, step) : shown()[0]);
     } else if ((key === "arrowdown" || key === "arrowup") && picture && !view.open) {
       focus(below(picture, key === "arrowdown" ? 1 : -1));
+    } else if (key === "arrowdown" && event.target === document.body && shown().length) {
+      focus(shown().find(one => one.getBoundingClientRect().top >= 0));
     } else if (key === "[" || key === "]") one(key === "[" ? "#before" : "#behind")?.click();
     else if (key === "s") save();
     else if (key === "?") one("#help").showModal();
