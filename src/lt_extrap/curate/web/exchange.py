@@ -10,7 +10,7 @@ from typing import NamedTuple
 import httpx
 
 _EXCERPT = 200  # letters of an answer in a message
-_SECRET = 8  # letters, at least: what is shorter (EMPTY, ollama) is a word of answers, and no secret
+_SECRET = 8  # letters and digits, at least: what has fewer (EMPTY, ollama) is a word of answers, and no secret
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -71,7 +71,7 @@ def _without(content: bytes, secret: Mapping[str, str]) -> bytes:
 
 
 def _is_secret(part: str) -> bool:
-    return len(part) >= _SECRET
+    return len(part) >= _SECRET or not part.isalnum()
 
 
 def excerpt(text: str) -> str:
