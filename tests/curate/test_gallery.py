@@ -164,7 +164,10 @@ def test_a_gallery_that_is_written_again_forgets_what_is_gone(tmp_path):
         )
         for table, column, value in of_target:
             state.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
+    said = tmp_path / "gallery" / "verdicts.json"
+    said.write_text("{}")
     write_pages(tmp_path)
+    assert said.is_file()  # no page of ours
     left = {file for file in (tmp_path / "gallery").rglob("*") if file.is_file()}
     assert {file.name for file in before.keys() - left} >= {"1.html", Path(gone[1]).name}
     assert len({file for file in left if file.suffix == ".jpg"}) == 3  # two of the class that is left, one of training
@@ -299,6 +302,55 @@ def test_verdicts_go_from_the_browser_to_the_set_and_stay(made, curated, tmp_pat
         download.value.save_as(tmp_path / "verdicts.json")
     run("seed=1", "do=review", f"review={tmp_path / 'verdicts.json'}")
     assert other.removeprefix("name:") in [record.name for record in read_set(folder / "set").classes]
+
+
+def _save(page, file):
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    download.value.save_as(file)
+    page.locator("#saved-close").click()
+    return [said["verdict"] for said in json.loads(file.read_text())["verdicts"]]
+
+
+@pytest.mark.slow
+def test_what_was_saved_is_taken_back_by_the_next_file(tmp_path, chromium):
+    write_many(tmp_path, targets=1, neighbors=1, images=3)
+    write_pages(tmp_path)
+    with browser(chromium) as opened:
+        page = opened.new_page()
+        page.goto((tmp_path / "gallery" / "classes" / "0.html").as_uri())
+        keep, save = page.locator(".decide .keep"), page.locator("#save")
+        keep.click()
+        keep.click()
+        assert not save.is_visible()  # no file has it
+        keep.click()
+        assert _save(page, tmp_path / "verdicts.json") == ["keep"]
+        keep.click()
+        assert save.text_content() == "Save 1 verdict"
+        assert _save(page, tmp_path / "verdicts.json") == [None]
+        page.locator(".p").first.click()
+        page.keyboard.press("Enter")  # closes it: the picture before would come unasked
+        assert not page.locator("#view").is_visible()
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("Shift+X")  # of no class: none has the focus
+        assert save.text_content() == "Save again"
+
+
+@pytest.mark.slow
+def test_verdicts_that_the_browser_does_not_keep_are_still_saved(tmp_path, chromium):
+    write_many(tmp_path, targets=1, neighbors=1, images=3)
+    write_pages(tmp_path)
+    with browser(chromium) as opened:
+        page = opened.new_page()
+        page.goto((tmp_path / "gallery" / "classes" / "0.html").as_uri())
+        page.locator(".decide .keep").click()
+        page.evaluate(  # its room is full
+            "for (let size = 1 << 23; size; size >>= 1) try { localStorage[size] = 'x'.repeat(size); } catch {}"
+        )
+        for picture in page.locator(".p").all():
+            picture.focus()
+            page.keyboard.press("x")
+        assert _save(page, tmp_path / "verdicts.json") == ["keep", "drop", "drop", "drop"]
 
 
 @pytest.mark.slow

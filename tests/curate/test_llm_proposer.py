@@ -12,11 +12,12 @@ from nouns import small_wordnet, target
 
 from lt_extrap.config.curate_proposer import LLMNeighbors
 from lt_extrap.curate.llm.calls import Calls
-from lt_extrap.curate.llm.reply import Name
+from lt_extrap.curate.llm.reply import Name, read
 from lt_extrap.curate.name_rules import NameRules, Reason
 from lt_extrap.curate.neighbors import choose
 from lt_extrap.curate.proposers.llm import LLMProposer, sense
 from lt_extrap.curate.proposers.within import Within
+from lt_extrap.curate.sought import of_name
 from lt_extrap.curate.state import State
 from lt_extrap.curate.web.api import NoAnswer
 from lt_extrap.errors import ConfigError, RunError
@@ -311,3 +312,22 @@ def test_a_name_with_a_note_is_searched_for_with_it(state, tmp_path):
         ("name:crane", "Crane", "Crane"),
     ]
     assert [(one.key, one.query) for one in known.classes][-1] == ("n02012849", "Crane bird")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        *("tench, Tinca tinca", "tench: a fish", "tench - Tinca tinca", "tench / doctor fish", "tench; see carp"),
+        *(
+            "tench (fish",
+            "(fish) tench",
+            "(a) tench (fish) (b)",
+            "tench\u2122",
+            "tench \U0001f41f",
+            "#tench",
+        ),
+    ],
+)
+def test_no_sign_beside_its_name_hides_a_target(item):
+    name, _ = read(json.dumps([item, "dace"])).names
+    assert NameRules([target(0, "tench")], None).drop(of_name(name.name, None, "llm")) == (Reason.TARGET, 0)

@@ -102,6 +102,9 @@ def test_what_a_person_drops_takes_its_near_copies_of_the_class_along():
         (None, None),
     ]
     assert all(choice.reason is None for choice in choices[4:])
+    later = [Choice("a", image(1), 0)]  # of another source, which does not have the image that was dropped
+    judge(later, verdicts, {image(number): "one" for number in range(3)})
+    assert later[0].reason == "reviewed"
 
 
 def test_of_duplicates_a_person_chooses():

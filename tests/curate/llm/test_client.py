@@ -151,11 +151,16 @@ def test_other_shapes_of_contents():
     half = SHAPES["openai"]("dace, \ud83d, carp")
     none = SHAPES["openai"](None) | {"choices": [], "usage": None}
     huge = SHAPES["openai"]("dace") | {"usage": {"prompt_tokens": 10**30, "completion_tokens": -1}}
-    with serving(says(parts, half, none, huge)) as server:
+    odd = [
+        SHAPES["openai"]("dace") | {"usage": usage} for usage in ([], {"prompt_tokens": "9", "completion_tokens": 2.5})
+    ]
+    with serving(says(parts, half, none, huge, *odd)) as server:
         assert ask(options(server.api))[0].text == "dace, carp, roach"
         assert ask(options(server.api))[0].text == "dace, ?, carp"
         assert ask(options(server.api))[0] == ("", "refused", None, None)
         assert ask(options(server.api))[0][2:] == (10**9, 0)
+        for _ in odd:  # what was paid for is kept
+            assert ask(options(server.api))[0] == ("dace", "end", None, None)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +226,10 @@ def test_nobody_there_and_nobody_who_answers():
     with pytest.raises(NoAnswer, match="ConnectError.*4 times"):
         ask(options(server.api))
     slow = Said({}, hold=lambda: time.sleep(0.2))
-    with serving(says(slow)) as server, pytest.raises(NoAnswer, match="no whole answer in 0 s, 4 times"):
+    with (
+        serving(says(slow)) as server,
+        pytest.raises(NoAnswer, match="(?s)no whole answer in 0 s, 4 times.*max_tokens"),
+    ):
         ask(options(server.api, seconds=0.05))
 
 
@@ -260,6 +268,15 @@ def test_the_key_is_in_the_header_alone(caplog, monkeypatch):
     monkeypatch.setenv(KEY, "two\nlines")
     with pytest.raises(ConfigError, match="signs that no key has"):
         LanguageModel(config)
+
+
+@pytest.mark.parametrize("key", ["ce", "token", "content", "dace"])
+@pytest.mark.parametrize("shape", ["vllm", "anthropic"])
+def test_a_key_that_is_a_word_takes_nothing_out_of_answers(key, shape, monkeypatch):
+    monkeypatch.setenv(KEY, key)
+    with serving(says(SHAPES[shape](listed("dace")))) as server:
+        reply, _ = ask(options(server.api, shape))
+    assert reply == (listed("dace"), "end", 100, 20)
 
 
 def test_without_a_key_none_is_sent(monkeypatch):

@@ -37,6 +37,12 @@ LISTS = {
     "explanations after dashes": "\n".join(f"- {name} \u2013 it has wheels, too" for name in CARS),
     "quotation marks": ", ".join(f'"{name}"' for name in CARS),
     "HTML": "<ul>" + "".join(f"<li>{name}</li>" for name in CARS) + "</ul>",
+    "numbers in a line": " ".join(f"{at}. {name}" for at, name in enumerate(CARS, 1)),
+    "a table with numbers": "| # | name |\n|---|---|\n"
+    + "".join(f"| {at} | {name} |\n" for at, name in enumerate(CARS)),
+    "signs of a template": f"<|im_start|>assistant\n{', '.join(CARS)}<|im_end|>",
+    "a remark after a comma": "\n".join(f"- {name}, a vehicle" for name in CARS),
+    "synonyms": json.dumps([f"{name}, Currus currus" for name in CARS]),
     "a table": "\n".join(f"| {name} |" for name in CARS),
     "articles": ", ".join(f"a {name}" for name in CARS),
     "underscores": ", ".join(name.replace(" ", "_") for name in CARS),
@@ -85,6 +91,10 @@ def test_digits_stops_and_dashes_of_a_name_stay(name, form):
 def test_what_stands_in_brackets_is_a_note(form):
     assert Name("kite", "bird of prey, red") in read(form.format("kite (bird of prey, red)")).names
     assert Name("sedan") in read(form.format("sedan (2)")).names
+
+
+def test_two_names_below_a_heading_are_two():
+    assert names("Here are two:\ndace, carp") == ["dace", "carp"]
 
 
 def test_names_with_other_notes_are_others():

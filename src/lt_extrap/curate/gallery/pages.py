@@ -15,7 +15,7 @@ from markupsafe import Markup
 from lt_extrap.bar import Bar
 from lt_extrap.curate.curation import GALLERY, Curation
 from lt_extrap.curate.gallery.exhibits import Exhibits, Picture, Strip
-from lt_extrap.curate.gallery.thumbnails import make_thumbnails, thumbnail_of
+from lt_extrap.curate.gallery.thumbnails import THUMBNAILS, make_thumbnails, thumbnail_of
 from lt_extrap.curate.gallery.words import word
 from lt_extrap.curate.name_rules import Reason
 from lt_extrap.curate.review import FORMAT, target_id
@@ -170,7 +170,7 @@ class _Writer:
         }
 
     def write(self) -> None:
-        """Write them, the index last, and remove what is none of them."""
+        """Write them, the index last, and remove older pages and thumbnails; other files are somebody's."""
         exhibits, folder = self._exhibits, self._folder
         leaks, names = list(exhibits.leaks()), exhibits.refused()
         references = {name: place for own in exhibits.own.values() for name, place in own}
@@ -197,8 +197,8 @@ class _Writer:
             most=max((count for _, count in reasons), default=1),
         )
         known = self._written | references.keys() | {thumbnail_of(name) for name in stored}
-        for file in folder.rglob("*"):
-            if file.is_file() and file.relative_to(folder).as_posix() not in known:
+        for file in (*folder.glob("*.html"), *folder.glob("classes/*.html"), *folder.glob(f"{THUMBNAILS}/*/*")):
+            if file.relative_to(folder).as_posix() not in known:
                 file.unlink()
 
     def _classes(self) -> None:

@@ -83,11 +83,12 @@ class LanguageModel:
         while True:
             asked = self.format
             await self._turn()
-            waited, why, again = None, "", True
+            waited, why, again, remedy = None, "", True, "wait a while; the same command goes on"
             try:
                 got = await self._send({**body, **self._protocol.format(asked)})
             except (TimeoutError, httpx.TimeoutException):
                 why = f"no whole answer in {self._options.seconds:.0f} s"
+                remedy = "raise proposer.seconds, or end answers that do not: proposer.max_tokens=<number>"
             except TooLarge:
                 raise self._error(f"more than {_MOST_BYTES / 1e6:.0f} MB", "look at proposer.api") from None
             except httpx.HTTPError as error:
@@ -109,7 +110,7 @@ class LanguageModel:
                 raise self._error(f"{why}; it asks us to wait {waited:,.0f} s", "start the same command again then")
             number += 1
             if not again or number == TRIES:
-                raise self._error(why + (f", {TRIES} times" if again else ""), "wait a while; the same command goes on")
+                raise self._error(why + (f", {TRIES} times" if again else ""), remedy)
             if waited is None:
                 await self._pause(_back_off(body, number))
             else:  # all questions wait, or the others would be refused in turn

@@ -154,5 +154,6 @@ def _text(content: Answer) -> str:
 
 
 def _tokens(usage: Answer | None, key: str) -> int | None:
-    found = None if usage is None else usage.get(key)
-    return None if found is None else min(max(0, found.whole()), _MOST_TOKENS)
+    """What a server counted; None where that is no whole number: the answer was paid for, and stays."""
+    found = usage.value.get(key) if usage is not None and isinstance(usage.value, dict) else None
+    return min(max(0, found), _MOST_TOKENS) if isinstance(found, int) and not isinstance(found, bool) else None

@@ -8,9 +8,10 @@ import html
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from string import ascii_lowercase
 from typing import Any, NamedTuple
+from unicodedata import category
 
 from lt_extrap.curate.names import normal
 
@@ -24,7 +25,7 @@ _NAMES = ("name", "category", "class", "label", "neighbor", "title")  # keys of 
 _APOSTROPHE = "['\u2019]"
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|reasoning|thought)>", re.IGNORECASE)
 _BREAK = re.compile(r"<\s*(br|/?li|/?p|/?[ou]l|/?div|/?tr)\b[^<>]*>", re.IGNORECASE)
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<\|[^<>|]{1,40}\|>(?:(?:assistant|user)\b)?")  # and those of templates of chats
 _FENCE = re.compile(r"```[^\n`]*\n?(.*?)(?:```|$)", re.DOTALL)
 _QUERY = re.compile(r"^[ \t]*query[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _RESPONSE = re.compile(r"^[ \t*]*(?:response|answer|output)[ \t*]*:[ \t*]*", re.IGNORECASE | re.MULTILINE)
@@ -35,8 +36,14 @@ _OBJECT = re.compile(r'\{\s*"[^"\n]*"\s*:')
 _BULLETS = "\u2022\u2023\u25cf\u25cb\u25aa\u25e6\u2043\u2219\u00b7"
 # A sign parts the number of an item from its name: "1957 Chevrolet Bel Air" and "3D printer" have none.
 _MARK = re.compile(rf"[ \t>]*(?:[-*+\u2013\u2014][ \t]+|[{_BULLETS}][ \t]*|[(\[]?\d{{1,3}}[.):\]][ \t]*(?!\d))")
+_NUMBER = re.compile(r"(?:^|(?<=\s))[(\[]?(\d{1,3})[.):\]]\s+")
+_ROW = re.compile(r"^\|[ \t]*\d{1,3}[ \t]*\|([^|\n]*)\|.*$", re.MULTILINE)  # of a table with numbers
 _LETTER_MARK = re.compile(r"[ \t(]*([a-zA-Z])[.)][ \t]+")
 _SEPARATOR = re.compile(r"\s*[,;\u3001\uff0c\uff1b]\s*(?![^()]{0,99}\))")
+_REMARK = re.compile(
+    r"(?:[,;:]\s+|\s+[-\u2013\u2014\u2192=/]+\s+)(?![^()]{0,99}\)).*"
+)  # or a synonym: "tench, Tinca tinca"
+_BRACKETS = re.compile(r"[(\uff08][^()\uff08\uff09]*[)\uff09]?")
 _LEAD = re.compile(r".*\b(?:are|include|includes|including|such as|like)\s+(?=\w)", re.IGNORECASE)
 _AND = re.compile(r"(?:and|or)\s+(?=\w)", re.IGNORECASE)
 _EXPLAINED = re.compile(r"\s+[-\u2013\u2014\u2192=]+\s+|:\s+")
@@ -183,15 +190,25 @@ def _pieces(text: str) -> Iterator[str]:
 
 def _from_prose(text: str) -> list[str]:
     """The items of a list in a text: lines with marks, else the line with most commas, else all lines."""
-    lines = [line for line in map(str.strip, _FENCE.sub(r"\1", text).splitlines()) if line.strip("-*_=# ")]
+    text = _ROW.sub(r"- \1", _FENCE.sub(r"\1", text))
+    lines = [part for line in text.splitlines() for part in _apart(line.strip()) if part.strip("-*_=# ")]
     marked = _unmarked(lines)
     if len(marked) > 1:
         return [_EXPLAINED.split(line, maxsplit=1)[0] for line in marked]
-    lines = marked or lines
+    lines = marked or [line for line in lines if not line.endswith(":")]
     commas = max(lines, key=lambda line: len(_SEPARATOR.findall(line)), default="")
     if len(lines) == 1 or len(_SEPARATOR.findall(commas)) > 1:
         return _between_commas(commas)
-    return [_EXPLAINED.split(line, maxsplit=1)[0] for line in lines if not line.endswith(":")]
+    return [_EXPLAINED.split(line, maxsplit=1)[0] for line in lines]
+
+
+def _apart(line: str) -> list[str]:
+    """A line, or the items of a list that it has: "1. carp 2. dace"."""
+    marks = list(_NUMBER.finditer(line))
+    if len(marks) < 2 or any(int(mark[1]) != number for number, mark in enumerate(marks, 1)):
+        return [line]
+    starts = [mark.start() for mark in marks]
+    return [line[start:end] for start, end in pairwise([*starts, len(line)])]
 
 
 def _unmarked(lines: Sequence[str]) -> list[str]:
@@ -215,7 +232,8 @@ def _name(entry: str) -> Name | None:
     """A name as it was listed; None where it is none."""
     if len(entry) > 4 * _LETTERS:
         return None
-    line = " ".join(entry.replace("_", " ").split())
+    seen = (" " if letter == "_" or category(letter) == "So" else letter for letter in entry)  # So: pictures, \u2122
+    line = " ".join("".join(seen).split())
     line = _bare(_after(_MARK, line))
     note = None
     if found := _NOTE.fullmatch(line):
@@ -226,6 +244,9 @@ def _name(entry: str) -> Name | None:
     if len(line) > _LETTERS or len(line.split()) > _WORDS or set(line) & set("{}[]<>=\\|") or '":' in line:
         return None
     if _REFUSAL.match(line) or _TALK.fullmatch(line):
+        return None
+    line = _bare(_BRACKETS.sub("", _REMARK.sub("", line)))
+    if not normal(line):
         return None
     return Name(line, note if note and note.isprintable() and any(map(str.isalpha, note)) else None)
 

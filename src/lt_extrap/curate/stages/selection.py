@@ -166,9 +166,9 @@ def judge(choices: Sequence[Choice], verdicts: Mapping[tuple[str, str], Verdict]
         group: what near-copies share, by image; an image without is a copy of none.
     """
     gone: dict[tuple[str, str], str] = {}
-    for choice in choices:
-        if verdicts.get((choice.key, choice.sha256)) is Verdict.DROP:
-            gone.setdefault((choice.key, group.get(choice.sha256, choice.sha256)), choice.sha256)
+    for (key, sha256), said in verdicts.items():  # also on what is not offered any more
+        if said is Verdict.DROP:
+            gone.setdefault((key, group.get(sha256, sha256)), sha256)
     for choice in choices:
         verdict = verdicts.get((choice.key, choice.sha256))
         choice.wanted = verdict is Verdict.KEEP

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import httpx
 
 _EXCERPT = 200  # letters of an answer in a message
+_SECRET = 8  # letters and digits, at least: what has fewer (EMPTY, ollama) is a word of answers, and no secret
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -63,10 +64,14 @@ def hidden(text: str, secret: Mapping[str, str]) -> str:
 
 def _without(content: bytes, secret: Mapping[str, str]) -> bytes:
     for value in secret.values():
-        for part in (value, value.rpartition(" ")[2]):
+        for part in filter(_is_secret, (value, value.rpartition(" ")[2])):
             for spelled in (part, part.replace("/", "\\/")):  # as JSON may have it
                 content = content.replace(spelled.encode(), b"***")
     return content
+
+
+def _is_secret(part: str) -> bool:
+    return len(part) >= _SECRET or not part.isalnum()
 
 
 def excerpt(text: str) -> str:

@@ -5,11 +5,13 @@
   const one = (selector, within = document) => within.querySelector(selector);
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-  // What was said in this browser: {takenIn, said: {"<image> <class>": [verdict or null, saved]}}. What was saved is
-  // taken to be taken in once the gallery was written with other verdicts than then.
+  // What was said in this browser: {takenIn, said: {"<image> <class>": [verdict or null, saved, told]}}; `told`: a file
+  // has a verdict on it, which only another one takes back. What was saved is taken to be taken in once the gallery was
+  // written with other verdicts than then.
   let memory = { takenIn: page.takenIn, said: {} };
   let lasting = true;
   function load() {
+    if (!lasting) return;  // what the browser does not keep is here alone
     try {
       const found = JSON.parse(localStorage.getItem(STORE));
       if (found && typeof found.said === "object") memory = found;
@@ -30,9 +32,9 @@
   }
   function say(element, verdict) {
     load();
-    const id = idOf(element);
-    if (verdict === (element.dataset.verdict || null)) delete memory.said[id];
-    else memory.said[id] = [verdict, false];
+    const id = idOf(element), told = Boolean(memory.said[id]?.[2]);
+    if (verdict === (element.dataset.verdict || null) && !told) delete memory.said[id];
+    else memory.said[id] = [verdict, false, told];
     keep();
     show();
     one("#said").textContent = { keep: "kept", drop: "dropped" }[verdict] ?? "taken back";
@@ -73,7 +75,7 @@
     link.download = "verdicts.json";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    for (const said of Object.values(memory.said)) said[1] = true;
+    for (const said of Object.values(memory.said)) said[1] = said[2] = true;
     keep();
     show();
     one("#saved-what").textContent = `${verdicts.length} verdict${verdicts.length === 1 ? "" : "s"} saved`;
@@ -208,7 +210,7 @@
     let done = true;
     if (all("dialog[open]:not(#view)").length) return;
     if (verdict && event.shiftKey) {
-      const decide = event.target.closest("section.strip, .row") ?? viewed?.closest("section.strip");
+      const decide = event.target.closest("section.strip, .row") ?? (view.open ? viewed : null)?.closest("section.strip");
       const buttons = decide && one(".decide", decide);
       if (buttons) toggle(buttons, verdict);
     } else if (verdict && picture) {
