@@ -233,6 +233,25 @@ def test_nobody_there_and_nobody_who_answers():
         ask(options(server.api, seconds=0.05))
 
 
+def test_a_question_that_is_answered_without_end_does_not_stop_the_others():
+    def answer(asked):
+        endless = "endless" in json.dumps(asked.body)
+        return Said(SHAPES["openai"]("dace"), hold=lambda: time.sleep(0.5 if endless else 0.0))
+
+    async def both(config):
+        async def pause(seconds):
+            await asyncio.sleep(0.05)
+
+        model, protocol = LanguageModel(config, None, pause=pause), PROTOCOLS[config.protocol]
+        bodies = [protocol.body(config, text, config.max_tokens, config.seed) for text in ("endless", "tench")]
+        return await asyncio.gather(*map(model.ask, bodies))
+
+    with serving(answer) as server:
+        endless, other = asyncio.run(both(options(server.api, seconds=0.2)))
+    assert (endless.text, endless.stop) == ("", "cut")
+    assert [name.name for name in names_of(other).names] == ["dace"]
+
+
 def test_questions_keep_to_a_pace():
     pauses = []
     with serving(says(SHAPES["openai"]("dace"))) as server:

@@ -68,9 +68,12 @@ class LanguageModel:
         self._secret = self._protocol.headers(_key(options.key_variable)) if options.key_variable else {}
         self._interval = 60 / options.per_minute if options.per_minute else 0.0
         self._next = -math.inf
+        self._answers = 0
 
     async def ask(self, body: Mapping[str, Any]) -> Reply:
         """Ask, and ask again where it may help.
+
+        A question whose answers never end, while others were answered, is one that was cut: it is not to stop all.
 
         Args:
             body: a question in the form of the protocol, without a format.
@@ -79,15 +82,16 @@ class LanguageModel:
             NoAnswer: there is none now; the same question may have one later.
             ConfigError: the server does not take this question.
         """
-        number = 0
+        number, before = 0, self._answers
         while True:
             asked = self.format
             await self._turn()
             waited, why, again, remedy = None, "", True, "wait a while; the same command goes on"
+            late = False
             try:
                 got = await self._send({**body, **self._protocol.format(asked)})
             except (TimeoutError, httpx.TimeoutException):
-                why = f"no whole answer in {self._options.seconds:.0f} s"
+                why, late = f"no whole answer in {self._options.seconds:.0f} s", True
                 remedy = "raise proposer.seconds, or end answers that do not: proposer.max_tokens=<number>"
             except TooLarge:
                 raise self._error(f"more than {_MOST_BYTES / 1e6:.0f} MB", "look at proposer.api") from None
@@ -96,6 +100,7 @@ class LanguageModel:
             else:
                 status, answer = self._read(got)
                 if status == 200 and answer is not None:
+                    self._answers += 1
                     return self._reply(answer)
                 said = got.content.decode(errors="replace")
                 if status in _LACKS and (looser := self._looser(asked, said)):
@@ -109,6 +114,8 @@ class LanguageModel:
             if waited is not None and waited > MOST_WAIT:
                 raise self._error(f"{why}; it asks us to wait {waited:,.0f} s", "start the same command again then")
             number += 1
+            if late and number == TRIES and self._answers > before:
+                return Reply("", "cut", None, None)
             if not again or number == TRIES:
                 raise self._error(why + (f", {TRIES} times" if again else ""), remedy)
             if waited is None:
