@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -26,10 +27,10 @@ from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError, some
 
-# Whether all that is stored is on the disk. To wait for the disk image by image takes a third of the time that
-# downloading and decoding them takes; so it is waited for once, at the end, and who comes after a start that did not
-# get there looks whether the files have their sizes: where the power failed, the last ones may not.
-_SYNCED = "images_synced"
+# To wait for the disk image by image takes a third of the time of downloading and decoding them. So nobody waits, and
+# where the machine has been started anew since, the files are looked at: where the power failed, the last ones may not
+# have got to the disk.
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _TRIES = 3  # runs in which an image is not decoded, before it is done without
 _UNDECODED = f"undecoded: there was no memory for it, or its decoder died, in {_TRIES} runs"
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
@@ -95,14 +96,14 @@ def store(curation: Curation) -> None:
         state.write(
             "UPDATE candidate SET reason = NULL WHERE source = ? AND reason = ?", [(curation.source_id, NOT_NEEDED)]
         )
-    if state.setting(_SYNCED) == "no":
-        _look_after_a_kill(curation)
+    for left in (curation.folder / IMAGES).glob("*/*.tmp"):  # by a start that was killed
+        left.unlink()
+    before, now = state.setting("boot"), _boot()
+    if before not in (None, now):
+        _look_after_a_loss_of_power(curation)
     with state.transaction():
-        state.set(_SYNCED, "no")
+        state.set("boot", now)
     undecoded = [*_read(curation), *_download(curation)]
-    os.sync()
-    with state.transaction():
-        state.set(_SYNCED, "yes")
     if undecoded:
         print(
             f"{len(undecoded):,} images were not decoded, for want of memory or since the decoder died: "
@@ -110,18 +111,24 @@ def store(curation: Curation) -> None:
         )
 
 
-def _look_after_a_kill(curation: Curation) -> None:
-    """What a loss of power has taken is to be done again; half-written files go."""
+def _boot() -> str:
+    """What tells this start of the machine from every other one; where it cannot be told, always another."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return secrets.token_hex(16)
+
+
+def _look_after_a_loss_of_power(curation: Curation) -> None:
+    """What it has taken is to be done again."""
     folder, state = curation.folder / IMAGES, curation.state
-    for left in folder.glob("*/*.tmp"):
-        left.unlink()
     rows = state.rows("SELECT sha256, name, bytes FROM image")
     lost = [(sha256,) for sha256, name, size in rows if _size(folder / name) != size]
     with state.transaction():
         state.write("UPDATE candidate SET sha256 = NULL, original = NULL WHERE sha256 = ?", lost)
         state.write("DELETE FROM image WHERE sha256 = ?", lost)
     if lost:
-        print(f"{len(lost):,} images of the last start did not get to the disk: they are fetched again")
+        print(f"{len(lost):,} images had not got to the disk when the machine ended: they are fetched again")
 
 
 def _read(curation: Curation) -> list[str]:
@@ -326,7 +333,7 @@ def described(place: str, content: bytes, original: bytes) -> Prepared:
 
 
 def _written(folder: Path, chunk: list[Prepared | str | None]) -> list[Prepared | str | None]:
-    """Write the files of a chunk; they are not waited for, as `_SYNCED` has it."""
+    """Write the files of a chunk; the disk is not waited for, as `_BOOT` has it."""
     for image in chunk:
         if isinstance(image, Prepared) and _size(folder / image.name) != len(image.content):
             _write(folder / image.name, image.content)
