@@ -9,8 +9,8 @@ from lt_extrap.config.curate import SHARED, STAGES
 from lt_extrap.config.curate_proposer import RandomClasses, WordNetNeighbors
 from lt_extrap.curate.curation import Curation
 from lt_extrap.curate.funnel import funnel, lonely, short, unread
+from lt_extrap.curate.shards import part
 from lt_extrap.curate.stages import export, targets
-from lt_extrap.curate.state import State
 from lt_extrap.errors import some
 from lt_extrap.files import write_whole
 from lt_extrap.page import override
@@ -70,7 +70,7 @@ def status_of(curation: Curation) -> int:
     text = json.dumps(status, indent=1, ensure_ascii=False) + "\n"
     write_whole(curation.folder / STATUS, lambda file: file.write(text.encode()))
     shard, of = curation.config.shard, curation.config.shards
-    if unasked := _unasked(state):
+    if unasked := _unasked(curation):
         print(f"{unasked}: the same command goes on")
         return INCOMPLETE
     if to_do := found.to_do(STAGES if shard is None else SHARED):
@@ -92,14 +92,13 @@ def status_of(curation: Curation) -> int:
     return 0
 
 
-def _unasked(state: State) -> str | None:
+def _unasked(curation: Curation) -> str | None:
     """What a source was not asked for yet: it is not the source then that has nothing."""
+    state, config = curation.state, curation.config
     if "candidates" not in json.loads(state.setting("seconds") or "{}"):
         return "no source was asked for images yet"
-    unasked = state.one(
-        "SELECT count(*) FROM sought WHERE used AND key NOT IN (SELECT key FROM search WHERE source = ?)",
-        state.setting("source"),
-    )
+    asked = {key for (key,) in state.rows("SELECT key FROM search WHERE source = ?", state.setting("source"))}
+    unasked = sum(wanted.key not in asked for wanted in part(curation.sought(), config.shard, config.shards))
     return f"{unasked:,} classes to ask the source for" if unasked else None
 
 
