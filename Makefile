@@ -17,7 +17,7 @@ demo: .venv/installed ## the whole path on the embedded world: baseline, curatio
 	$(RUN) -m lt_extrap.demo
 
 test: .venv/installed ## the fast tests, under 3 minutes on 2 cores
-	$(RUN) -m pytest -q -n 2
+	$(RUN) -m pytest -q -n 2 --dist worksteal
 
 check: .venv/installed ## style, types, direction of imports
 	.venv/bin/ruff check .
@@ -26,7 +26,7 @@ check: .venv/installed ## style, types, direction of imports
 	.venv/bin/lint-imports
 
 test-all: check ## everything that CI runs
-	$(RUN) -m pytest -q -n 2 -m 'slow or not slow'
+	$(RUN) -m pytest -q -n 2 --dist worksteal -m 'slow or not slow'
 
 bench: .venv/installed ## speed and memory against peers, into runs/bench.json
 	$(RUN) -m benchmarks

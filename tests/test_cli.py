@@ -47,20 +47,16 @@ def test_an_unreadable_image_in_a_worker_ends_in_one_message(tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_a_sweep_and_its_table(tmp_path):
-    """A sweep, twice, and its table; a failing job does not end it."""
-    sweep = run("lt_extrap.train", "-m", *SMALL, "component=baseline,silencing", "seed=0,1", cwd=tmp_path)
+    """A sweep, twice, and its table."""
+    sweep = run("lt_extrap.train", "-m", *SMALL, "component=silencing", "seed=0,1", cwd=tmp_path)
     assert sweep.returncode == 0, sweep.stdout + sweep.stderr
     folders = sorted(path.parent.name for path in tmp_path.glob("runs/demo/*/results.json"))
-    assert len(folders) == 4
+    assert len(folders) == 2
     assert not (tmp_path / "outputs").exists()
-    again = run("lt_extrap.train", "-m", *SMALL, "component=baseline,silencing", "seed=0,1", cwd=tmp_path)
-    assert again.stdout.count("finished before") == 4
+    again = run("lt_extrap.train", "-m", *SMALL, "component=silencing", "seed=0,1", cwd=tmp_path)
+    assert again.stdout.count("finished before") == 2
     table = run("lt_extrap.report", "runs=runs/demo", "csv=table.csv", cwd=tmp_path)
     assert table.returncode == 0, table.stderr
     assert "±" in table.stdout
     assert "runs/demo/" in table.stdout
     assert (tmp_path / "table.csv").is_file()
-    failing = run("lt_extrap.train", "-m", *SMALL, "component=silencing", "loss.lambda_s=2,0.5", cwd=tmp_path)
-    assert failing.returncode == 1
-    assert "loss.lambda_s to be in 0..1" in failing.stdout + failing.stderr
-    assert len(list(tmp_path.glob("runs/demo/*/results.json"))) == 5

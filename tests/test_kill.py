@@ -82,7 +82,7 @@ def test_killed_again_and_again(tmp_path, straight, number, workers):
     """At random moments, until it gets through; the whole process group, workers and all."""
     when = random.Random(f"{number}{workers}")
     kills = 0
-    while kills < 3:
+    while kills < 2:
         process = start(tmp_path, f"data.workers={workers}")
         checkpoint = tmp_path / "runs" / "demo" / straight.name / "checkpoints" / "last.ckpt"
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
