@@ -3,8 +3,7 @@
 import asyncio
 import re
 import ssl
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.web.addresses import Url, checked_url
 from lt_extrap.curate.web.agent import AGENT, agent
 from lt_extrap.curate.web.backend import PublicBackend, Resolver, SystemResolver
+from lt_extrap.curate.web.connections import Connections
 from lt_extrap.curate.web.failure import Failure
 from lt_extrap.curate.web.opt_out import opt_outs
 from lt_extrap.curate.web.pace import Pace, retry_after
@@ -103,7 +103,7 @@ class Downloader:
             network_backend=PublicBackend(self._resolver, loopback=loopback),
         )
         # Not the client of httpx: it keeps cookies, and decodes what is sent compressed however large it becomes.
-        self._connections = _Connections(new_pool, hosts=config.concurrency)
+        self._connections = Connections(new_pool, hosts=config.concurrency)
         self._headers = [
             ("User-Agent", agent(config.contact)),
             ("Accept", _ACCEPT),
@@ -329,44 +329,6 @@ class _Time:
             waited = loop.time() - start
             self._limit.reschedule(until + waited)
             self._left += waited
-
-
-class _Connections:
-    """Pools of connections, one a host: for each request, one of httpcore's looks at all of its connections.
-
-    Args:
-        new_pool: makes one.
-        hosts: as many keep connections that nobody uses.
-    """
-
-    def __init__(self, new_pool: Callable[[], httpcore.AsyncConnectionPool], *, hosts: int) -> None:
-        self._new_pool, self._hosts = new_pool, hosts
-        self._pools: OrderedDict[bytes, httpcore.AsyncConnectionPool] = OrderedDict()
-
-    async def ask(self, request: httpcore.Request) -> httpcore.Response:
-        """Send a request."""
-        host = request.url.host
-        pool = self._pools.get(host) or self._new_pool()
-        self._pools[host] = pool
-        self._pools.move_to_end(host)
-        if len(self._pools) > self._hosts:
-            await self._close_one()
-        return await pool.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        while self._pools:
-            _, pool = self._pools.popitem()
-            await pool.aclose()
-
-    async def _close_one(self) -> None:
-        """Close the connections of the host that was asked longest ago, of those that nobody is asking."""
-        newest = next(reversed(self._pools))
-        for host, pool in self._pools.items():
-            if host != newest and all(connection.is_idle() for connection in pool.connections):
-                del self._pools[host]
-                await pool.aclose()
-                return
 
 
 @contextmanager
