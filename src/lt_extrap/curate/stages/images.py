@@ -27,7 +27,7 @@ from lt_extrap.data.shrink import shrunk
 from lt_extrap.data.side_by_side import side_by_side
 from lt_extrap.errors import RunError, some
 
-# To wait for the disk image by image takes a third of the time of downloading and decoding them. So nobody waits, and
+# To wait for the disk image by image would hold up who decodes. So nobody waits, and
 # where the machine has been started anew since, the files are looked at: where the power failed, the last ones may not
 # have got to the disk.
 _BOOT = Path("/proc/sys/kernel/random/boot_id")

@@ -1,15 +1,12 @@
-"""The card of an auxiliary set: Markdown with the head that hubs read. All of it is of the set, so that it has no date.
+"""The card of an auxiliary set: Markdown with the head that hubs read. All of it is of the set: it has no date."""
 
-Names, licences and reasons are from elsewhere: what Markdown, HTML, a mail or a link would make of them is escaped.
-"""
-
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from huggingface_hub import DatasetCardData
 
+from lt_extrap.data.stored import markdown
 from lt_extrap.data.stored.schema import (
     ATTRIBUTION,
     CLASSES,
@@ -26,14 +23,8 @@ from lt_extrap.data.target import ClassTable
 from lt_extrap.model.shots import Shot
 
 _SHOTS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
-_ROWS = 1000  # of a table by class; more are no reading, and hubs cut a page
 _NEIGHBORS = 20  # of a target that are named
 _THIN = 10  # images; classes with fewer are told
-
-# What Markdown may take for its own, and what would turn text backwards.
-_MARKUP = re.compile(r"[\\`*_{}\[\]()<>#|!~$&@^=]|:(?=\S)|(?<=www)\.")
-_NUMBER = re.compile(r"[\d,]+%?|-")
-_BACKWARDS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _NO_NEIGHBORS = {  # why a class that was proposed is no neighbor, in the order of the rules
     "forbidden": "its name is on a list of names that nothing may have",
@@ -116,10 +107,10 @@ def card(
     drawn = _Card(header, table, classes, pairs, tally, provenance)
     parts = [
         drawn.head(),
-        f"# Auxiliary classes for {_plain(header.target)}",
+        f"# Auxiliary classes for {markdown.plain(header.target)}",
         f"{header.classes:,} classes with {header.images:,} images, to train on beside the long-tailed classes of "
-        f"{_plain(header.target)}: they are like those and none of them. Nothing is to be measured on them.",
-        *map(_plain, notes),
+        f"{markdown.plain(header.target)}: they are like those and none of them. Nothing is to be measured on them.",
+        *map(markdown.plain, notes),
         drawn.glance(),
         "Creators, licences and addresses of single images are in "
         f"`{ATTRIBUTION}`. How to train on the set, and how to download its images where they did not come along:",
@@ -128,7 +119,7 @@ def card(
         drawn.by_shot(),
         "Groups are by the training images of a target class: many more than 100, medium 20 to 100, few fewer. A class "
         "that is a neighbor of several targets counts in the group of each.",
-        _counts("proposed by", "classes", Counter(made.proposer or UNKNOWN for made in classes)),
+        markdown.counts_table("proposed by", "classes", Counter(made.proposer or UNKNOWN for made in classes)),
         "## How it was made",
         *drawn.making(),
         "## What was left out, and why",
@@ -190,11 +181,11 @@ class _Card:
             ["Neighbor pairs", f"{header.pairs:,}, of {targets:,} of {len(self.table):,} target classes"],
             ["Compared with evaluation images", self._checked()],
             ["Licences", self._in_short(self.tally.licences)],
-            ["Made by", f"{_plain(header.made_by)}, format {header.format}"],
+            ["Made by", f"{markdown.plain(header.made_by)}, format {header.format}"],
         ]
         if without := header.classes - len(self.tally.images):
             rows.insert(2, ["Classes without an image", f"{without:,}"])
-        return _table(("in short", ""), rows)
+        return markdown.table(("in short", ""), rows)
 
     def by_shot(self) -> str:
         shot_of_id = dict(zip(self.table.ids, self.table.shots, strict=True))
@@ -212,7 +203,9 @@ class _Card:
                     f"{sum(self.tally.images[aux] for aux in of_shot):,}",
                 ]
             )
-        return _table(("group", "target classes", "with neighbors", "pairs", "auxiliary classes", "their images"), rows)
+        return markdown.table(
+            ("group", "target classes", "with neighbors", "pairs", "auxiliary classes", "their images"), rows
+        )
 
     def making(self) -> Iterator[str]:
         if self.provenance is None:
@@ -222,9 +215,9 @@ class _Card:
         for key, value in self.provenance.settings.items():
             group = key.partition(".")[0]
             group = group if group in _SETTINGS else ""
-            groups.setdefault(group, []).append(_code(f"{key}={value}"))
+            groups.setdefault(group, []).append(markdown.code(f"{key}={value}"))
         yield "By a curation with these words of its command, which `docs/curating.md` explains:"
-        yield _table(
+        yield markdown.table(
             ("what", "words"),
             [[title, " ".join(groups[group])] for group, title in _SETTINGS.items() if group in groups],
         )
@@ -245,34 +238,36 @@ class _Card:
         refused = [fate for fate in fates if fate.stage == "neighbors"]
         if refused:
             yield "Classes that were proposed as neighbors and are none:"
-            yield _table(
+            yield markdown.table(
                 heads,
                 [
                     row(
-                        f"`{reason}`" if reason in _NO_NEIGHBORS else _plain(reason), _NO_NEIGHBORS.get(reason, ""), is_
+                        f"`{reason}`" if reason in _NO_NEIGHBORS else markdown.plain(reason),
+                        _NO_NEIGHBORS.get(reason, ""),
+                        is_,
                     )
                     for reason, is_ in _reasons(refused, _NO_NEIGHBORS)
                 ],
             )
         rows = [row("**found**", "images that the source offered", lambda fate: fate.stage != "neighbors")]
         rows += [
-            row(f"`{reason}`" if reason in _DROPPED else _plain(reason), _DROPPED.get(reason, ""), is_)
+            row(f"`{reason}`" if reason in _DROPPED else markdown.plain(reason), _DROPPED.get(reason, ""), is_)
             for reason, is_ in _reasons([f for f in fates if f.stage not in ("neighbors", "kept")], _DROPPED)
         ]
         kept = row("**kept**", "images of this set", lambda fate: fate.stage == "kept")
         yield "Images that were found for the others, each counted for the first reason that holds:"
         shares = [self._share(shot) for shot in (*shots, None)]
-        yield _table(heads, [*rows, kept, ["", "share kept", *(_percent(*share) for share in shares)]])
+        yield markdown.table(heads, [*rows, kept, ["", "share kept", *(markdown.percent(*share) for share in shares)]])
         yield (
             "The columns are the groups of the target that a class is nearest to. A reason that takes most of one "
             "group is set wrongly for it."
         )
         if self.provenance.left_out:
             yield "Found, and not offered by the source:"
-            yield _counts("reason", "images", Counter(self.provenance.left_out))
+            yield markdown.counts_table("reason", "images", Counter(self.provenance.left_out))
         if self.provenance.failures:
             yield "Of those that could not be read:"
-            yield _counts("reason", "images", Counter(self.provenance.failures))
+            yield markdown.counts_table("reason", "images", Counter(self.provenance.failures))
 
     def evaluation(self) -> Iterator[str]:
         """Whether images of the set may be among those that a model is measured on."""
@@ -289,26 +284,26 @@ class _Card:
                 copies = sum(fate.count for fate in self.provenance.fates if fate.reason == _COPIES[split])
                 rows.append([name, f"{found.images:,}", f"{found.unread:,}", f"{copies:,}"])
         if rows:
-            yield _table(("target images", "compared", "not readable", "near-copies found and dropped"), rows)
+            yield markdown.table(("target images", "compared", "not readable", "near-copies found and dropped"), rows)
             yield (
                 "Near-copies are found by equal pixels, perceptual hashes and near features, also mirrored and "
                 "cropped. What is cropped by more than a fifth, or another photograph of the same scene, is not found."
             )
 
     def licences(self) -> Iterator[str]:
-        yield _counts("licence", "images", self.tally.licences)
+        yield markdown.counts_table("licence", "images", self.tally.licences)
         yield (
             f"As the sources say, image by image in `{ATTRIBUTION}` with the creators that are to be named. A licence "
             "holds for the image, not for who is in it; one of the set as a whole there is not."
         )
         if unknown := self.tally.licences[UNKNOWN]:
             yield (
-                f"**Of {_percent(unknown, self.header.images)} of the images no licence is known.** Whether they may "
-                "be trained on, and passed on, is a question of your country."
+                f"**Of {markdown.percent(unknown, self.header.images)} of the images no licence is known.** Whether "
+                "they may be trained on, and passed on, is a question of your country."
             )
 
     def sources(self) -> Iterator[str]:
-        yield _counts("source", "images", self.tally.sources)
+        yield markdown.counts_table("source", "images", self.tally.sources)
         settings = self.provenance.settings if self.provenance else {}
         if self.provenance is None:
             yield "Whether those who reserve their images were asked is not known."
@@ -340,7 +335,7 @@ class _Card:
     def weaknesses(self) -> Iterator[str]:
         """What a reader should not have to find out."""
         if self.provenance is not None:
-            yield from map(_plain, self.provenance.notes)
+            yield from map(markdown.plain, self.provenance.notes)
         yield from self._thin()
         if self.pairs and (alone := len(self.table) - len({pair.target for pair in self.pairs})):
             yield f"{alone:,} of {len(self.table):,} target classes have no neighbor here."
@@ -376,7 +371,7 @@ class _Card:
             aux = of_target.get(id_, [])
             if self.pairs:
                 images = sum(self.tally.images[one] for one in aux)
-                rows.append((images, [_plain(name), str(shot), f"{own:,}", f"{images:,}", self._named(aux)]))
+                rows.append((images, [markdown.plain(name), str(shot), f"{own:,}", f"{images:,}", self._named(aux)]))
         if rows:
             head = (
                 "target class",
@@ -385,21 +380,21 @@ class _Card:
                 "images of neighbors",
                 "neighbors, nearest first, and images",
             )
-            yield _folded("target classes", head, rows)
+            yield markdown.folded("target classes", head, rows)
         related = {pair.aux for pair in self.pairs}
         others = [
-            (self.tally.images[made.aux], [_plain(made.name), f"{self.tally.images[made.aux]:,}"])
+            (self.tally.images[made.aux], [markdown.plain(made.name), f"{self.tally.images[made.aux]:,}"])
             for made in self.classes
             if made.aux not in related
         ]
         if others:
-            yield _folded("classes that are nobody's neighbors", ("class", "images"), others)
+            yield markdown.folded("classes that are nobody's neighbors", ("class", "images"), others)
         yield f"All classes are in `{CLASSES}`, all pairs in `{PAIRS}`" + (
             f", and how the set was made in `{PROVENANCE}`." if self.provenance else "."
         )
 
     def _named(self, aux: Sequence[int]) -> str:
-        named = [f"{_plain(self.classes[one].name)} ({self.tally.images[one]:,})" for one in aux[:_NEIGHBORS]]
+        named = [f"{markdown.plain(self.classes[one].name)} ({self.tally.images[one]:,})" for one in aux[:_NEIGHBORS]]
         return ", ".join(named) + (f" and {len(aux) - _NEIGHBORS:,} more" if len(aux) > _NEIGHBORS else "")
 
     def _checked(self) -> str:
@@ -415,7 +410,10 @@ class _Card:
     def _in_short(self, counts: Counter[str], most: int = 5) -> str:
         if not counts:
             return "no image"
-        shown = [f"{_plain(name)} {_percent(count, counts.total())}" for name, count in _sorted(counts)[:most]]
+        shown = [
+            f"{markdown.plain(name)} {markdown.percent(count, counts.total())}"
+            for name, count in markdown.most_first(counts)[:most]
+        ]
         return ", ".join(shown) + (f", {len(counts) - most:,} more" if len(counts) > most else "")
 
     def _hub_licence(self, licence: str) -> str | None:
@@ -434,7 +432,7 @@ class _Card:
         if thin:
             yield (
                 f"{len(thin):,} of {self.header.classes:,} classes have fewer than {_THIN} images: "
-                f"{', '.join(_plain(made.name) for made in thin[:10])}{', ...' if len(thin) > 10 else ''}."
+                f"{', '.join(markdown.plain(made.name) for made in thin[:10])}{', ...' if len(thin) > 10 else ''}."
             )
 
     def _uneven(self) -> Iterator[str]:
@@ -443,8 +441,8 @@ class _Card:
             of_shot = self._share(shot)
             if of_shot[1] and kept and of_shot[0] / of_shot[1] < 0.5 * kept / found:
                 yield (
-                    f"The filters were hard on what is near {shot}-shot targets: {_percent(*of_shot)} of the "
-                    f"candidates were kept there, {_percent(kept, found)} of all."
+                    f"The filters were hard on what is near {shot}-shot targets: {markdown.percent(*of_shot)} of the "
+                    f"candidates were kept there, {markdown.percent(kept, found)} of all."
                 )
 
 
@@ -462,40 +460,3 @@ def _obeyed(values: str, what: str, refused: int) -> str:
         return f"- {what}: **obeyed**; {refused:,} images were not taken because of it"
     part = "for a part of them " if "true" in values else ""
     return f"- {what}: {part}**not obeyed**"
-
-
-def _folded(what: str, head: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> str:
-    """A table that is shown on a click: all rows in their order, or those with the fewest images first."""
-    shown, title = list(rows), f"{len(rows):,} {what}"
-    if len(rows) > _ROWS:
-        shown = sorted(rows, key=lambda row: row[0])[:_ROWS]
-        title = f"the {_ROWS:,} of {len(rows):,} {what} with the fewest images"
-    return f"<details>\n<summary>{title}</summary>\n\n{_table(head, [row for _, row in shown])}\n\n</details>"
-
-
-def _counts(head: str, unit: str, counts: Counter[str]) -> str:
-    return _table((head, unit), [[_plain(name), f"{count:,}"] for name, count in _sorted(counts)])
-
-
-def _sorted(counts: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{part / whole:.0%}" if whole else "-"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of numbers stand at the right."""
-    under = ["---:" if all(_NUMBER.fullmatch(cell) for cell in column) else "---" for column in zip(*rows, strict=True)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, under or ["---"] * len(head), *rows))
-
-
-def _plain(text: str) -> str:
-    """A text from elsewhere that Markdown shows as it is."""
-    return _MARKUP.sub(r"\\\g<0>", _BACKWARDS.sub("", text))
-
-
-def _code(text: str) -> str:
-    """A text from elsewhere as code in a table."""
-    return "`" + _BACKWARDS.sub("", text).replace("`", "'").replace("|", "\\|") + "`"
