@@ -19,6 +19,7 @@ from lt_extrap.model.networks import CifarResidualNet, ResidualNet
 from lt_extrap.model.preprocessing import Preprocessing, preprocessing_of
 from lt_extrap.model.timm_models import build_timm, load_timm, pooled
 
+RANDOM_START = "random, a function of the seed"
 _HEAD = "head.weight"  # as a model of timm names it, of which only the body is built here
 
 
@@ -46,7 +47,7 @@ class NormalisedBackbone(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.dim, self.preprocessing, self.pooling = network, dim, preprocessing, pooling
-        self.start = "random, a function of the seed"
+        self.start = RANDOM_START
         self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(preprocessing.std).view(3, 1, 1), persistent=False)
 

@@ -43,10 +43,15 @@ class ResidualNet(nn.Module):
         # Convolutions run about a third faster on a CPU when channels come last.
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
-        x = self.stem(images.contiguous(memory_format=torch.channels_last))
-        features: Tensor = self.stages(x).mean(dim=(2, 3))
+    def forward_features(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch dim rows columns"]:
+        """The last feature map."""
+        features: Tensor = self.stages(self.stem(images.contiguous(memory_format=torch.channels_last)))
         return features
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+        return self.forward_features(images).mean(dim=(2, 3))
 
 
 class CifarBlock(nn.Module):
@@ -89,7 +94,10 @@ class CifarResidualNet(nn.Module):
         # As above: convolutions run faster on a CPU when channels come last.
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 64"]:
-        x = self.stem(images.contiguous(memory_format=torch.channels_last))
-        features: Tensor = self.blocks(x).mean(dim=(2, 3))
+    def forward_features(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 64 rows columns"]:
+        """The last feature map."""
+        features: Tensor = self.blocks(self.stem(images.contiguous(memory_format=torch.channels_last)))
         return features
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 64"]:
+        return self.forward_features(images).mean(dim=(2, 3))

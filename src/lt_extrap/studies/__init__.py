@@ -1,0 +1,1 @@
+"""What runs have learnt, looked at: a command a study, `python -m lt_extrap.studies.<name>`."""
