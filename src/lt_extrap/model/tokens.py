@@ -40,7 +40,7 @@ def patch_tokens(
             f"{type(network).__name__}, which puts out {tuple(found.shape[1:])} an image",
             "set tokens=0: no picture of them",
         )
-    return found[:, prefix:].unflatten(1, (edge, edge))
+    return found[:, prefix:].reshape(len(found), edge, edge, -1)
 
 
 def _last(network: Any, images: Tensor) -> tuple[Tensor, int]:

@@ -36,7 +36,9 @@ def unit(features: Float[np.ndarray, "images dim"]) -> Float64[np.ndarray, "imag
     """Features of length 1; one of zeros stays."""
     wide = features.astype(np.float64)
     length = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.divide(wide, length, out=np.zeros_like(wide), where=length > 0)
+    length[length == 0] = 1
+    normalised: Float64[np.ndarray, "images dim"] = wide / length
+    return normalised
 
 
 def measure(features: Float[np.ndarray, "images dim"], labels: Int[np.ndarray, " images"]) -> Measures:

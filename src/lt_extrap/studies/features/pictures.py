@@ -1,7 +1,9 @@
 """The two pictures of the study."""
 
 from textwrap import fill, shorten
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -9,7 +11,7 @@ from lt_extrap.studies.features.study import Row, Study
 from lt_extrap.studies.features.tails import Colored
 
 # Shapes tell the classes apart where a printer has no colors: rings the head, triangles the tail, strokes the rest.
-_STYLES = (
+_STYLES: tuple[dict[str, Any], ...] = (
     {"marker": "o", "facecolors": "none", "edgecolors": "tab:blue"},
     {"marker": "^", "facecolors": "tab:red", "edgecolors": "black", "linewidths": 0.4},
     *(
@@ -48,7 +50,7 @@ def tokens(colored: Colored) -> Figure:
     count = len(colored.names)
     figure = Figure(figsize=(1.5 + 1.35 * count, 4.9), dpi=150, layout="constrained")
     axes = figure.subplots(3, count, squeeze=False)
-    rows = [(f"{colored.list} image", colored.shown, None)]
+    rows: list[tuple[str, np.ndarray, str]] = [(f"{colored.split} image", colored.shown, "")]
     for name, parts in (("baseline", colored.baseline), ("ours", colored.ours)):
         height, width = parts.foreground.shape[1:]
         rows.append((name, parts.colors, f"{height} x {width} places\n{1 - parts.foreground.mean():.0%} removed"))

@@ -17,13 +17,13 @@ class Colored:
 
     Attributes:
         names: of their classes.
-        list: that they are of.
+        split: the list that they are of.
         shown: as the baseline's network sees them.
         baseline, ours: components of what their networks say of it; see `patch_tokens`.
     """
 
     names: tuple[str, ...]
-    list: str
+    split: str
     shown: UInt8[np.ndarray, "images size size 3"]
     baseline: Components
     ours: Components
@@ -39,10 +39,8 @@ class Colored:
             if min(rows, columns) < _COARSE:
                 found.append(f"tokens, {name}: {rows} x {columns} places an image are too coarse to show an object")
             if parts.whole:
-                which = some([f"{i + 1} ({self.names[i]})" for i in parts.whole], len(parts.whole))
-                found.append(
-                    f"tokens, {name}: images that lie below the threshold whole, of which nothing is removed: {which}"
-                )
+                which = ", ".join(f"{i + 1} ({self.names[i]})" for i in parts.whole)
+                found.append(f"tokens, {name}: below the threshold whole, so that nothing is removed: images {which}")
         return found
 
 
