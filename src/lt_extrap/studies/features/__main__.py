@@ -26,7 +26,8 @@ _READ = """\
 Features have length 1, and each class counts alike. silhouette (cosine, -1..1): higher is better. within/between
 (scatter): lower is better. alignment (0..4): lower is tighter. uniformity (-8..0): lower is more spread. Alignment is
 also low where all images fall on one point, so read it beside uniformity. Training images were seen by the trained
-networks: what generalises is in the other rows. One pair of runs is one draw: seeds differ too.
+networks: what generalises is in the other rows. A pair that was chosen because the baseline confuses it favours the
+other run: the rows of the whole group do not. One pair of runs is one draw: seeds differ too.
 """
 
 
