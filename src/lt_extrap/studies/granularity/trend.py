@@ -83,4 +83,5 @@ def _trend(measure: str, ratio: float, values: dict[int, list[float]]) -> Trend:
 def _deviations(group: Float64[np.ndarray, " draws"], key: int) -> Float64[np.ndarray, " resamples"]:
     """Resampled means of a group less its mean."""
     drawn = generator(Stream.BOOTSTRAP, key).integers(len(group), size=(RESAMPLES, len(group)))
-    return (group[drawn].mean(axis=1) - group.mean()) * (len(group) / (len(group) - 1)) ** 0.5
+    means: Float64[np.ndarray, " resamples"] = group[drawn].mean(axis=1)
+    return (means - float(group.mean())) * float((len(group) / (len(group) - 1)) ** 0.5)
