@@ -46,6 +46,7 @@ def draw_gaps(measured: Sequence[Measured]) -> Figure:
             )
         axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
         axes.set_xticks(range(len(ratios)), [f"{ratio:g}" for ratio in ratios])
+        axes.set_xlim(-0.4, len(ratios) - 0.6)
         axes.set_xlabel("imbalance ratio, smallest / largest class")
         axes.set_ylabel(meaning)
         axes.grid(axis="y", color="0.9")

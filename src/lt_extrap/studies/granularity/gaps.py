@@ -12,7 +12,7 @@ from lt_extrap.studies.granularity.point import Point, profile
 
 MEASURES = {
     "gap": "head less tail accuracy, points",
-    "adjusted": "less the gap of the same classes at ratio 1, points",
+    "adjusted": "gap less that at ratio 1, points",
     "relative": "gap in % of head accuracy",
 }
 
