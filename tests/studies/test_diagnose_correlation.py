@@ -56,11 +56,14 @@ def test_worlds_widen_the_interval_where_they_differ():
     assert apart.high - apart.low > 2 * (alike.high - alike.low)
 
 
-def test_reliability_is_that_of_the_mean_of_seeds():
+def test_reliability_is_that_of_the_mean_over_seeds_and_images():
     rng = np.random.default_rng(2)
     true = rng.normal(size=5000)
-    seeds = true + rng.normal(size=(4, 5000))  # of one seed 1/2, of the mean of four 4/5
+    seeds = true + rng.normal(size=(4, 1, 5000))  # of one seed 1/2, of the mean of four 4/5
     assert reliability(seeds) == pytest.approx(0.8, abs=0.03)
     assert reliability(seeds[:2]) == pytest.approx(2 / 3, abs=0.03)
     assert np.isnan(reliability(seeds[:1]))
-    assert abs(reliability(rng.normal(size=(3, 5000)))) < 0.1
+    assert abs(reliability(rng.normal(size=(3, 2, 5000)))) < 0.1
+    images = rng.normal(size=(2, 5000))  # that all seeds share: 1 + 1/4 + 1/2
+    assert reliability(seeds + images) == pytest.approx(1 / 1.75, abs=0.03)
+    assert reliability((true + images)[None]) == pytest.approx(1 / 1.5, abs=0.03)

@@ -43,8 +43,9 @@ class World:
         seeds: of the pairs of runs.
         score: what each class was predicted to gain; NaN where it has none.
         gains: of each pair of runs, accuracy with neighbors minus without, -1..1; NaN of a class without test images.
-        before: accuracy of each class without, the mean over the seeds.
-        counts: training images. test_images: of each class.
+        halves: the same on each half of the test images of a class, where per_class.csv tells images apart; else on
+            all of them, as one half.
+        counts: training images of each class.
     """
 
     name: str
@@ -53,9 +54,8 @@ class World:
     seeds: tuple[int, ...]
     score: Float64[np.ndarray, " target"]
     gains: Float64[np.ndarray, "seeds target"]
-    before: Float64[np.ndarray, " target"]
+    halves: Float64[np.ndarray, "seeds halves target"]
     counts: Int64[np.ndarray, " target"]
-    test_images: Int64[np.ndarray, " target"]
 
     def columns(self) -> tuple[Float64[np.ndarray, " known"], ...]:
         """Score, mean gain and training images of the classes that have all of them."""
@@ -110,6 +110,7 @@ def read_world(rows: Rows, wordnet: WordNet | None) -> World | None:
     if not pairs or not all((run / runs.PER_CLASS).is_file() for pair in pairs for run in pair):
         return None
     before, now = (np.stack([_accuracies(pair[side]) for pair in pairs]) for side in (0, 1))
+    halves_before, halves_now = (np.stack([_halves(pair[side]) for pair in pairs]) for side in (0, 1))
     run = runs.load(pairs[0][1])
     assert isinstance(run.config.auxiliary, AuxiliaryClasses)
     target = load_target(replace(run.target(), allow_empty=True), missing="keep")
@@ -122,7 +123,6 @@ def read_world(rows: Rows, wordnet: WordNet | None) -> World | None:
     )
     neighbors = find_neighbors(run.config.auxiliary, target, kinship, wordnet)
     assert neighbors is not None  # or silencing would have had no pairs
-    table = runs.read_table(pairs[0][0] / runs.PER_CLASS)
     weights = getattr(run.config.backbone, "weights", None)
     return World(
         name=str(pairs[0][0].parent),
@@ -131,9 +131,8 @@ def read_world(rows: Rows, wordnet: WordNet | None) -> World | None:
         seeds=seeds,
         score=predicted_gains(target.classes.counts, neighbors),
         gains=now - before,
-        before=before.mean(axis=0),
+        halves=halves_now - halves_before,
         counts=target.classes.counts,
-        test_images=np.array([int(row["test_images"]) for row in table], np.int64),
     )
 
 
@@ -161,3 +160,17 @@ def _accuracies(run: Path) -> Float64[np.ndarray, " target"]:
     """Of each class in per_class.csv; NaN of one without test images."""
     rows = runs.read_table(run / runs.PER_CLASS)
     return np.array([float(row["accuracy"] or "nan") for row in rows], np.float64)
+
+
+def _halves(run: Path) -> Float64[np.ndarray, "halves target"]:
+    """Accuracies on every other test image of a class and on the rest; of a run that does not tell them, on all."""
+    rows = runs.read_table(run / runs.PER_CLASS)
+    if "right" not in rows[0]:
+        return _accuracies(run)[None]
+    found = np.full((2, len(rows)), np.nan)
+    for label, row in enumerate(rows):
+        digits = np.array([*row["right"]], np.float64)
+        for half in (0, 1):
+            if len(digits[half::2]):
+                found[half, label] = digits[half::2].mean()
+    return found

@@ -73,17 +73,16 @@ def _correlations(verdict: Verdict) -> Iterator[Statement]:
     for kind in verdict["kinds"]:
         if "correlation" not in kind:
             continue
-        image_noise = kind["image_noise"]
         yield Statement(
             PART,
             f"correlation, {kind['kind']}",
-            f"{next(lines)}. Seeds rank the classes with a reliability of {_shown(kind['reliability'])}; the choice of "
-            f"test images makes at most {_shown(image_noise)} of the variance of gains",
+            f"{next(lines)}. The measured gains rank the classes with a reliability of "
+            f"{_shown(kind['reliability'])} over other {kind['reliable_over']}",
             f"per_class.csv of {_all(kind['seeds'])} pairs of runs a world, {_all(kind['classes'])} classes; 95 % by "
             "the bootstrap over worlds and classes",
             {
                 key: kind[key] if not isinstance(kind[key], list) else kind[key][0]
-                for key in ("worlds", "correlation", "counts_alone", "beyond_counts", "reliability", "image_noise")
+                for key in ("worlds", "correlation", "counts_alone", "beyond_counts", "reliability")
             }
             | {"low": kind["correlation"][1], "high": kind["correlation"][2]},
         )

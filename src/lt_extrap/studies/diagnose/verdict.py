@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from lt_extrap.errors import RunError
 from lt_extrap.keys import Stream, generator
@@ -108,9 +109,7 @@ def _interval(numbers: Sequence[float | None]) -> str:
 def _correlations(worlds: Sequence[World], resamples: int) -> dict[str, Any]:
     columns = [world.columns() for world in worlds]
     rarity = [(-counts, gain) for _, gain, counts in columns]
-    reliable = _mean([reliability(world.gains[:, np.isfinite(world.gains).all(axis=0)]) for world in worlds])
-    spread = [float(gain.var()) for _, gain, _ in columns]
-    noise = [_image_variance(world) for world in worlds]
+    reliable = _mean([reliability(_known(world.halves)) for world in worlds])
     return {
         "worlds": len(worlds),
         "seeds": sorted({len(world.seeds) for world in worlds}),
@@ -121,8 +120,22 @@ def _correlations(worlds: Sequence[World], resamples: int) -> dict[str, Any]:
         "by_world": [_number(spearman(score, gain)) for score, gain, _ in columns],
         "reliability": _number(reliable),
         "ceiling": _number(math.sqrt(reliable) if reliable > 0 else float("nan")),
-        "image_noise": _number(min(1.0, _mean(noise) / _mean(spread)) if _mean(spread) > 0 else float("nan")),
+        "reliable_over": _over(worlds),
     }
+
+
+def _known(halves: Float64[np.ndarray, "seeds halves target"]) -> Float64[np.ndarray, "seeds halves known"]:
+    return halves[:, :, np.isfinite(halves).all(axis=(0, 1))]
+
+
+def _over(worlds: Sequence[World]) -> str:
+    """What would be others in the runs that the reliability speaks of."""
+    kinds = []
+    if all(len(world.seeds) > 1 for world in worlds):
+        kinds.append("seeds")
+    if all(world.halves.shape[1] > 1 for world in worlds):
+        kinds.append("test images")
+    return " and ".join(kinds) or "nothing"
 
 
 def _gains(comparisons: Sequence[Mapping[str, Mapping[str, float]]], resamples: int) -> dict[str, dict[str, Any]]:
@@ -146,14 +159,6 @@ def _mean_interval(values: np.ndarray, resamples: int) -> Interval:
     chosen = generator(Stream.DIAGNOSE, 1).integers(len(values), size=(resamples, len(values)))
     low, high = np.quantile(values[chosen].mean(axis=1), (0.025, 0.975)).tolist()
     return Interval(float(values.mean()), low, high)
-
-
-def _image_variance(world: World) -> float:
-    """Of a gain by the choice of test images, the mean over classes, at most: two independent binomials a class."""
-    after = (world.before + world.gains.mean(axis=0)).clip(0, 1)
-    tested = world.test_images > 0
-    variance = (world.before * (1 - world.before) + after * (1 - after))[tested] / world.test_images[tested]
-    return float(variance.mean())
 
 
 def _mean(values: Sequence[float]) -> float:
