@@ -72,7 +72,7 @@ def reliability(gains: Float64[np.ndarray, "seeds halves classes"]) -> float:
 
     The seeds are split in two in every way, and one part is taken on the first half of the test images, the other on
     the last: their rank correlation r, the mean over the splits, stepped up to twice as much of both by the formula of
-    Spearman and Brown (1910), 2 r / (1 + r). No prediction correlates better with the measured mean than about its root.
+    Spearman and Brown (1910), 2 r / (1 + r). No prediction correlates better with the mean than about its root.
 
     Args:
         gains: of each seed, on each half of the test images; one half = all of them, and what they do is not in it.

@@ -108,7 +108,8 @@ def _predicted(
         PART,
         "score",
         f"{says}. {told[:1].upper()}{told[1:]}",
-        f"n: the training list; m: at most so many images a neighbor and epoch; s: {known.source}{similarities}",
+        f"counts n of the training list, at most m images of a neighbor an epoch, similarities s of {known.source}"
+        f"{similarities}",
         {"lowest": float(np.nanmin(score)), "highest": float(np.nanmax(score)), "holds": int(sound)},
         [
             ["class", "shots", "neighbors", "score"],

@@ -94,7 +94,7 @@ def neighbors(
         "neighbors advised a class: "
         + ", ".join(f"{n} ({shot})" for shot, n in by_shot.items() if shot in classes.shots)
         + f"; {advised.sum():,} pairs in all",
-        f"neighbors_per_class={k}, sampling_ratio={ratio or 'by the classes of the groups'} (paper, Section 4.4)",
+        f"paper, Section 4.4, with neighbors_per_class={k} and sampling_ratio={ratio or 'by the sizes of the groups'}",
         {str(shot): n for shot, n in by_shot.items()} | {"pairs": int(advised.sum())},
     )
     if known is None:

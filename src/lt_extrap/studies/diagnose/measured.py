@@ -113,14 +113,14 @@ def read_world(rows: Rows, wordnet: WordNet | None) -> World | None:
     halves_before, halves_now = (np.stack([_halves(pair[side]) for pair in pairs]) for side in (0, 1))
     run = runs.load(pairs[0][1])
     assert isinstance(run.config.auxiliary, AuxiliaryClasses)
-    target = load_target(replace(run.target(), allow_empty=True), missing="keep")
+    node = run.target()
+    target = load_target(replace(node, allow_empty=True), missing="keep")
     if changed := run.changed({f"target.{key}": path for key, path in target.files.items()}):
         raise RunError(
             f"the lists that {run.folder} was trained on", f"others under {', '.join(changed)}", "restore them"
         )
-    kinship = kinship_of(
-        read_table(target.place.lists, run.config.target.names, target.classes.ids), target.classes, wordnet
-    )
+    table = read_table(target.place.lists, node.names, target.classes.ids)
+    kinship = kinship_of(table, target.classes, wordnet)
     neighbors = find_neighbors(run.config.auxiliary, target, kinship, wordnet)
     assert neighbors is not None  # or silencing would have had no pairs
     weights = getattr(run.config.backbone, "weights", None)

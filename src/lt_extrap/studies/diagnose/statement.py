@@ -1,5 +1,6 @@
 """What a diagnosis says: a sentence with its numbers, and where they come from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 Number = float | int | None
@@ -22,7 +23,7 @@ class Statement:
     key: str
     says: str
     source: str
-    numbers: dict[str, Number] = field(default_factory=dict)
+    numbers: Mapping[str, Number] = field(default_factory=dict)
     table: list[list[str]] = field(default_factory=list)
 
     @property
