@@ -72,7 +72,7 @@ def test_a_baseline_on_other_classes_is_refused(tmp_path, small, convnet_run):
 def test_a_score_that_does_not_hold_ranks_nothing_and_says_so(tmp_path, small):
     found, page = diagnosed(tmp_path, small().target)
     assert "untested heuristic" in page
-    assert "did not hold on 3 worlds of embedded, ConvNet from scratch: rho = +0.40 [-0.10, +0.60]" in page
+    assert "Did not hold on 3 worlds of embedded, ConvNet from scratch: rho = +0.40 [-0.10, +0.60]" in page
     shots = [int(row[1]) for row in found["score"]["table"][1:]]
     assert shots == sorted(shots, reverse=True)  # the order of the labels
     assert found["score"]["numbers"]["holds"] == 0
@@ -82,7 +82,7 @@ def test_a_score_that_holds_ranks_the_classes(tmp_path, small):
     held = write_verdict(tmp_path / "held.json", verdict(0.2, kind="elsewhere, Timm pretrained"))
     found, page = diagnosed(tmp_path, small().target, verdict=held)
     assert "untested heuristic" not in page
-    assert "held on 3 worlds of elsewhere, Timm pretrained: rho = +0.40 [+0.20, +0.60]" in page.replace("Held", "held")
+    assert "Held on 3 worlds of elsewhere, Timm pretrained: rho = +0.40 [+0.20, +0.60]" in page
     assert "never tried on this set" in page
     scores = [float(row[3]) for row in found["score"]["table"][1:]]
     assert scores == sorted(scores, reverse=True)

@@ -32,7 +32,7 @@ from lt_extrap.studies.diagnose.diagnosis import Options, diagnose
 from lt_extrap.studies.diagnose.sheet import as_json, as_markdown
 from lt_extrap.studies.diagnose.statement import Statement
 from lt_extrap.studies.diagnose.validation import validate
-from lt_extrap.studies.diagnose.verdict import VERDICT, read_verdict
+from lt_extrap.studies.diagnose.verdict import VERDICT, Verdict, read_verdict
 from lt_extrap.studies.diagnose.worlds import jobs, train_all
 
 
@@ -110,6 +110,7 @@ def run(config: DiagnoseConfig) -> list[Statement]:
     wordnet = _wordnet(config.wordnet)
     name = config.target.folder if config.do == "diagnose" else "validation"
     output = Path(config.output) if config.output else Path("diagnoses") / name
+    verdict: Verdict | None
     if config.do == "validate":
         folders = [Path(config.runs)] if config.runs else []
         if config.worlds:
@@ -118,8 +119,9 @@ def run(config: DiagnoseConfig) -> list[Statement]:
         verdict, statements = validate(folders, wordnet, config.resamples)
         for file in filter(None, (output / VERDICT, Path(config.verdict) if config.verdict else None)):
             write_json(file, verdict)
-        title, more = "Does the score predict who gains?", {"verdict": verdict}
+        title = "Does the score predict who gains?"
     else:
+        verdict = read_verdict(Path(config.verdict) if config.verdict else None)
         options = Options(
             features=config.features,
             images_per_class=config.images_per_class,
@@ -127,10 +129,10 @@ def run(config: DiagnoseConfig) -> list[Statement]:
             neighbors_per_class=config.neighbors_per_class,
             sampling_ratio=config.sampling_ratio,
             wordnet=wordnet,
-            verdict=read_verdict(Path(config.verdict) if config.verdict else None),
+            verdict=verdict,
         )
         target, statements, score = diagnose(config.target, options)
-        title, more = f"When does it help? {config.target.folder}", {"verdict": options.verdict}
+        title = f"When does it help? {config.target.folder}"
         if score is not None:
             rows = zip(target.classes.ids, target.classes.names, target.classes.counts, score, strict=True)
             cells = ((*row[:3], "" if row[3] != row[3] else f"{row[3]:.4f}") for row in rows)
@@ -138,7 +140,7 @@ def run(config: DiagnoseConfig) -> list[Statement]:
     stem = "diagnosis" if config.do == "diagnose" else "validation"
     page = as_markdown(title, statements)
     write_whole(output / f"{stem}.md", lambda file: file.write(page.encode()))
-    write_json(output / f"{stem}.json", as_json(title, statements, more))
+    write_json(output / f"{stem}.json", as_json(title, statements, verdict))
     if sys.stdout.isatty():
         Console().print(Markdown(page))
     else:

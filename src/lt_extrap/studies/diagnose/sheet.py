@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lt_extrap.studies.diagnose.statement import Statement
+from lt_extrap.studies.diagnose.verdict import Verdict
 from lt_extrap.table import markdown
 
 VERSION = 1  # of the JSON file
@@ -24,8 +25,8 @@ def as_markdown(title: str, statements: Sequence[Statement]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def as_json(title: str, statements: Sequence[Statement], more: dict[str, Any]) -> dict[str, Any]:
-    """All statements with their numbers."""
+def as_json(title: str, statements: Sequence[Statement], verdict: Verdict | None) -> dict[str, Any]:
+    """All statements with their numbers, and the verdict on the score."""
     return {
         "version": VERSION,
         "title": title,
@@ -41,7 +42,7 @@ def as_json(title: str, statements: Sequence[Statement], more: dict[str, Any]) -
             }
             for statement in statements
         ],
-        **more,
+        "verdict": verdict,
     }
 
 

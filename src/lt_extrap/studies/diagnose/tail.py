@@ -99,9 +99,9 @@ def test_images(target: TargetSet) -> Iterator[Statement]:
     yield Statement(
         TEST_PART,
         "detectable",
-        f"a gain of one class is told from chance from {found['class']:.0f} points on (two runs, accuracy near 50 %, "
+        f"a gain of one class is told from chance from {_points(found['class'])} points on (two runs, accuracy near 50 %, "
         "5 % two-sided, power 80 %), of a group's mean from "
-        + ", ".join(f"{points:.1f} ({name})" for name, points in found.items() if name != "class")
+        + ", ".join(f"{_points(points)} ({name})" for name, points in found.items() if name != "class")
         + "; less where two runs err on the same images, more by what seeds differ",
         f"{source}; two independent binomial proportions",
         {f"points_{name}": points for name, points in found.items()},
@@ -143,6 +143,10 @@ def span(numbers: Int64[np.ndarray, " classes"]) -> str:
     """The smallest and the largest of some numbers, or the one that all are."""
     low, high = int(numbers.min()), int(numbers.max())
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _points(points: float) -> str:
+    return f"{points:.1f}" if points < 100 else "more than 100, which is never"
 
 
 def _named(classes: ClassTable, labels: Int64[np.ndarray, " chosen"]) -> list[str]:
