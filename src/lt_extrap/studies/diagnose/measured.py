@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -22,11 +23,6 @@ from lt_extrap.studies.diagnose.score import predicted_gains
 
 BASELINE, METHOD, EXTRA = "baseline", "silencing", "target_extra"
 Rows = Mapping[str, Mapping[int, Path]]  # run folders by row and seed
-_ROWS = {  # by the kinds of auxiliary and loss
-    ("NoAuxiliary", "Balanced"): BASELINE,
-    ("AuxiliaryClasses", "Silencing"): METHOD,
-    ("TargetExtra", "Balanced"): EXTRA,
-}
 _OF_A_ROW = re.compile(
     r"(name|kinds\.auxiliary|kinds\.loss|auxiliary\b.*|loss\b.*|target\.(neighbors|random|extra)\b.*)"
 )
@@ -83,8 +79,7 @@ def comparisons(folder: Path) -> list[Rows]:
         if not (run / runs.RUN).is_file() or (run.parent / runs.RUN).is_file():  # a retrained one is within its run
             continue
         settings = runs.settings(run)
-        row = _ROWS.get((settings.get("kinds.auxiliary", ""), settings.get("kinds.loss", "")))
-        if row is None or settings.get("auxiliary.permute"):
+        if (row := _row(settings)) is None:
             continue
         shared = {key: value for key, value in settings.items() if not _OF_A_ROW.fullmatch(key)}
         of_world = found.setdefault(json.dumps([str(run.parent), shared], sort_keys=True, default=str), {})
@@ -150,6 +145,16 @@ def group_gains(rows: Rows) -> dict[str, dict[str, float]]:
         if differences:
             found[row] = {name: float(np.mean(values)) for name, values in differences.items()}
     return found
+
+
+def _row(settings: Mapping[str, Any]) -> str | None:
+    """Which row of a table a run is, by the keys of its nodes, which runs of older versions have too."""
+    if "auxiliary.shots" in settings:
+        return EXTRA
+    if "loss.lambda_s" in settings and not settings.get("auxiliary.permute"):
+        return METHOD
+    alone = not any(key.startswith("auxiliary.") for key in settings)
+    return BASELINE if alone and "loss.tau" in settings and "loss.lambda_s" not in settings else None
 
 
 def _longest_name(runs_of: Mapping[int, Path]) -> int:

@@ -99,8 +99,8 @@ def test_images(target: TargetSet) -> Iterator[Statement]:
     yield Statement(
         TEST_PART,
         "detectable",
-        f"a gain of one class is told from chance from {_points(found['class'])} points on (two runs, accuracy near 50 %, "
-        "5 % two-sided, power 80 %), of a group's mean from "
+        f"a gain of one class is told from chance from {_points(found['class'])} points on (two runs, accuracy near "
+        "50 %, 5 % two-sided, power 80 %), of a group's mean from "
         + ", ".join(f"{_points(points)} ({name})" for name, points in found.items() if name != "class")
         + "; less where two runs err on the same images, more by what seeds differ",
         f"{source}; two independent binomial proportions",

@@ -91,7 +91,7 @@ def _correlations(verdict: Verdict) -> Iterator[Statement]:
 def _kind(run: Path) -> str:
     settings = runs.settings(run)
     start = " pretrained" if settings.get("backbone.weights") else " from scratch"
-    return kind_of(str(settings["target.folder"]), str(settings["kinds.backbone"]) + start)
+    return kind_of(str(settings["target.folder"]), str(settings.get("kinds.backbone", "a network")) + start)
 
 
 def _points(numbers: Sequence[float | None]) -> str:
