@@ -91,7 +91,8 @@ def _predicted(
         return
     sound = verdict is not None and holds(verdict)
     told = "; ".join(verdict_lines(verdict))
-    if verdict is not None and not any(kind["kind"].startswith(f"{folder}, ") for kind in verdict["kinds"]):
+    compared = [kind["kind"] for kind in verdict["kinds"] if "correlation" in kind] if verdict is not None else []
+    if compared and not any(kind.startswith(f"{folder}, ") for kind in compared):
         told += "; never tried on this set"
     has = np.isfinite(score)
     order = (np.argsort(-np.where(has, score, -np.inf), kind="stable") if sound else np.arange(len(score))).tolist()
