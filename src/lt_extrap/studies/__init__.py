@@ -1,1 +1,1 @@
-"""What runs have learnt, looked at: a command a study, `python -m lt_extrap.studies.<name>`."""
+"""Studies of the paper as commands: `python -m lt_extrap.studies.<name>`."""
