@@ -120,15 +120,12 @@ def test_what_is_refused(baseline, convnet_run, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_draws_the_same_with_umap(baseline, timm_run, tmp_path):
-    """In two processes; a transformer beside a convolutional network."""
+    """In another process; a transformer beside a convolutional network."""
     pytest.importorskip("umap")
-    for name in ("a", "b"):
-        words = [f"baseline={baseline}", f"ours={timm_run}", "tokens=2", "workers=0", f"output={tmp_path / name}"]
-        subprocess.run(
-            [sys.executable, "-m", "lt_extrap.studies.features", *words],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            check=True,
-            timeout=500,
-        )
-    for name in ("pair.png", "tokens.png"):
+    look(options(baseline, timm_run, tmp_path / "a", projection="umap", format="png"))
+    words = [f"baseline={baseline}", f"ours={timm_run}", "tokens=2", "workers=0", f"output={tmp_path / 'b'}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "lt_extrap.studies.features", *words]
+    subprocess.run(command, env=environment, check=True, timeout=500)
+    for name in ("pair.png", "tokens.png", "numbers.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
