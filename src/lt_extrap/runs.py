@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+
 from lt_extrap.compose import from_dict, kinds, to_dict
 from lt_extrap.config import FolderTarget, Target, TrainConfig
 from lt_extrap.data.auxiliary_set import set_folder
@@ -110,7 +112,7 @@ def claim(
         "files": {key: _hash(path) for key, path in files.items()},
         "longest_edges": sorted(longest_edges, key=lambda edge: edge or 0),
     }
-    start = {"commit": _commit(), "versions": _versions()}
+    start = {"command": _command(), "commit": _commit(), "versions": _versions()}
     ended = (folder / RESULTS).is_file()
     if not ended and not begun:
         folder.mkdir(parents=True, exist_ok=True)
@@ -335,6 +337,14 @@ def _commit() -> str | None:
         return git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _command() -> list[str] | None:
+    """The words of the command that runs this job, in a multirun those of this job alone; None where none runs it."""
+    if not HydraConfig.initialized():
+        return None
+    hydra = HydraConfig.get()
+    return [f"lt_extrap.{hydra.job.name}", *hydra.overrides.task]
 
 
 def _versions() -> dict[str, str]:
