@@ -323,7 +323,7 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def _typed(column: str, value: str) -> Any:
-    if column in ("class", "train_images", "test_images", "images"):
+    if column in ("class", "train_images", "test_images", "images", "to_auxiliary", "to_neighbors"):
         return int(value)
     if column in ("accuracy", "before", "now"):
         return float(value) if value else None
