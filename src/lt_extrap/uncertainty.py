@@ -1,7 +1,8 @@
 """How sure a difference between two rows of runs is: paired by seed, on the same classes and images.
 
-Two questions, and two answers. Would other seeds say the same on these test images? `paired` looks at the differences of
-seeds. Would other classes, images and seeds? `intervals` resamples all three. Accuracies are means over classes (Eq. 1).
+Two questions, and two answers. Would other seeds say the same on these test images? `paired` looks at the differences
+of seeds. Would other classes, images and seeds? `intervals` resamples all three. Accuracies are means over classes
+(Eq. 1).
 """
 
 import math
@@ -52,9 +53,9 @@ class Paired(NamedTuple):
 def paired(differences: Float[np.ndarray, " seeds"]) -> Paired:
     """Mean, spread, significance and detectable difference of paired differences.
 
-    With 6 seeds and more p is that of the sign-flip test (Fisher 1935, §21): the share of all 2^n choices of signs whose mean is
-    as far from 0. With 2 to 5 that cannot fall below 5 %, and Student's paired t is taken, which supposes that the
-    differences are normal.
+    With 6 seeds and more p is that of the sign-flip test (Fisher 1935, section 21): the share of all 2^n choices of
+    signs whose mean is as far from 0. With 2 to 5 that cannot fall below 5 %, and Student's paired t is taken, which
+    supposes that the differences are normal.
 
     Args:
         differences: one a seed, at least one; none is NaN.
@@ -72,8 +73,8 @@ def detectable(deviation: float, seeds: int) -> float:
     """The smallest true difference that a paired t test finds in 80 % of all experiments, two-sided at 5 %.
 
     delta = nc * deviation / sqrt(n), with nc the noncentrality at which Student's noncentral t of n - 1 degrees of
-    freedom exceeds the critical value with a probability of 0.8 (Cohen 1988, Section 2.3). The far tail is left out:
-    below 1e-6 even of two seeds.
+    freedom exceeds the critical value with a probability of 0.8 (Cohen 1988, Section 2.3). The far tail is left
+    out: its probability is below 1e-5.
 
     Args:
         deviation: standard deviation of the differences, at least 0, taken for the true one.

@@ -1,7 +1,7 @@
 """What finished runs say: `python -m lt_extrap.report runs=runs/demo [output=report]`.
 
-Reads run.json and results.json of every folder below `runs`; a row is what differs in more than the seed. Without `output`
-it prints a table, and with it writes a page and its tables, with intervals, significance and what could be found.
+Reads run.json and results.json of every folder below `runs`; a row is what differs in more than the seed. Without
+`output` it prints a table; with it it writes a page and its tables, with intervals, significance, what could be found.
 """
 
 import signal

@@ -63,12 +63,19 @@ def differences_chart(comparisons: Sequence[Comparison], key: str) -> Chart:
                 style = {**_STYLES[difference.measure], "markersize": 5, "capsize": 2, "linewidth": 1.4}
                 line = style.pop("linestyle")
                 *_, bars = axes.errorbar(
-                    [mean], [at], xerr=[[max(0.0, mean - low)], [max(0.0, high - mean)]] if low == low else None, **style
+                    [mean],
+                    [at],
+                    xerr=[[max(0.0, mean - low)], [max(0.0, high - mean)]] if low == low else None,
+                    **style,
                 )
                 for bar in bars:
                     bar.set_linestyle(line)
         axes.axvline(0, color=COLORS["soft"], linewidth=1)
-        axes.set(yticks=[], ylim=(len(comparisons) - 0.5, -0.55), xlabel=f"points over {shortened(comparisons[0].baseline.short, 44)}")
+        axes.set(
+            yticks=[],
+            ylim=(len(comparisons) - 0.5, -0.55),
+            xlabel=f"points over {shortened(comparisons[0].baseline.short, 44)}",
+        )
         axes.spines["left"].set_visible(False)
         _legend(figure, {name: style for name, style in _STYLES.items() if _has(comparisons, name)})
         told = "; ".join(
@@ -100,7 +107,9 @@ def gains_chart(comparison: Comparison, key: str) -> Chart:
             if not of.any():
                 continue
             style = _STYLES[shot]
-            axes.plot(counts[of], gains[of], style["marker"], color=style["color"], markersize=4, alpha=0.75, clip_on=False)
+            axes.plot(
+                counts[of], gains[of], style["marker"], color=style["color"], markersize=4, alpha=0.75, clip_on=False
+            )
             ends = [counts[of].min() * 0.93, counts[of].max() * 1.07]
             axes.plot(ends, [gains[of].mean()] * 2, style["linestyle"], color=style["color"], linewidth=2)
             shown[str(shot)] = style

@@ -45,7 +45,12 @@ class Report:
 
 
 def make_report(
-    rows: Sequence[Row], *, title: str, unfinished: Sequence[Path] = (), baseline: str | None = None, weights: str = "test"
+    rows: Sequence[Row],
+    *,
+    title: str,
+    unfinished: Sequence[Path] = (),
+    baseline: str | None = None,
+    weights: str = "test",
 ) -> Report:
     """Put together what rows of runs say.
 
@@ -53,7 +58,8 @@ def make_report(
         rows: at least one.
         title: of the report.
         unfinished: folders of runs that have not ended.
-        baseline, weights: as of `tabulate`.
+        baseline: as of `tabulate`.
+        weights: as of `tabulate`.
 
     Raises:
         RunError: there is no such baseline, or a file of a run cannot be read.
@@ -71,7 +77,12 @@ def make_report(
         sections.append(Section("sets", "Data sets", sheets=[sheet]))
     sections.append(how_to_repeat(rows))
     if unfinished:
-        table = Sheet("not-ended", "Runs that have not ended, and are in no table", [Column("folder")], [[str(run)] for run in unfinished])
+        table = Sheet(
+            "not-ended",
+            "Runs that have not ended, and are in no table",
+            [Column("folder")],
+            [[str(run)] for run in unfinished],
+        )
         sections.append(Section("open", "Not ended", sheets=[table]))
     return Report(title, len(rows), sum(len(row.results) for row in rows), sections)
 
@@ -108,16 +119,26 @@ def page(report: Report) -> str:
         parts = [told[start : start + _ROWS] for start in range(0, len(told), _ROWS)]
         drawn = [differences_chart(part, f"{section.key}-chart-{number}") for number, part in enumerate(parts, start=1)]
         of_classes = [one for one in told if one.gains]
-        gains = [gains_chart(one, f"{section.key}-gains-{place}") for place, one in enumerate(of_classes[:_CHARTS], start=1)]
+        gains = [
+            gains_chart(one, f"{section.key}-gains-{place}") for place, one in enumerate(of_classes[:_CHARTS], start=1)
+        ]
         charts[section.key] = (drawn, gains, of_classes[_CHARTS:])
     style = resources.files(__package__).joinpath("templates/style.css").read_text(encoding="utf-8")
     pages = Environment(
-        loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     pages.filters["breakable"] = breakable
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return pages.get_template("report.html").render(
-        report=report, charts=charts, style=Markup(style), style_hash=f"sha256-{digest}", is_code=lambda column: column.show is code
+        report=report,
+        charts=charts,
+        style=Markup(style),
+        style_hash=f"sha256-{digest}",
+        is_code=lambda column: column.show is code,
     )
 
 

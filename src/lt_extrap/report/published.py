@@ -37,8 +37,8 @@ def _rows(published: PaperRows, ours: dict[str, Row], key: str, weights: str) ->
     notes = []
     if "+ RD" in published.rows or published.table == 6:
         notes.append(
-            "The rows of random and neighbor categories (RD, SD) and Neighbor Silencing have a retrained classifier, also beside "
-            "them; + Ours and + Direct Classifier have the direct one."
+            "The rows of random and neighbor categories (RD, SD) and Neighbor Silencing have a retrained classifier, "
+            "also beside them; + Ours and + Direct Classifier have the direct one."
         )
     nothing = [None] * len(MEASURES)
     rows = [
@@ -94,18 +94,16 @@ def granularity(groups: Sequence[Group], outcomes: dict[Path, Outcomes | None], 
         found = [outcomes.get(folder) for folder in baseline.folders.values()] if baseline else []
         if baseline is None or not found or (classes := found[0]) is None:
             continue
-        counts = classes.train_images
-        rows.append([
-            group.name or "runs", len(counts), f"{int(counts.sum()):,}", superclasses(next(iter(baseline.folders.values()))),
-            int(counts.max()), int(counts.min()), *estimates(baseline, weights)[1:],
-        ])  # fmt: skip
+        counts, above = classes.train_images, superclasses(next(iter(baseline.folders.values())))
+        shots = estimates(baseline, weights)[1:]
+        images = f"{int(counts.sum()):,}"
+        rows.append([group.name or "runs", len(counts), images, above, int(counts.max()), int(counts.min()), *shots])
     if not rows:
         return None
     for one in paper.data_sets():
         shots = [Estimate(value, float("nan")) for value in (one.many, one.medium, one.few)]
-        rows.append([
-            f"paper: {one.target}", one.classes, one.train_images, f"{one.granularity}", one.largest, one.smallest, *shots
-        ])  # fmt: skip
+        name = f"paper: {one.target}"
+        rows.append([name, one.classes, one.train_images, one.granularity, one.largest, one.smallest, *shots])
     return Sheet(
         "granularity",
         "Shots and granularity (as the paper's Table 1)",
@@ -121,9 +119,9 @@ def granularity(groups: Sequence[Group], outcomes: dict[Path, Outcomes | None], 
         rows,
         [
             "Ours: the baseline of each experiment; the paper's: averages of earlier methods.",
-            f"Superclasses: distinct hypernyms at depth {DEPTH} (or the last one of a class that has fewer), or supercategories, "
-            "where the table of classes has them and is at hand. The paper says coarse or fine, and in its text over 100 for "
-            "ImageNet-LT and 14 for iNaturalist 2018; it does not say how it counts.",
+            f"Superclasses: distinct hypernyms at depth {DEPTH} (or the last one of a class that has fewer), or "
+            "supercategories, where the table of classes is at hand and has them. The paper says coarse or fine, in "
+            "its text over 100 for ImageNet-LT and 14 for iNaturalist 2018; it does not say how it counts.",
         ],
     )
 
@@ -136,7 +134,11 @@ def superclasses(run: Path) -> int | None:
         content = json.loads((find_place(target).root / file).read_text(encoding="utf-8"))
     except (LtExtrapError, OSError, ValueError):
         return None
-    entries = content[key] if key else content
+    return count_superclasses(content[key] if key else content)
+
+
+def count_superclasses(entries: object) -> int | None:
+    """Distinct superclasses of the entries of a table of classes; None where not every entry has one."""
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         return None
     above = {_superclass(entry) for entry in entries}
@@ -144,8 +146,7 @@ def superclasses(run: Path) -> int | None:
 
 
 def _superclass(entry: dict[str, Any]) -> str | None:
-    hypernyms = entry.get("hypernyms")
-    if hypernyms:
+    if hypernyms := entry.get("hypernyms"):
         found = hypernyms[:DEPTH][-1]
         return str(found.get("wnid") or found["name"])
     return entry.get("supercategory")

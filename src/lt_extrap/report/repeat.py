@@ -25,8 +25,8 @@ def how_to_repeat(rows: Sequence[Row]) -> Section:
     notes = ["A command goes on where its run was stopped, and returns at once where that has ended."]
     if missing:
         notes.append(
-            f"{missing} rows were trained without a command, or by a version that did not keep it: their configuration is the "
-            "node config of run.json."
+            f"{missing} rows were trained without a command, or by a version that did not keep it: their configuration "
+            "is the node config of run.json."
         )
     return Section(
         "repeat",

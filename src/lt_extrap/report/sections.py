@@ -119,7 +119,13 @@ def components(group: Group, key: str, weights: str) -> Sheet | None:
         ("silencing", False): "+ Direct Classifier",
     }
     rows = [
-        [name, "retrained" if again else "direct", papers.get((component, again)), len(row.results), *estimates(row, weights)]
+        [
+            name,
+            "retrained" if again else "direct",
+            papers.get((component, again)),
+            len(row.results),
+            *estimates(row, weights),
+        ]
         for component, name in COMPONENTS.items()
         for again in (False, True)
         if (row := cells.get((component, again)))
@@ -132,8 +138,8 @@ def components(group: Group, key: str, weights: str) -> Sheet | None:
         [Column("component"), Column("classifier"), Column("row of the paper"), Column("runs", number(0)), *ACCURACIES],
         rows,
         [
-            "RD: random auxiliary classes; SD: neighbors, label spaces merged. In the paper's table these two and Neighbor "
-            "Silencing are retrained, and only the last row is direct; a dash is a cell that it does not have."
+            "RD: random auxiliary classes; SD: neighbors, label spaces merged. In the paper's table these two and "
+            "Neighbor Silencing are retrained, and only the last row is direct; a dash is a cell that it does not have."
         ],
     )
 
@@ -168,7 +174,7 @@ def cost(group: Group, key: str) -> Sheet:
             row.short,
             *(same(row, name) for name in ("steps", "target_views", "views")),
             _mean(row, "seconds", 1 / 3600),
-            _mean_time(row, "images_per_second", 1),
+            _mean_time(row, "images_per_second", 1.0),
             _mean_time(row, "peak_memory", 2**-30),
             _one(row, "trained_parameters"),
         ]
@@ -205,18 +211,20 @@ def _notes(comparisons: Sequence[Comparison]) -> Iterable[str]:
     if "none" in tests:
         yield "One seed has no p and no detectable difference."
     yield (
-        "Holm: corrected for all differences of this table. Detectable: the smallest true difference that so many seeds of this "
-        "spread find in 80 % of all experiments (two-sided, 5 %, paired t); a smaller one is not told from none."
+        "Holm: corrected for all differences of this table. Detectable: the smallest true difference that so many "
+        "seeds of this spread find in 80 % of all experiments (two-sided, 5 %, paired t); a smaller one is not told "
+        "from none."
     )
     with_interval = [one.row.short for one in comparisons if any(d.interval for d in one.differences)]
     if with_interval:
         yield (
-            "Interval: classes within their group, their test images and seeds resampled 2,000 times, the same for both rows."
+            "Interval: classes within their group, their test images and seeds resampled 2,000 times, the same for "
+            "both rows."
         )
     if without := [one.row.short for one in comparisons if one.row.short not in with_interval]:
         yield (
-            f"No interval for {', '.join(without)}: not all runs have the outcome of each test image (per_class.csv of this "
-            "version, on the same images, of these weights). What is told of them rests on seeds alone."
+            f"No interval for {', '.join(without)}: not all runs have the outcome of each test image (per_class.csv of "
+            "this version, on the same images, of these weights). What is told of them rests on seeds alone."
         )
 
 
@@ -243,4 +251,3 @@ def _one(row: Row, key: str) -> int | None:
 
 def _whole(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
-

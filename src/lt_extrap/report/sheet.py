@@ -95,9 +95,7 @@ class Sheet:
 
     def grouped(self) -> list[tuple[str, list[list[str]]]]:
         """The same, with consecutive rows of one name together: the name, and what stands behind it."""
-        return [
-            (name, [row[1:] for row in rows]) for name, rows in groupby(self.shown(), key=operator.itemgetter(0))
-        ]
+        return [(name, [row[1:] for row in rows]) for name, rows in groupby(self.shown(), key=operator.itemgetter(0))]
 
     def shown(self) -> list[list[str]]:
         """The cells of all rows, as a reader sees them, not escaped."""
@@ -115,9 +113,7 @@ def as_csv(sheet: Sheet) -> str:
     """Values with all their digits; those of several parts in a column each; nothing where there is none."""
     out = io.StringIO(newline="")
     writer = csv.writer(out)
-    writer.writerow(
-        [f"{column.name} {part}".strip() for column in sheet.columns for part in column.parts or ("",)]
-    )
+    writer.writerow([f"{column.name} {part}".strip() for column in sheet.columns for part in column.parts or ("",)])
     for row in sheet.rows:
         cells: list[Any] = []
         for column, value in zip(sheet.columns, row, strict=True):
@@ -127,7 +123,7 @@ def as_csv(sheet: Sheet) -> str:
 
 
 def as_latex(sheet: Sheet) -> str:
-    """A table of booktabs, to be put into a document with `\\usepackage{booktabs}`."""
+    """A table of booktabs, to be put into a document with the package booktabs."""
     align = "".join("r" if column.numeric else "l" for column in sheet.columns)
     lines = [
         r"\begin{table}",
