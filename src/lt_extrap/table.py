@@ -92,7 +92,10 @@ def read_rows(runs: Iterable[tuple[str, Path]]) -> list[Row]:
         results[name][content["seed"]] = content
         decided[name] = settings(run)
         folders.setdefault(name, {})[content["seed"]] = run
-    return [Row(name, decided[name], dict(sorted(results[name].items())), folders[name]) for name in results]
+    return [
+        Row(name, decided[name], dict(sorted(results[name].items())), dict(sorted(folders[name].items())))
+        for name in results
+    ]
 
 
 @dataclass(frozen=True)

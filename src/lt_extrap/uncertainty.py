@@ -126,7 +126,8 @@ class TestImages:
     def class_means(self, values: Float[np.ndarray, "rows images"]) -> Float[np.ndarray, "rows classes"]:
         """Mean over the images of each class."""
         starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
-        return np.add.reduceat(values, starts, axis=1) / self.sizes
+        means: Float[np.ndarray, "rows classes"] = np.add.reduceat(values, starts, axis=1) / self.sizes
+        return means
 
 
 def intervals(
@@ -240,7 +241,8 @@ def _drawn_seeds(
 
 def _kept(whole: Float[np.ndarray, " items"], below: Float[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:
     """By what deviations are multiplied so that a variance loses the part that is drawn elsewhere."""
-    return np.sqrt(np.maximum(0.0, 1 - below / np.where(whole > 0, whole, np.inf)))
+    kept: Float[np.ndarray, " items"] = np.sqrt(np.maximum(0.0, 1 - below / np.where(whole > 0, whole, np.inf)))
+    return kept
 
 
 def _parts(resamples: int, images: int) -> list[slice]:

@@ -20,6 +20,7 @@ from lt_extrap.report.sheet import (
     as_markdown,
     chance,
     change,
+    code,
     number,
     points,
     span,
@@ -52,6 +53,12 @@ def test_markdown_is_one_table_whatever_a_name_holds():
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {3}
     assert r"\<script\>" in table[2]
     assert "**Title\\_1**" in lines
+
+
+def test_commands_can_be_copied_from_markdown():
+    shown = as_markdown(sheet(("a_b", "run a_b=`c` | d"), ("b", None), columns=[Column("row"), Column("command", code)]))
+    assert r"| ``run a_b=`c` \| d`` |" in shown
+    assert r"| a\_b" in shown
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), max_size=40))

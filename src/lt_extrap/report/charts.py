@@ -51,7 +51,7 @@ def differences_chart(comparisons: Sequence[Comparison], key: str) -> Chart:
         comparisons: at least one, of one baseline.
         key: of the chart.
     """
-    with rc_context(RC):  # type: ignore[arg-type]
+    with rc_context(RC):
         height = 1.0 + _BAND * len(comparisons)
         figure = Figure(figsize=(_WIDTH, height))
         axes: Axes = figure.add_axes((0.03, 0.55 / height, 0.94, 1 - 0.9 / height))
@@ -97,7 +97,7 @@ def gains_chart(comparison: Comparison, key: str) -> Chart:
     counts, gains = (np.array(values) for values in zip(*comparison.gains, strict=True))
     shots = np.array([str(shot) for shot in shot_of(counts.tolist())])
     told = []
-    with rc_context(RC):  # type: ignore[arg-type]
+    with rc_context(RC):
         figure = Figure(figsize=(_WIDTH, 3.1))
         axes: Axes = figure.add_axes((0.13, 0.17, 0.85, 0.70))
         axes.axhline(0, color=COLORS["soft"], linewidth=1)

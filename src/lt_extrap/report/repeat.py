@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lt_extrap.report.sections import Section
-from lt_extrap.report.sheet import Column, Sheet, number
+from lt_extrap.report.sheet import Column, Sheet, code, number
 from lt_extrap.runs import RUN, read_json
 from lt_extrap.table import Row
-
-
-def code(value: str | None) -> str:
-    """Words for a shell."""
-    return value or "-"
 
 
 def how_to_repeat(rows: Sequence[Row]) -> Section:

@@ -29,6 +29,11 @@ def text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def code(value: str | None) -> str:
+    """Words for a shell, as they are."""
+    return value or NONE
+
+
 def points(value: Estimate | float | None) -> str:
     """A percentage with one digit, and its deviation where there is one."""
     return _estimate(value, "")
@@ -72,7 +77,7 @@ class Column(NamedTuple):
     @property
     def numeric(self) -> bool:
         """Whether it is set to the right."""
-        return self.show is not text
+        return self.show not in (text, code)
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,11 @@ class Sheet:
 
 def as_markdown(sheet: Sheet) -> str:
     """Title, table and notes."""
-    cells = [[column.name for column in sheet.columns], *sheet.shown()]
-    lines = [f"**{_for_markdown(sheet.title)}**", markdown([[_for_markdown(cell) for cell in row] for row in cells])]
+    cells = [[_for_markdown(column.name) for column in sheet.columns]]
+    for row in sheet.shown():
+        spelled = (_span if column.show is code else _for_markdown for column in sheet.columns)
+        cells.append([spell(cell) for spell, cell in zip(spelled, row, strict=True)])
+    lines = [f"**{_for_markdown(sheet.title)}**", markdown(cells)]
     return "\n\n".join([*lines, *map(_for_markdown, sheet.notes)]) + "\n"
 
 
@@ -157,6 +165,14 @@ def _for_latex(cell: str) -> str:
 def _for_markdown(cell: str) -> str:
     """One line that is no markup: rows of runs hold *, _ and |, and names of classes may hold anything."""
     return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", " ".join(cell.split())) if cell != NONE else cell
+
+
+def _span(cell: str) -> str:
+    """Words to be copied, between more backticks than are in them."""
+    if cell == NONE:
+        return cell
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", cell)), default=0))
+    return f"{fence}{' '.join(cell.split())}{fence}".replace("|", r"\|")
 
 
 def _estimate(value: Estimate | float | None, sign: str) -> str:

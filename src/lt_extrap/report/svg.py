@@ -3,7 +3,7 @@
 import io
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib import rc_context
@@ -22,7 +22,7 @@ COLORS = {
     "paper": "#000007",
 }
 _NAMES = {color: f"var(--{name})" for name, color in COLORS.items()}
-RC: Mapping[str, object] = {
+RC: Any = {  # to mypy matplotlib's keys are literals
     "svg.fonttype": "none",  # text stays text
     "text.parse_math": False,  # and a dollar a dollar
     "font.size": 10,
@@ -54,7 +54,7 @@ def inline(figure: Figure, key: str, title: str, description: str) -> Markup:
         description: what it shows, for those who do not see it.
     """
     out = io.BytesIO()
-    with rc_context({**RC, "svg.hashsalt": key}):  # type: ignore[arg-type]
+    with rc_context(RC | {"svg.hashsalt": key}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     ET.register_namespace("", _SVG)
     ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
