@@ -58,6 +58,17 @@ def row_name(overrides: Iterable[str]) -> str:
     return "-".join(sorted(parts, key=lambda part: (not part.startswith("component+"), part)))
 
 
+def row_of(folder: str) -> str:
+    """The row that a run folder of this name belongs to: its name without the seed."""
+    return re.sub(r"(^|-)seed\+\d+$", "", folder) or "default"
+
+
+def component_of(row: str) -> str | None:
+    """The component that the name of a row begins with; None if it was not chosen."""
+    found = re.match(r"component\+(.+?)(?=-[\w.]+\+|$)", row)
+    return found[1] if found else None
+
+
 @cache
 def runs_root(do: str) -> str:
     """The folder of all runs. A plan leaves none: the folders that Hydra makes for it go with the process."""
