@@ -8,6 +8,7 @@ import numpy as np
 
 from lt_extrap.model.shots import shot_of
 from lt_extrap.run_name import run_folder
+from lt_extrap.table import Row, find_runs, read_rows, row_name
 
 COUNTS = (400, 250, 150, 101, 100, 70, 45, 30, 20, 19, 12, 8, 5)
 COMPONENTS = {
@@ -92,3 +93,8 @@ def make_experiment(root: Path, seeds: int, *, retrained: bool = False, **option
             if retrained:
                 make_run(root, component, seed, retrained=True, **options)
     return root
+
+
+def rows_of(root: Path) -> list[Row]:
+    """The rows of a folder."""
+    return read_rows((row_name(run, root), run) for run in find_runs(root)[0])

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from made_runs import COUNTS, make_experiment, make_run
+from made_runs import COUNTS, make_experiment, make_run, rows_of
 
 from lt_extrap.errors import RunError
 from lt_extrap.report.comparison import compare
@@ -13,12 +13,18 @@ from lt_extrap.report.outcomes import read_outcomes
 from lt_extrap.table import groups_of
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two seeds of the four components, direct and retrained."""
+    return make_experiment(tmp_path_factory.mktemp("made") / "runs", 2, retrained=True)
+
+
 def compared(rows, weights="test"):
     outcomes = {folder: read_outcomes(folder) for row in rows for folder in row.folders.values()}
     return {one.row.short: one for group in groups_of(rows) for one in compare(group, outcomes, weights)}
 
 
-def test_differences_are_those_of_results_and_lie_in_their_intervals(made, rows_of):
+def test_differences_are_those_of_results_and_lie_in_their_intervals(made):
     rows = rows_of(made)
     found = compared(rows)
     by_name = {row.short: row for row in rows}
@@ -35,7 +41,7 @@ def test_differences_are_those_of_results_and_lie_in_their_intervals(made, rows_
     assert np.mean([gain for _, gain in silencing.gains]) == pytest.approx(silencing.differences[0].paired.mean)
 
 
-def test_a_row_against_itself_has_no_difference(tmp_path, rows_of):
+def test_a_row_against_itself_has_no_difference(tmp_path):
     for seed in (0, 1):
         run = make_run(tmp_path, "baseline", seed)
         run.rename(run.with_name(f"component+baseline-again+1-seed+{seed}"))
@@ -48,7 +54,7 @@ def test_a_row_against_itself_has_no_difference(tmp_path, rows_of):
 
 
 @pytest.mark.parametrize("missing", [{"per_class": False}, {"outcomes": False}, {"images": 10}])
-def test_rows_without_the_same_outcomes_have_numbers_by_seed_alone(tmp_path, rows_of, missing):
+def test_rows_without_the_same_outcomes_have_numbers_by_seed_alone(tmp_path, missing):
     for seed in (0, 1):
         make_run(tmp_path, "baseline", seed)
         make_run(tmp_path, "neighbors", seed, **(missing if seed else {}))
@@ -59,7 +65,7 @@ def test_rows_without_the_same_outcomes_have_numbers_by_seed_alone(tmp_path, row
     assert all(difference.interval for difference in found["component+silencing"].differences)
 
 
-def test_outcomes_of_selected_weights_are_not_those_of_the_last(tmp_path, rows_of):
+def test_outcomes_of_selected_weights_are_not_those_of_the_last(tmp_path):
     make_experiment(tmp_path, 1)
     rows = rows_of(tmp_path)
     assert compared(rows, "last")["component+random"].differences[0].interval
@@ -71,7 +77,7 @@ def test_outcomes_of_selected_weights_are_not_those_of_the_last(tmp_path, rows_o
     assert math.isnan(told.paired.p)
 
 
-def test_an_empty_group_is_left_out(tmp_path, rows_of):
+def test_an_empty_group_is_left_out(tmp_path):
     make_experiment(tmp_path, 2)
     rows = rows_of(tmp_path)
     for row in rows:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_runs import make_experiment, make_run
+from made_runs import make_experiment, make_run, rows_of
 from omegaconf import OmegaConf
 
 from benchmarks.gallery import browser
@@ -40,6 +40,12 @@ class Elements(HTMLParser):
 
     def named(self, name):
         return [attrs for tag, attrs in self.found if tag == name]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two seeds of the four components, direct and retrained."""
+    return make_experiment(tmp_path_factory.mktemp("made") / "runs", 2, retrained=True)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +130,7 @@ def test_how_to_repeat_it(written):
     assert commands["paper/component+silencing"].endswith("component=silencing seed=0")
 
 
-def test_it_is_the_same_again_and_leaves_what_is_not_its_own(made, rows_of, tmp_path):
+def test_it_is_the_same_again_and_leaves_what_is_not_its_own(made, tmp_path):
     report = make_report(rows_of(made), title="again")
     assert page(report) == page(make_report(rows_of(made), title="again"))
     (tmp_path / "tables").mkdir()
@@ -135,7 +141,7 @@ def test_it_is_the_same_again_and_leaves_what_is_not_its_own(made, rows_of, tmp_
     assert (tmp_path / "tables" / "mine.csv").exists()
 
 
-def test_one_run_of_an_older_version(tmp_path, rows_of):
+def test_one_run_of_an_older_version(tmp_path):
     results = Path(__file__).parents[2] / "docs" / "results" / "tiny_imagenet_lt"
     shutil.copytree(results / "component+silencing-seed+0", tmp_path / "component+silencing-seed+0")
     assert len(find_runs(tmp_path)[0]) == 1

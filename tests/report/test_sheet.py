@@ -56,7 +56,9 @@ def test_markdown_is_one_table_whatever_a_name_holds():
 
 
 def test_commands_can_be_copied_from_markdown():
-    shown = as_markdown(sheet(("a_b", "run a_b=`c` | d"), ("b", None), columns=[Column("row"), Column("command", code)]))
+    shown = as_markdown(
+        sheet(("a_b", "run a_b=`c` | d"), ("b", None), columns=[Column("row"), Column("command", code)])
+    )
     assert r"| ``run a_b=`c` \| d`` |" in shown
     assert r"| a\_b" in shown
 

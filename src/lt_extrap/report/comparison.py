@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 
 from lt_extrap.model.shots import Shot
 from lt_extrap.report.outcomes import Outcomes
@@ -98,28 +99,26 @@ def _intervals(
     rows: Sequence[Row], against: Row, outcomes: dict[Path, Outcomes | None], weights: str
 ) -> dict[tuple[str, str], Interval]:
     """Intervals by row and measure, of the rows that were tested on the images of the baseline, all on one draw."""
-    found = {row.name: _pairs(row, against, outcomes, weights) for row in rows}
-    whole = {
-        name: pairs
-        for name, pairs in found.items()
-        if pairs and all(own.right is not None and other.right is not None for own, other in pairs)
-    }
-    if not whole:
+    first: Outcomes | None = None
+    differences: dict[str, Float64[np.ndarray, "seeds images"]] = {}
+    for row in rows:
+        pairs = _pairs(row, against, outcomes, weights)
+        by_seed = [own.minus(other) for own, other in pairs]
+        known = [one for one in by_seed if one is not None]
+        if not known or len(known) < len(by_seed) or (first and not first.of_same_images(pairs[0][1])):
+            continue
+        first = first or pairs[0][1]
+        differences[row.name] = np.stack(known)
+    if first is None:
         return {}
-    first = next(iter(whole.values()))[0][1]
-    whole = {name: pairs for name, pairs in whole.items() if pairs[0][1].of_same_images(first)}
     tested = first.test_images > 0
     shots = [shot for shot in Shot if str(shot) in np.array(first.shots)[tested]]
     groups = np.array([shots.index(Shot(shot)) for shot, some in zip(first.shots, tested, strict=True) if some])
     images = TestImages(first.test_images[tested], groups)
-    differences = [
-        np.stack([100.0 * (own.right.astype(np.float64) - other.right) for own, other in pairs])  # type: ignore[union-attr]
-        for pairs in whole.values()
-    ]
-    ends = intervals(differences, images)
+    ends = intervals(list(differences.values()), images)
     return {
         (name, measure): Interval(*map(float, ends[place, number]))
-        for place, name in enumerate(whole)
+        for place, name in enumerate(differences)
         for number, measure in enumerate(["overall", *map(str, shots)])
     }
 

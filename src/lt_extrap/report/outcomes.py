@@ -42,6 +42,12 @@ class Outcomes:
             and bool(np.array_equal(self.test_images, other.test_images))
         )
 
+    def minus(self, other: "Outcomes") -> Float64[np.ndarray, " images"] | None:
+        """Points of each test image over another run on the same images: 100, 0 or -100; None where one has none."""
+        if self.right is None or other.right is None:
+            return None
+        return 100.0 * (self.right.astype(np.float64) - other.right)
+
 
 def read_outcomes(run: Path) -> Outcomes | None:
     """Read per_class.csv of a run; None where there is none.

@@ -245,8 +245,8 @@ def _mean_time(row: Row, key: str, unit: float) -> float | None:
 
 
 def _one(row: Row, key: str) -> int | None:
-    values = {result.get(key) for result in row.results.values()}
-    return max(values) if None not in values else None
+    values = [int(result[key]) for result in row.results.values() if result.get(key) is not None]
+    return max(values) if len(values) == len(row.results) else None
 
 
 def _whole(value: int | None) -> str:
