@@ -43,12 +43,6 @@ class Elements(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Two seeds of the four components, direct and retrained."""
-    return make_experiment(tmp_path_factory.mktemp("made") / "runs", 2, retrained=True)
-
-
-@pytest.fixture(scope="module")
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     make_experiment(root / HOSTILE, 2, retrained=True, names=("</td><script>window.owned = 2</script>",))
@@ -130,9 +124,11 @@ def test_how_to_repeat_it(written):
     assert commands["paper/component+silencing"].endswith("component=silencing seed=0")
 
 
-def test_it_is_the_same_again_and_leaves_what_is_not_its_own(made, tmp_path):
-    report = make_report(rows_of(made), title="again")
-    assert page(report) == page(make_report(rows_of(made), title="again"))
+def test_it_is_the_same_again_and_leaves_what_is_not_its_own(tmp_path):
+    for component in ("baseline", "silencing"):
+        make_run(tmp_path / "runs", component, 0)
+    report = make_report(rows_of(tmp_path / "runs"), title="again")
+    assert page(report) == page(make_report(rows_of(tmp_path / "runs"), title="again"))
     (tmp_path / "tables").mkdir()
     for name in ("e9-accuracy.csv", "mine.csv"):
         (tmp_path / "tables" / name).write_text("")

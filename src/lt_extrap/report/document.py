@@ -16,7 +16,7 @@ from lt_extrap.report.outcomes import read_outcomes
 from lt_extrap.report.published import beside_ours, granularity
 from lt_extrap.report.repeat import how_to_repeat
 from lt_extrap.report.sections import Section, section_of
-from lt_extrap.report.sheet import Sheet, as_csv, as_latex, as_markdown, code
+from lt_extrap.report.sheet import Column, Sheet, as_csv, as_latex, as_markdown, code
 from lt_extrap.table import Row, groups_of
 
 PAGE, MARKDOWN, TABLES = "report.html", "report.md", "tables"

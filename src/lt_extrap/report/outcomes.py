@@ -46,7 +46,8 @@ class Outcomes:
         """Points of each test image over another run on the same images: 100, 0 or -100; None where one has none."""
         if self.right is None or other.right is None:
             return None
-        return 100.0 * (self.right.astype(np.float64) - other.right)
+        points: Float64[np.ndarray, " images"] = 100.0 * (self.right.astype(np.float64) - other.right)
+        return points
 
 
 def read_outcomes(run: Path) -> Outcomes | None:
