@@ -236,7 +236,9 @@ def _drawn_seeds(
             own -= own.mean()
             mixed[group] = (own**2).sum() / ((seeds - 1) * (len(of) - 1)) / len(of)
     deviations *= _kept(deviations.var(axis=0, ddof=1), np.array([mixed @ shares**2, *mixed]))
-    return deviations[random.integers(seeds, size=(resamples, seeds - 1))].mean(axis=1)
+    chosen = random.integers(seeds, size=(resamples, seeds - 1))
+    drawn: Float[np.ndarray, "resamples measures"] = deviations[chosen].mean(axis=1)
+    return drawn
 
 
 def _kept(whole: Float[np.ndarray, " items"], below: Float[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:
