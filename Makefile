@@ -37,7 +37,7 @@ notebooks: .venv/installed ## run notebooks/*.py anew, into the .ipynb beside ea
 	.venv/bin/jupyter-nbconvert --log-level=WARN --to notebook --inplace --execute \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 	.venv/bin/jupyter-nbconvert --log-level=WARN --to notebook --inplace \
-	  --TagRemovePreprocessor.remove_all_outputs_tags=progress notebooks/*.ipynb
+	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_all_outputs_tags=progress notebooks/*.ipynb
 
 clean: ## remove the environment and caches, never runs/
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -41,6 +41,7 @@ from lt_extrap.table import find_runs, markdown, read_rows, row_name, tabulate
 from lt_extrap.train import train
 
 work = Path("runs/quickstart")  # all that this notebook writes
+pd.set_option("display.max_colwidth", None)  # whole words
 
 # %% [markdown]
 # ## The data
@@ -106,8 +107,9 @@ found = json.loads((work / "check" / "check.json").read_text())
 pd.DataFrame(found["findings"], columns=["severity", "kind", "summary", "remedy"])
 
 # %% [markdown]
-# Errors would make results wrong, or stop the training. The check wrote `exclude.txt`, which leaves out what is
-# broken. It does not delete anything; look at what it names before you use it.
+# Errors would make results wrong, or stop the training. The check wrote `exclude.txt`, which leaves images out of
+# training and deletes nothing. It never changes what is tested on: the picture under two labels fell into the test
+# images here, and is yours to correct in the folder. (We leave it, to go on.)
 
 # %%
 print((work / "check" / "exclude.txt").read_text())
@@ -193,7 +195,8 @@ assert status == 0, "not done, or nothing was kept: it said why"
 # %%
 fates = pd.DataFrame(json.loads((work / "curation" / "status.json").read_text())["candidates"])
 fates["reason"] = fates["reason"].fillna("kept")
-fates.pivot_table(index=["stage", "reason"], columns="shot", values="count", aggfunc="sum", fill_value=0)
+fates["stage"] = pd.Categorical(fates["stage"], ["candidates", "images", "selection", "kept"])
+fates.pivot_table(index=["stage", "reason"], columns="shot", values="count", aggfunc="sum", fill_value=0, observed=True)
 
 # %% [markdown]
 # The next notebook, *Reading a curated set critically*, is about this table.

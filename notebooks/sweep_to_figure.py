@@ -118,8 +118,9 @@ differences.assign(
 ).round(1)
 
 # %% [markdown]
-# Two seeds make a deviation that is hardly one: the true one may be anywhere from a half to thirty times of what two
-# numbers show (95 %). With 3 seeds it is 0.5 to 6.3 times, with 5 it is 0.6 to 2.9, with 10 it is 0.7 to 1.8.
+# Look at the seeds beside one another. Two make a deviation that is hardly one: the true one may be anywhere from a
+# half to thirty times of what two numbers show (95 %). With 3 seeds it is 0.5 to 6.3 times, with 5 it is 0.6 to 2.9,
+# with 10 it is 0.7 to 1.8.
 #
 # ## How many seeds?
 # To find a true difference of `d` points in four of five attempts, at the usual 5 %, where the paired differences
