@@ -15,7 +15,8 @@ from lt_extrap import runs
 from lt_extrap.compose import configure
 from lt_extrap.data.target import load_target
 from lt_extrap.errors import ConfigError, DataError, RunError
-from lt_extrap.evaluate import EvaluateConfig, evaluate, retrained
+from lt_extrap.evaluate import EvaluateConfig, evaluate
+from lt_extrap.retrained import retrained
 from lt_extrap.train import train
 from test_resume import worsening
 

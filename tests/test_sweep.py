@@ -321,3 +321,17 @@ def test_jobs_side_by_side_are_stopped_together_and_go_on():
     assert listed(printed) == ["finished"] * 3
     starts = [len(json.loads(file.read_text())["starts"]) for file in Path("runs/demo").glob("*/run.json")]
     assert max(starts) == 2
+
+
+def test_a_run_ends_with_its_retrained_classifier(command, tmp_path, monkeypatch, cache):
+    monkeypatch.chdir(tmp_path)
+    words = (*SMALL, "component=baseline", "name=both", "retrained=true")
+    status, _ = command(*words)
+    (folder,) = Path("runs/both").iterdir()
+    direct, retrained = (json.loads((of / "results.json").read_text()) for of in (folder, folder / "retrained"))
+    assert (status, retrained["auxiliary_classes"]) == (0, 0)
+    assert retrained["test"] != direct["test"]
+    _, printed = command(*words)
+    assert printed.count("finished before") == 2
+    status, _ = command(*words, "trainer.devices=2")
+    assert "one device for the retrained classifier" in str(status)

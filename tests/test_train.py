@@ -49,6 +49,11 @@ def test_every_component_trains_and_leaves_everything(small, tmp_path, component
     assert len(rows) == 9
     mean = sum(float(row["accuracy"]) for row in rows) / 9
     assert mean == pytest.approx(results["test"]["acc"], abs=1e-5)
+    assert all(row["right"].count("1") / len(row["right"]) == pytest.approx(float(row["accuracy"])) for row in rows)
+    assert {len(row["right"]) for row in rows} == {int(row["test_images"]) for row in rows}
+    taken = [(int(row["to_neighbors"]), int(row["to_auxiliary"]), int(row["test_images"])) for row in rows]
+    assert all(0 <= neighbors <= auxiliary <= images for neighbors, auxiliary, images in taken)
+    assert (sum(auxiliary for _, auxiliary, _ in taken) > 0) == (results["auxiliary_classes"] > 0)
     exported = load_file(folder / "model.safetensors")
     assert exported["head.weight"].shape == (9, 16)
     with safe_open(folder / "model.safetensors", "pt") as file:

@@ -18,10 +18,12 @@ from lightning.pytorch.loggers import Logger
 
 from lt_extrap import transaction_log
 from lt_extrap.gains import GAINS
+from lt_extrap.run_name import component_of, row_of
 from lt_extrap.runs import CONFUSIONS, PER_CLASS, RUN, read_json, read_table
 from lt_extrap.signals import Stopped
 
 STEP = "trainer/global_step"
+ROW, COMPONENT = "row", "component"  # what W&B is told of the name of the run folder, to group runs by
 
 # Seconds that W&B may take to begin, for a call, and to end; online it waits for the network that long.
 _BEGIN, _CALL, _END = 20.0, 10.0, 60.0
@@ -95,8 +97,15 @@ class Dashboard(Logger):
         return str(self.folder)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Show the configuration, nested as it is."""
-        self._attempt("take the configuration", lambda run: run.config.update(params, allow_val_change=True))
+        """Show the configuration, nested as it is, and what the run's folder says: its row and its component."""
+        row = row_of(self.folder.name)
+        names = {ROW: f"{self.folder.resolve().parent.name}/{row}", COMPONENT: component_of(row)}
+
+        def update(run: Any) -> None:
+            run.config.update(params, allow_val_change=True)
+            run.config.update(names, allow_val_change=True)
+
+        self._attempt("take the configuration", update)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add points to the charts, except for those that are there.
@@ -323,7 +332,7 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def _typed(column: str, value: str) -> Any:
-    if column in ("class", "train_images", "test_images", "images"):
+    if column in ("class", "train_images", "test_images", "images", "to_auxiliary", "to_neighbors"):
         return int(value)
     if column in ("accuracy", "before", "now"):
         return float(value) if value else None

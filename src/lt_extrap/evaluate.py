@@ -16,18 +16,7 @@ from rich.console import Console
 
 from lt_extrap import checkpoints, cli, runs
 from lt_extrap.compose import from_hydra
-from lt_extrap.config import (
-    AdamW,
-    Balanced,
-    Budget,
-    CosineHead,
-    Loading,
-    NoAuxiliary,
-    Recipe,
-    TextHead,
-    TrainConfig,
-    check,
-)
+from lt_extrap.config import Loading, check
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.layout import find_images
 from lt_extrap.data.lists import read_list
@@ -40,6 +29,7 @@ from lt_extrap.module import ExtrapolationModule
 from lt_extrap.paths import conf_dir
 from lt_extrap.processes import Processes, environment, one_voice
 from lt_extrap.progress import result_line
+from lt_extrap.retrained import FOLDER, retrained
 from lt_extrap.runs import Run
 from lt_extrap.signals import StopSignal
 from lt_extrap.train import train
@@ -89,7 +79,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """
     run, processes = runs.load(Path(config.run)), processes_of(config.trainer)
     if config.classifier == "retrained":
-        folder = run.folder / "retrained"
+        folder = run.folder / FOLDER
         if processes.count == 1:
             train(retrained(run, root=config.root), folder)
         elif not (folder / runs.RESULTS).is_file():
@@ -108,7 +98,7 @@ def _evaluate(config: EvaluateConfig, run: Run, processes: Processes) -> dict[st
     processes.wait()
     target = _target(run, config.root)
     changed = run.changed({f"target.{key}": path for key, path in target.files.items()})
-    if wrong := {"target.train", "target.names"} & set(changed):
+    if wrong := {"target.train", "target.names", "target.extra"} & set(changed):
         raise RunError(
             f"the lists and names that {run.folder} was trained on",
             f"another content of {', '.join(sorted(wrong))}: groups and classes would be others under the same names",
@@ -202,50 +192,6 @@ def load_module(run: Run, target: TargetSet, weights: str) -> ExtrapolationModul
             "use the version that made the run",
         ) from error
     return module
-
-
-def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
-    """The run that trains the retrained classifier (paper, Section 3.2 and 4.1).
-
-    A new head on the frozen backbone of a run, balanced softmax on the target set alone, 30 epochs of AdamW at
-    2e-3 for 512 images without a warm-up, cosine to 0, Mixup 0.8 and CutMix 1. A head that started from text starts
-    from random values here: the features have left the text tower's.
-    """
-    config, recipe = run.config, run.config.recipe
-    if not isinstance(recipe, AdamW):
-        recipe = AdamW(**{field.name: getattr(recipe, field.name) for field in dataclasses.fields(Recipe)})
-    recipe = dataclasses.replace(
-        recipe,
-        batch_size=min(512, len(_target(run, root).train)),
-        blr=1e-3,
-        milestones=[],
-        gamma=None,
-        mixup=0.8,
-        cutmix=1.0,
-        ema=None,
-        # Of the backbone, which does not learn here.
-        accumulate=1,
-        head_lr_factor=1.0,
-        head_warmup_factor=None,
-        freeze=0,
-        layer_decay=1.0,
-    )
-    head = CosineHead(scale=config.head.scale) if isinstance(config.head, TextHead) else config.head
-    return dataclasses.replace(
-        config,
-        name=f"{config.name}, retrained",
-        target=run.target(root),
-        auxiliary=NoAuxiliary(),
-        loss=Balanced(),
-        head=head,
-        recipe=recipe,
-        budget=Budget(unit="epochs", amount=30.0, warmup=0.0),
-        features_from=str(run.folder / runs.WEIGHTS),
-        logger={},
-        # One device is enough for a head, and this machine may not have those of the run.
-        trainer={key: value for key, value in config.trainer.items() if key != "strategy"}
-        | {"devices": 1, "num_nodes": 1},
-    )
 
 
 def _target(run: Run, root: str | None) -> TargetSet:

@@ -26,6 +26,7 @@ class Stream(IntEnum):
     SUBSET = 11  # (seed, ...): which images and classes of a larger data set a target has
     ERASE = 12  # (seed, epoch, sample): which box of an image is noise
     CURATE = 13  # (seed, image): which images of an auxiliary class a curation keeps
+    RESHUFFLE = 14  # (number, ...): which classes are the tail
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:

@@ -29,7 +29,7 @@ from lt_extrap.model.clip import TextTower
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.model.heads import AnyHead, build_head, text_head
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
-from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass
+from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass, PerImage
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import build_optimizer, lr_share, parameter_groups
 
@@ -43,11 +43,12 @@ class ExtrapolationModule(L.LightningModule):
         loss: of training; its prior never enters a prediction. None where nothing is trained.
         split: the name under which test metrics are logged.
         unreadable: images that were left out of their batches, each once.
-        per_class, confusions: of the last test.
+        per_class, confusions, per_image: of the last test.
     """
 
     per_class: PerClass
     confusions: Confusions
+    per_image: PerImage
 
     def __init__(
         self,
@@ -173,6 +174,7 @@ class ExtrapolationModule(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.per_class, self.confusions = self.metrics.per_class(), self.metrics.confusions()
+        self.per_image = self.metrics.per_image()
         self._report(self.split)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -197,7 +199,7 @@ class ExtrapolationModule(L.LightningModule):
         self._account(batch.unreadable, skip=False)
         # forward itself is never compiled: `evaluate` gives the same numbers.
         logits: Float[Tensor, "batch classes"] = self.measured.forward(batch.images)
-        self.metrics.update(logits, batch.label)
+        self.metrics.update(logits, batch.label, batch.sample)
 
     def _report(self, split: str) -> None:
         values = self.metrics.compute()

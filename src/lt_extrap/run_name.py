@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
 FREE = re.compile(
-    r"(do|images_per_second|logger\b.*|checkpoint_minutes|compile|data\.(workers|prefetch|resident)"
+    r"(do|images_per_second|logger\b.*|checkpoint_minutes|compile|retrained|data\.(workers|prefetch|resident)"
     r"|backbone\.gradient_checkpointing"
     r"|target\.(root|images|archive|download|package|official\b.*)|(auxiliary|target\.(neighbors|random))\.images"
     r"|trainer\.(accelerator|devices|num_nodes|strategy|log_every_n_steps|profiler|detect_anomaly))"
@@ -56,6 +56,17 @@ def row_name(overrides: Iterable[str]) -> str:
     ]
     # The component is what a reader looks for first.
     return "-".join(sorted(parts, key=lambda part: (not part.startswith("component+"), part)))
+
+
+def row_of(folder: str) -> str:
+    """The row that a run folder of this name belongs to: its name without the seed."""
+    return re.sub(r"(^|-)seed\+\d+$", "", folder) or "default"
+
+
+def component_of(row: str) -> str | None:
+    """The component that the name of a row begins with; None if it was not chosen."""
+    found = re.match(r"component\+(.+?)(?=-[\w.]+\+|$)", row)
+    return found[1] if found else None
 
 
 @cache

@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lt_extrap.compose import from_dict, kinds, to_dict
 from lt_extrap.config import FolderTarget, Target, TrainConfig
 from lt_extrap.data.auxiliary_set import set_folder
@@ -23,7 +25,8 @@ from lt_extrap.data.stored.schema import CLASSES, MANIFEST, PAIRS
 from lt_extrap.data.target import ClassTable, TargetSet
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.files import alone_in, write_whole
-from lt_extrap.model.metrics import Confusions, PerClass
+from lt_extrap.model.metrics import Confusions, PerClass, PerImage
+from lt_extrap.model.relation import NeighborRelation
 from lt_extrap.paths import cache_dir
 from lt_extrap.run_name import FREE, WEIGHT_FILES
 
@@ -252,8 +255,20 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_whole(path, lambda file: file.write(text.encode()))
 
 
-def write_per_class(path: Path, classes: ClassTable, measured: PerClass) -> None:
-    """Write a row a target class: label, id, name, shot, training images, test images, accuracy (0..1)."""
+def write_per_class(
+    path: Path, classes: ClassTable, measured: PerClass, images: PerImage, relation: NeighborRelation
+) -> None:
+    """Write a row a target class.
+
+    Its label, id, name, shot, training images, test images, accuracy (0..1); `right`, a digit a test image in the
+    order of the list, 1 where it is recognised; and how many of them have their highest logit in an auxiliary column,
+    and in that of a neighbor.
+    """
+    label, predicted, highest = (column.cpu().numpy() for column in images)
+    to_auxiliary = highest >= len(classes)
+    pairs = zip(label.tolist(), highest.tolist(), strict=True)
+    to_neighbor = to_auxiliary & np.fromiter((column in relation.row(own) for own, column in pairs), bool, len(label))
+    of_class = [np.flatnonzero(label == own) for own in range(len(classes))]
     rows = zip(
         range(len(classes)),
         classes.ids,
@@ -262,9 +277,13 @@ def write_per_class(path: Path, classes: ClassTable, measured: PerClass) -> None
         classes.counts.tolist(),
         measured.support.tolist(),
         ("" if accuracy != accuracy else f"{accuracy:.6f}" for accuracy in measured.accuracy.tolist()),
+        ("".join(np.where(predicted[own] == label[own], "1", "0")) for own in of_class),
+        (to_auxiliary[own].sum() for own in of_class),
+        (to_neighbor[own].sum() for own in of_class),
         strict=True,
     )
-    write_table(path, ["class", "id", "name", "shot", "train_images", "test_images", "accuracy"], rows)
+    header = ["class", "id", "name", "shot", "train_images", "test_images", "accuracy"]
+    write_table(path, [*header, "right", "to_auxiliary", "to_neighbors"], rows)
 
 
 def write_confusions(path: Path, confusions: Confusions) -> None:

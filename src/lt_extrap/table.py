@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lt_extrap.errors import RunError
+from lt_extrap.run_name import row_of
 from lt_extrap.runs import RESULTS, RUN, read_json, settings
 
 MEASURES = {"overall": "acc", "many": "acc_many", "medium": "acc_medium", "few": "acc_few"}
@@ -54,7 +55,7 @@ def row_name(run: Path, root: Path) -> str:
     """The row of a run below a root: its folder without the seed; a run in a run folder is named after that."""
     if (run.parent / RUN).is_file():
         return f"{row_name(run.parent, root)}, {run.name}"
-    name = re.sub(r"(^|-)seed\+\d+$", "", run.name) or "default"
+    name = row_of(run.name)
     return name if run.parent == root else f"{run.parent.relative_to(root)}/{name}"
 
 

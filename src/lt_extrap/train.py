@@ -36,6 +36,7 @@ from lt_extrap.paths import conf_dir
 from lt_extrap.plan import plan, plan_panel, size
 from lt_extrap.processes import Processes, environment, one_voice
 from lt_extrap.progress import EpochLine, result_line, start_panel, time_line
+from lt_extrap.retrained import FOLDER, retrained
 from lt_extrap.signals import StopSignal
 from lt_extrap.stopwatch import Stopwatch
 from lt_extrap.supply import supply_of
@@ -229,7 +230,8 @@ def _leave(run: _Run, results: dict[str, Any]) -> None:
         crop_fraction=config.recipe.crop_fraction,
     )
     direct.save(folder / runs.WEIGHTS)
-    runs.write_per_class(folder / runs.PER_CLASS, target.classes, module.per_class)
+    relation = run.training.relation
+    runs.write_per_class(folder / runs.PER_CLASS, target.classes, module.per_class, module.per_image, relation)
     runs.write_confusions(folder / runs.CONFUSIONS, module.confusions)
     if (baseline := baseline_of(folder, config.seed)) is not None:
         write_gains(folder / GAINS, largest_gains(folder, baseline))
@@ -333,7 +335,16 @@ def task(composed: DictConfig) -> float:
         return math.nan
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         sweep.check_alone()
-    results = train(config, Path(HydraConfig.get().runtime.output_dir))
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if config.retrained and processes_of(config.trainer).count > 1:
+        raise ConfigError(
+            "one device for the retrained classifier",
+            f"retrained=true, {config.trainer}",
+            "train without it, then: python -m lt_extrap.evaluate classifier=retrained run=<folder>",
+        )
+    results = train(config, folder)
+    if config.retrained and config.features_from is None:
+        train(retrained(runs.load(folder)), folder / FOLDER)
     return float(results["test"]["acc"])
 
 

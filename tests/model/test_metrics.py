@@ -271,6 +271,25 @@ def test_confusions_are_what_accuracy_leaves(evaluation):
     assert confusions.images.tolist() == sorted(confusions.images.tolist(), reverse=True)
 
 
+@settings(deadline=None)
+@given(evaluations(), st.randoms(use_true_random=False))
+def test_images_are_told_in_the_order_of_their_list(evaluation, random):
+    shots, logits, label = evaluation
+    in_order, shuffled = LongTailMetrics(shots), LongTailMetrics(shots)
+    in_order.update(logits, label)
+    order = list(range(len(label)))
+    random.shuffle(order)
+    for half in (order[::2], order[1::2]):
+        sample = torch.tensor(half, dtype=torch.int64)
+        shuffled.update(logits[sample], label[sample], sample)
+    for ours, expected in zip(shuffled.per_image(), in_order.per_image(), strict=True):
+        assert ours.tolist() == expected.tolist()
+    told = in_order.per_image()
+    assert told.label.tolist() == label.tolist()
+    assert told.predicted.tolist() == logits[:, : len(shots)].argmax(dim=1).tolist()
+    assert told.highest.tolist() == logits.argmax(dim=1).tolist()
+
+
 def test_processes_are_summed_and_given_back():
     metrics = LongTailMetrics([MANY, FEW])
     metrics.update(*right_or_wrong([(0, True), (1, False), (1, True)]))
@@ -281,7 +300,7 @@ def test_processes_are_summed_and_given_back():
     assert metrics.per_class().support.tolist() == [2, 4]
     assert metrics.support.tolist() == [1, 2]
     assert [column.tolist() for column in metrics.confusions()] == [[1], [0], [2]]
-    assert len(metrics.pairs) == 1
+    assert len(metrics.images) == 1
     both = {name: value.item() for name, value in metrics.compute().items()}
     assert both == pytest.approx({name: value.item() for name, value in alone.items()}, nan_ok=True)
 

@@ -68,6 +68,10 @@ class Target:
         samples_per_class: at most this many training images of a class, the first of its list; null = all. Shots stay.
         allow_empty: accept classes without training images (reported as `zero`, left out of the prior).
         neighbors, random: the auxiliary sets of this target. extra: a list of further target images.
+        reshuffle: number of an exchange of the training counts among the classes, whose images come from `train` and
+            `extra`; 0 = as listed.
+        extra_per_class: images of `extra` that each medium and few class gets more, the first of the list; null =
+            none. Shots stay.
     """
 
     root: str | None = None
@@ -85,8 +89,19 @@ class Target:
     neighbors: AuxiliaryFiles = field(default_factory=AuxiliaryFiles)
     random: AuxiliaryFiles = field(default_factory=AuxiliaryFiles)
     extra: str | None = None
+    reshuffle: int = 0
+    extra_per_class: int | None = None
 
     def __post_init__(self) -> None:
+        check(0 <= self.reshuffle < 2**63, "target.reshuffle", "in 0..2**63-1", self.reshuffle)
+        n = self.extra_per_class
+        check(n is None or n >= 1, "target.extra_per_class", "at least 1, or null", n)
+        check(
+            self.extra is not None or not self.takes_extra,
+            "target.extra",
+            "a list of further target images, from which target.reshuffle and target.extra_per_class take",
+            self.extra,
+        )
         check(
             self.archive is None or self.images is None,
             "target.images",
@@ -107,6 +122,11 @@ class Target:
         )
         text = self.names is not None and not self.names.partition(":")[0].endswith(".json")
         check(text or not self.ids_in_names, "target.ids_in_names", "false without a text file of names", True)
+
+    @property
+    def takes_extra(self) -> bool:
+        """Whether images of `extra` are among the training images."""
+        return self.reshuffle > 0 or self.extra_per_class is not None
 
 
 @dataclass
@@ -254,6 +274,8 @@ class FolderTarget(Target):
     def __post_init__(self) -> None:
         super().__post_init__()
         made = "left alone: the lists are made here (target=lists takes lists)"
+        check(self.reshuffle == 0, "target.reshuffle", f"0, or {made}", self.reshuffle)
+        check(self.extra_per_class is None, "target.extra_per_class", f"null, or {made}", self.extra_per_class)
         check(self.train == "train.txt", "target.train", made, self.train)
         check(self.val in ("val.txt", None), "target.val", "null, or " + made, self.val)
         check(self.test == "test.txt", "target.test", made, self.test)

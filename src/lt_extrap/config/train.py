@@ -25,6 +25,8 @@ class TrainConfig:
         seed: of everything random, 0..2**63-1.
         features_from: a model.safetensors whose backbone is taken over and kept frozen, so that only a new head is
             trained; null = everything is trained.
+        retrained: when the run has ended, also train the retrained classifier into <run>/retrained, a run of its own
+            in tables: a new head on the frozen backbone, on the target set alone.
         compile: train through torch.compile: faster on a GPU, the same numbers up to rounding. Validation and test are
             never compiled, so that what they say of some weights is one number.
         checkpoint_minutes: between two checkpoints within an epoch; each epoch's end is kept anyway.
@@ -44,6 +46,7 @@ class TrainConfig:
     budget: Budget = field(default_factory=Budget)
     data: Loading = field(default_factory=Loading)
     features_from: str | None = None
+    retrained: bool = False
     compile: bool = False
     checkpoint_minutes: float = 10.0
     trainer: dict[str, Any] = MISSING

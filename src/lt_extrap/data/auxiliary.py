@@ -106,10 +106,13 @@ def add_target_images(extra: TargetExtra, target: TargetSet, *, missing: Missing
     """
     assert extra.train is not None  # the schema refuses a set without a list
     file = target.place.root / extra.train
-    index = read_list(file)
-    check_labels(index, len(target.classes), file, "target classes")
-    exclude = target.files.get("exclude")
-    index = target.by_class(usable(index, target.place.images, file, exclude=exclude, missing=missing))
+    if target.extra is not None and target.files["extra"] == file:
+        index = target.extra  # what the training list has left
+    else:
+        index = read_list(file)
+        check_labels(index, len(target.classes), file, "target classes")
+        exclude = target.files.get("exclude")
+        index = target.by_class(usable(index, target.place.images, file, exclude=exclude, missing=missing))
     chosen = np.array([shot in extra.shots for shot in target.classes.shots])
     rows = np.flatnonzero(chosen[index.labels])
     if len(rows) == 0:

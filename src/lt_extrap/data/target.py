@@ -15,6 +15,7 @@ from lt_extrap.data.layout import Missing, check_images, find_images
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.official import check_official, order_by_name
 from lt_extrap.data.place import Place, find_place
+from lt_extrap.data.reshuffle import reshuffled
 from lt_extrap.data.store import ImageStore
 from lt_extrap.errors import DataError, some
 from lt_extrap.model.shots import Shot, shot_of
@@ -57,6 +58,8 @@ class TargetSet:
         train: the training images, without those that are left out.
         val: None where the data set has no validation list.
         class_of: the class of each label of the files: the label itself, but with `target.label_order=name`.
+        extra: further images of the target classes, where `target.reshuffle` or `target.extra_per_class` takes some
+            into `train`: those that are left.
         left_out: training images of each class that are not trained on: `target.exclude`, not there, or more than
             `target.samples_per_class`.
     """
@@ -67,6 +70,7 @@ class TargetSet:
     train: SampleIndex
     val: SampleIndex | None
     test: SampleIndex
+    extra: SampleIndex | None
     left_out: Int64[np.ndarray, " target"]
     class_of: Int64[np.ndarray, " target"]
 
@@ -96,16 +100,22 @@ def load_target(target: Target, *, missing: Missing = "refuse") -> TargetSet:
     files = target_files(target, place)
     classes, class_of, lists = read_lists(target, place.lists, files)
     package = target.package if isinstance(target, OfficialTarget) else None
-    for split in [split for split in lists if split != "train" and missing != "keep"]:
+    for split in [split for split in lists if split in ("val", "test") and missing != "keep"]:
         lists[split] = find_images(lists[split], place.images, files[split], package)
-    train = usable(
-        lists["train"],
-        place.images,
-        files["train"],
-        exclude=files.get("exclude"),
-        missing=missing,
-        package=package,
+    train, extra = (
+        usable(
+            lists[split],
+            place.images,
+            files[split],
+            exclude=files.get("exclude"),
+            missing=missing,
+            package=package,
+        )
+        if split in lists
+        else None
+        for split in ("train", "extra")
     )
+    assert train is not None
     if target.samples_per_class is not None:
         train = train.select(_first(train.labels, target.samples_per_class))
     left_out = classes.counts - np.bincount(train.labels, minlength=len(classes))
@@ -116,6 +126,12 @@ def load_target(target: Target, *, missing: Missing = "refuse") -> TargetSet:
             f"none for {len(empty)} classes: {some([f'{i} ({classes.names[i]})' for i in empty])}",
             "mend the list, or set target.allow_empty=true to leave them out of the prior and report them as zero",
         )
+    if target.extra_per_class is not None and extra is not None:
+        tail = np.array([shot in (Shot.MEDIUM, Shot.FEW) for shot in classes.shots])
+        taken = _first(extra.labels, target.extra_per_class)
+        taken = taken[tail[extra.labels[taken]]]
+        left = np.setdiff1d(np.arange(len(extra)), taken)
+        train, extra = SampleIndex.concatenate([train, extra.select(taken)]), extra.select(left)
     return TargetSet(
         place=place,
         files=files,
@@ -123,6 +139,7 @@ def load_target(target: Target, *, missing: Missing = "refuse") -> TargetSet:
         train=train,
         val=lists.get("val"),
         test=lists["test"],
+        extra=extra,
         left_out=left_out,
         class_of=class_of,
     )
@@ -163,15 +180,17 @@ def read_lists(
         DataError: a list or name file is missing or malformed, or a label has no name; or what calls itself
             official is not, or has class folders that are ids of other classes.
     """
-    lists = {split: read_list(files[split]) for split in ("train", "val", "test") if split in files}
-    full = lists["train"]
+    lists = {split: read_list(files[split]) for split in ("train", "val", "test", "extra") if split in files}
     ids, names = (
         read_names(root, target.names, ids=target.ids_in_names)
         if target.names
-        else numbered(unnamed(full, files["train"]))
+        else numbered(unnamed(lists["train"], files["train"]))
     )
     for split, index in lists.items():
         check_labels(index, len(names), files[split], "class names")
+    if target.reshuffle:
+        lists["train"], lists["extra"] = reshuffled(lists["train"], lists["extra"], target.reshuffle, len(names))
+    full = lists["train"]
     counts = np.bincount(full.labels, minlength=len(names)).astype(np.int64)
     order = np.arange(len(names))
     if isinstance(target, OfficialTarget):
@@ -200,6 +219,8 @@ def target_files(target: Target, place: Place) -> dict[str, Path]:
         for key in ("train", "val", "test", "names")
         if (file := getattr(target, key)) is not None
     }
+    if target.takes_extra:
+        files["extra"] = place.root / str(target.extra)
     if target.exclude:
         files["exclude"] = place.root / Path(target.exclude).expanduser()
     return files

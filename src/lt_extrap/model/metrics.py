@@ -30,13 +30,21 @@ class Confusions(NamedTuple):
     images: Int64[Tensor, " pairs"]  # at least 1
 
 
+class PerImage(NamedTuple):
+    """One entry a test image, in the order of their list."""
+
+    label: Int64[Tensor, " images"]
+    predicted: Int64[Tensor, " images"]  # target class
+    highest: Int64[Tensor, " images"]  # column of the highest logit over target and auxiliary classes
+
+
 class LongTailMetrics(torchmetrics.Metric):
     """Accuracy by shot, calibration, and the probability that auxiliary classes take at test time.
 
     The states are vectors with an entry a target class, a calibration bin or an image, all integers, so that the
     result does not depend on how images fall into batches and processes. There is no confusion matrix:
     for the 8,142 classes of iNaturalist 2018 it would be 530 MB, and torchmetrics' MulticlassStatScores
-    makes exactly that in every update. Its entries that are not 0 are counted from one integer an image.
+    makes exactly that in every update. Its entries that are not 0 are counted from the images.
 
     Args:
         shots: the group of each target class, in the order of the class ids (see `shot_of`).
@@ -51,7 +59,7 @@ class LongTailMetrics(torchmetrics.Metric):
     bin_correct: Int64[Tensor, " bins"]
     bin_confidence: Int64[Tensor, " bins"]
     auxiliary: Int64[Tensor, ""]
-    pairs: list[Int64[Tensor, " batch"]]  # label * targets + prediction, of each image; one tensor while synchronised
+    images: list[Int64[Tensor, "batch 4"]]  # sample, label, prediction, highest; one tensor while synchronised
 
     def __init__(self, shots: Sequence[Shot]) -> None:
         super().__init__()
@@ -61,9 +69,14 @@ class LongTailMetrics(torchmetrics.Metric):
         for state in ("bin_correct", "bin_confidence"):
             self.add_state(state, torch.zeros(_BINS, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("auxiliary", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("pairs", [], dist_reduce_fx="cat")
+        self.add_state("images", [], dist_reduce_fx="cat")
 
-    def update(self, logits: Float[Tensor, "batch classes"], label: Int64[Tensor, " batch"]) -> None:
+    def update(
+        self,
+        logits: Float[Tensor, "batch classes"],
+        label: Int64[Tensor, " batch"],
+        sample: Int64[Tensor, " batch"] | None = None,
+    ) -> None:
         """Add a batch.
 
         The prediction is the argmax over plain target logits: no prior at test time. Its confidence is its
@@ -72,6 +85,7 @@ class LongTailMetrics(torchmetrics.Metric):
         Args:
             logits: scores of all classes, target columns first; the auxiliary columns may be absent.
             label: target class of each image, 0..target-1.
+            sample: place of each image in its list; None = they come in the list's order.
         """
         num_target = len(self.shots)
         logits = logits.float()
@@ -91,7 +105,9 @@ class LongTailMetrics(torchmetrics.Metric):
         # Not the sigmoid of the difference: its last bit depends on the place of an image within its batch.
         share = (auxiliary_mass - logits.logsumexp(dim=1)).exp()
         self.auxiliary = self.auxiliary + _fixed_point(share).sum()
-        self.pairs.append(label * num_target + prediction)
+        if sample is None:
+            sample = torch.arange(len(label), device=label.device) + sum(map(len, self.images))
+        self.images.append(torch.stack([sample, label, prediction, logits.argmax(dim=1)], dim=1))
 
     def compute(self) -> dict[str, Float32[Tensor, ""]]:
         """All figures, as fractions 0..1; NaN for a group without classes or without test images.
@@ -125,11 +141,16 @@ class LongTailMetrics(torchmetrics.Metric):
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             return PerClass(self.true_positives / self.support, self.support)
 
+    def per_image(self) -> PerImage:
+        """What each test image was taken for, over all processes."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            every = dim_zero_cat(self.images) if len(self.images) else self.support.new_zeros(0, 4)
+        return PerImage(*every[every[:, 0].argsort(), 1:].unbind(dim=1))
+
     def confusions(self) -> Confusions:
         """Which class was taken for which other one, and how often, over all processes."""
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
-            every = dim_zero_cat(self.pairs) if len(self.pairs) else self.support.new_zeros(0)
-        pairs, images = torch.unique(every, return_counts=True)
+        of = self.per_image()
+        pairs, images = torch.unique(of.label * len(self.shots) + of.predicted, return_counts=True)
         label, predicted = pairs // len(self.shots), pairs % len(self.shots)
         wrong = label != predicted
         order = images[wrong].argsort(descending=True, stable=True)

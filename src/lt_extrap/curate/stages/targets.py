@@ -20,10 +20,11 @@ def collect(curation: Curation) -> None:
     Raises:
         RunError: the folder's curation is of another target: other classes, or other lists of images.
     """
-    state, target = curation.state, curation.target
+    state, target, wanted = curation.state, curation.target, curation.config.target
     files = {key: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for key, file in sorted(target.files.items())}
     for key in ("samples_per_class", "label_order"):  # which change what is trained on, and the numbers of classes
-        files[key] = str(getattr(curation.config.target, key, None))
+        files[key] = str(getattr(wanted, key, None))
+    files |= {key: str(value) for key in ("reshuffle", "extra_per_class") if (value := getattr(wanted, key))}
     found, before = json.dumps(files), state.setting("target")
     if before is not None and before != found:
         old = json.loads(before)
