@@ -11,14 +11,17 @@
 # %% [markdown]
 # # From sweep to figure
 #
-# How many neighbor classes does a target class need? Figure 5a of the paper asks that. This notebook runs a small
-# version of it, reads the table, takes differences seed by seed, asks how many seeds it takes, and draws the figure.
+# How many neighbor classes does a target class need? Figure 5a of the paper asks that. This
+# notebook runs a small version of it, reads the table, takes differences seed by seed, asks
+# how many seeds it takes, and draws the figure.
 #
-# No data, no network, no GPU, about a minute on two cores. **These runs last seconds, on drawn pictures: their
-# numbers mean nothing.** What is worth copying is how they are read. Where real numbers are needed, those of
-# docs/results are used. What training prints is left out of this page.
+# No data, no network, no GPU, about a minute on two cores. **These runs last seconds, on
+# drawn pictures: their numbers mean nothing.** What is worth copying is how they are read.
+# Where real numbers are needed, those of docs/results are used. What training prints is left
+# out of this page.
 
 # %%
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -27,20 +30,29 @@ from PIL import Image
 from lt_extrap.compose import configure
 from lt_extrap.figure import draw, save
 from lt_extrap.run_name import run_folder
-from lt_extrap.table import MEASURES, Row, find_runs, markdown, mean_and_deviation, read_rows, row_name, tabulate
+from lt_extrap.table import (
+    MEASURES,
+    Row,
+    find_runs,
+    mean_and_deviation,
+    read_rows,
+    row_name,
+    tabulate,
+)
 from lt_extrap.train import train
 
 root = Path("runs/sweep_to_figure")  # all that this notebook writes
 
 # %% [markdown]
 # ## The sweep
-# In a terminal it is one command. It goes on behind a failed job, ends with the table and the figure, and the same
-# command completes what is missing:
+# In a terminal it is one command. It goes on behind a failed job, ends with the table and the
+# figure, and the same command completes what is missing:
 #
 #     python -m lt_extrap.train -m experiment=<yours> sweep=neighbors_per_class seed=0,1,2
 #
-# (`sweep=lambda_s`, `samples_per_class`, `sampling_ratio` and `components` are the other figures and tables.) Here
-# the jobs are a loop, in the folders that the command would use. **For your own data** drop `tiny` and `world`.
+# (`sweep=lambda_s`, `samples_per_class`, `sampling_ratio` and `components` are the other
+# figures and tables.) Here the jobs are a loop, in the folders that the command would use.
+# **For your own data** drop `tiny` and `world`.
 
 # %% tags=["progress"]
 world = (
@@ -77,24 +89,28 @@ for seed in (0, 1):
 #
 #     python -m lt_extrap.report runs=<root>
 #
-# A row is what differs in more than the seed. Behind the rows stand the differences to the baseline, each taken
-# within a seed.
+# A row is what differs in more than the seed. Behind the rows stand the differences to the
+# baseline, each taken within a seed.
 
 # %%
 ended, not_ended = find_runs(root)
-assert not not_ended, "a mean over the runs that have ended is a mean over those that did not fail"
+assert not not_ended, (
+    "a mean over the runs that have ended is a mean over those that did not fail"
+)
 rows = read_rows((row_name(run, root), run) for run in ended)
-print(markdown(tabulate(rows)))
+table = tabulate(rows)
+pd.DataFrame(table[1:], columns=table[0])
 
 # %% [markdown]
-# Before the accuracies read the right-hand side. All rows took the same number of steps, so a row with auxiliary
-# classes saw *fewer* views of the target images (`target views`): the comparison is at equal cost, and not in the
-# method's favour. At equal target views the baseline would be trained for less.
+# Before the accuracies read the right-hand side. All rows took the same number of steps, so a
+# row with auxiliary classes saw *fewer* views of the target images (`target views`): the
+# comparison is at equal cost, and not in the method's favour. At equal target views the
+# baseline would be trained for less.
 #
 # ## Differences, paired by seed
-# Runs of one seed share initial weights, order and augmentation of the target images. What they share falls out of
-# their difference, so the deviation *of the differences* is the one that counts. Two overlapping error bars do not
-# say that a difference is none.
+# Runs of one seed share initial weights, order and augmentation of the target images. What
+# they share falls out of their difference, so the deviation *of the differences* is the one
+# that counts. Two overlapping error bars do not say that a difference is none.
 
 # %%
 named = {row.name: row for row in rows}
@@ -104,57 +120,74 @@ baseline = named.pop("component+baseline")
 def paired(row: Row, other: Row, measure: str) -> dict[str, float]:
     """Differences of two rows in points, by seed."""
     seeds = sorted(row.results.keys() & other.results.keys())
-    return {f"seed {seed}": row.value(seed, "test", measure) - other.value(seed, "test", measure) for seed in seeds}
+    return {
+        f"seed {seed}": row.value(seed, "test", measure) - other.value(seed, "test", measure)
+        for seed in seeds
+    }
 
 
-differences = pd.DataFrame({name: paired(row, baseline, MEASURES["overall"]) for name, row in named.items()}).T
-unpaired = [
-    (mean_and_deviation(row.values("test", "acc"))[1] ** 2 + mean_and_deviation(baseline.values("test", "acc"))[1] ** 2)
-    ** 0.5
+differences = pd.DataFrame(
+    {name: paired(row, baseline, MEASURES["overall"]) for name, row in named.items()}
+).T
+apart = [
+    math.hypot(*(mean_and_deviation(of.values("test", "acc"))[1] for of in (row, baseline)))
     for row in named.values()
 ]
 differences.assign(
-    mean=differences.mean(axis=1), deviation=differences.std(axis=1), **{"deviation if unpaired": unpaired}
+    mean=differences.mean(axis=1),
+    deviation=differences.std(axis=1),
+    **{"deviation if not paired": apart},
 ).round(1)
 
 # %% [markdown]
-# Look at the seeds beside one another. Two make a deviation that is hardly one: the true one may be anywhere from a
-# half to thirty times of what two numbers show (95 %). With 3 seeds it is 0.5 to 6.3 times, with 5 it is 0.6 to 2.9,
-# with 10 it is 0.7 to 1.8.
+# Look at the seeds one by one, not at the mean alone. Pairing helps in the long run; with two
+# seeds it may look worse. Two make a deviation that is hardly one: the true one may be
+# anywhere from a half to thirty times of what two numbers show (95 %). With 3 seeds it is 0.5
+# to 6.3 times, with 5 it is 0.6 to 2.9, with 10 it is 0.7 to 1.8.
 #
 # ## How many seeds?
-# To find a true difference of `d` points in four of five attempts, at the usual 5 %, where the paired differences
-# deviate by `s`, takes about 7.85 (s / d)² + 2 seeds (a t-test on the differences). For `s` take real runs: 60
-# classes of Tiny ImageNet, 3 seeds, from docs/results. An `s` from 3 seeds is itself a guess (above), so round up.
+# To find a true difference of `d` points in four of five attempts, at the usual 5 %, where
+# the paired differences deviate by `s`, takes about 7.85 (s / d)² + 2 seeds (a t-test on the
+# differences). For `s` take real runs: 60 classes of Tiny ImageNet, 3 seeds, from
+# docs/results. An `s` from 3 seeds is itself a guess (above), so round up.
 
 # %%
-real = Path("../docs/results/tiny_imagenet_lt")  # in a checkout, from the folder of this notebook
-real_rows = {row.name: row for row in read_rows((row_name(run, real), run) for run in find_runs(real)[0])}
-print(markdown(tabulate(list(real_rows.values()))))
+real = Path(
+    "../docs/results/tiny_imagenet_lt"
+)  # in a checkout, from the folder of this notebook
+real_rows = {
+    row.name: row for row in read_rows((row_name(run, real), run) for run in find_runs(real)[0])
+}
+table = tabulate(list(real_rows.values()))
+pd.DataFrame(table[1:], columns=table[0])
 
 # %%
 method, plain = real_rows["component+silencing"], real_rows["component+baseline"]
-needed = {}
+needed = {}  # 2.4: the 2 of the rule, and up to the next whole number
 for name, measure in MEASURES.items():
     mean, s = mean_and_deviation(paired(method, plain, measure).values())
     needed[name] = {"difference": round(mean, 1), "s": round(s, 1)}
-    needed[name] |= {f"seeds for d = {d}": round(7.85 * (s / d) ** 2 + 2.4) for d in (0.5, 1, 2)}  # + 2, rounded up
-pd.DataFrame(needed).T
+    needed[name] |= {
+        f"seeds for d = {d}": round(7.85 * (s / d) ** 2 + 2.4) for d in (0.5, 1, 2)
+    }
+pd.DataFrame.from_dict(needed, orient="index")
 
 # %% [markdown]
-# Read a row so: with that many seeds you can tell a difference of half a point, of one, of two. And decide the number
-# before you look: whoever adds seeds until a difference shows will find one.
+# Read a row so: with that many seeds you can tell a difference of half a point, of one, of
+# two. And decide the number before you look: whoever adds seeds until a difference shows will
+# find one.
 #
-# More to beware of: every further value that is tried is a further chance of a lucky one, and the best of a sweep is
-# too good. Choose on the validation images (`val` in results.json), and report the test accuracy of what was chosen.
-# Report many, medium and few beside `overall`, also where one falls.
+# More to beware of: every further value that is tried is a further chance of a lucky one, and
+# the best of a sweep is too good. Choose on the validation images (`val` in results.json),
+# and report the test accuracy of what was chosen. Report many, medium and few beside
+# `overall`, also where one falls.
 #
 # ## The figure
 #
 #     python -m lt_extrap.report runs=<root> figure=figure.pdf
 #
-# Rows that differ in one number are drawn over that number. The baseline has no such number, so it stays out, and is
-# a sentence below.
+# Rows that differ in one number are drawn over that number. The baseline has no such number,
+# so it stays out, and is a sentence below.
 
 # %%
 save(draw(list(named.values())), root / "neighbors_per_class.png")
@@ -169,7 +202,8 @@ told = ", ".join(
 print(f"without auxiliary classes: {told}")
 
 # %% [markdown]
-# **The paper's figure beside it, in words.** On ImageNet-LT, with 1, 3, 5, 7 and 8 neighbors a class, the accuracy
-# rises gradually and saturates near 5, which is therefore the default. Ours, on drawn pictures with runs of seconds
-# and two seeds, can neither confirm nor doubt that: its error bars are as large as what it shows. For your paper: the
-# same words on your target, at full budget, with the number of seeds that the table above asks for.
+# **The paper's figure beside it, in words.** On ImageNet-LT, with 1, 3, 5, 7 and 8 neighbors
+# a class, the accuracy rises gradually and saturates near 5, which is therefore the default.
+# Ours, on drawn pictures with runs of seconds and two seeds, can neither confirm nor doubt
+# that: its error bars are as large as what it shows. For your paper: the same words on your
+# target, at full budget, with the number of seeds that the table above asks for.
