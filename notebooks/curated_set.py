@@ -16,8 +16,8 @@
 # in, which neighbors are none, and what may be shown to others.
 #
 # Here the pool is drawn by this machine and faults are planted in it: copies of test images,
-# pictures of other classes, wrong captions, blank pictures, web pages named .jpg, and a
-# neighbor that is none. So we can look at the end what was overlooked. No network, no GPU,
+# pictures of other classes, wrong captions, blank pictures, web pages named .jpg, and
+# neighbors that are none. So we can look at the end what was overlooked. No network, no GPU,
 # about a minute on two cores. What the commands print while they work is left out of this
 # page.
 
@@ -199,7 +199,7 @@ share
 
 
 # %%
-def show(rows: list[list[tuple[Path, str]]], size: float = 1.1) -> None:
+def show(rows: list[list[tuple[Path, str]]], size: float = 0.9) -> None:
     """Pictures in rows, each with a line above it."""
     across = max(map(len, rows))
     _, axes = plt.subplots(
@@ -213,8 +213,8 @@ def show(rows: list[list[tuple[Path, str]]], size: float = 1.1) -> None:
         for place in places:
             place.axis("off")
         for place, (file, line) in zip(places, row, strict=False):
-            place.imshow(Image.open(file))
-            place.set_title(line, fontsize=6.5)
+            place.imshow(Image.open(file), interpolation="nearest")
+            place.set_title(line, fontsize=6)
 
 
 copies = dropped[dropped["reason"].str.startswith("copy_of")]

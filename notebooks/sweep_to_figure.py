@@ -42,6 +42,7 @@ from lt_extrap.table import (
 from lt_extrap.train import train
 
 root = Path("runs/sweep_to_figure")  # all that this notebook writes
+pd.set_option("display.max_colwidth", None)  # whole names of rows
 
 # %% [markdown]
 # ## The sweep
@@ -152,9 +153,8 @@ differences.assign(
 # docs/results. An `s` from 3 seeds is itself a guess (above), so round up.
 
 # %%
-real = Path(
-    "../docs/results/tiny_imagenet_lt"
-)  # in a checkout, from the folder of this notebook
+# In a checkout, from the folder of this notebook.
+real = Path("../docs/results/tiny_imagenet_lt")
 real_rows = {
     row.name: row for row in read_rows((row_name(run, real), run) for run in find_runs(real)[0])
 }
