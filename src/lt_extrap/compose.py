@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,7 +20,7 @@ _FORMER = {"Recipe": "AdamW"}  # what a run.json may call a class that has anoth
 
 
 def configure(*overrides: str) -> TrainConfig:
-    """The configuration of a run that these overrides make, as on the command line: for notebooks and tests.
+    """The configuration of a run that these overrides make: for notebooks, tests, and other commands.
 
     Raises:
         ConfigError: it cannot mean anything.
@@ -37,11 +38,15 @@ def configure_command(command: str, *overrides: str) -> Any:
     Raises:
         ConfigError: it cannot mean anything.
     """
+    running = GlobalHydra.instance().hydra  # of the command that asks, if it is one
+    GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
             composed = hydra.compose(command, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise told(error) from error
+    finally:
+        GlobalHydra.instance().hydra = running
     return from_hydra(composed)
 
 
