@@ -343,7 +343,9 @@ def task(composed: DictConfig) -> float:
             "train without it, then: python -m lt_extrap.evaluate classifier=retrained run=<folder>",
         )
     results = train(config, folder)
-    if config.retrained and config.features_from is None:
+    if (
+        config.retrained and not (folder / FOLDER / runs.RESULTS).is_file()
+    ):  # the weights that it starts from may be gone
         train(retrained(runs.load(folder)), folder / FOLDER)
     return float(results["test"]["acc"])
 

@@ -76,6 +76,7 @@ class TrainConfig:
             recipe.accumulate,
         )
         if self.features_from is not None:
+            check(not self.retrained, "retrained", "false with features_from, which trains a new head itself", True)
             check(recipe.freeze == 0, "recipe.freeze", "0 with features_from, which freezes all layers", recipe.freeze)
             check(
                 self.budget.head_warmup == 0,
