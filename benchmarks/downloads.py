@@ -39,7 +39,7 @@ from lt_extrap.curate.web.download import Downloader
 from lt_extrap.signals import StopSignal
 
 CLASSES, EACH, PICTURES = 60, 50, 32
-CONCURRENCY, PROCESSES, PAIRS = 64, 2, 2
+CONCURRENCY, PROCESSES, PAIRS = 64, 2, 5
 HOSTS = 32  # addresses of this machine
 GOAL, MEMORY = 1 / 1.2, 1.1
 PEER = "IMG2DATASET"

@@ -180,6 +180,7 @@ def test_only_the_known_files_are_there():
         *("target", "auxiliary", "loss", "backbone", "head", "recipe"),
         *("trainer", "logger", "component", "experiment", "sweep"),
         *("proposer", "prompt", "source", "features", "filter"),
+        *("studies", "pool", "grid"),
     }
 
 

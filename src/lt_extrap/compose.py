@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,16 +20,20 @@ _FORMER = {"Recipe": "AdamW"}  # what a run.json may call a class that has anoth
 
 
 def configure(*overrides: str) -> TrainConfig:
-    """The configuration that these overrides make, as on the command line: for notebooks and tests.
+    """The configuration that these overrides make, as on the command line: for notebooks, tests, and other commands.
 
     Raises:
         ConfigError: it cannot mean anything.
     """
+    running = GlobalHydra.instance().hydra  # of the command that asks, if it is one
+    GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
             composed = hydra.compose("train", list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise told(error) from error
+    finally:
+        GlobalHydra.instance().hydra = running
     return cast(TrainConfig, from_hydra(composed))
 
 

@@ -4,6 +4,7 @@ LtExtrapError
 ├── ConfigError     a configuration that cannot mean anything, or means nothing
 ├── DataError       lists, images, class tables and auxiliary sets
 ├── RunError        a run folder that belongs to something else
+│   └── BusyError   one that another process is in right now
 ├── TrainingError   a training that went wrong (a loss that is not finite)
 └── ExportError     an exported file that would not compute what the run does
 """
@@ -44,6 +45,10 @@ class DataError(LtExtrapError):
 
 class RunError(LtExtrapError):
     """A run folder that belongs to something else, or cannot be read."""
+
+
+class BusyError(RunError):
+    """A folder that another process is in right now."""
 
 
 class TrainingError(LtExtrapError):

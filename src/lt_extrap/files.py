@@ -11,7 +11,7 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
-from lt_extrap.errors import RunError
+from lt_extrap.errors import BusyError, RunError
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -56,14 +56,15 @@ def alone_in(folder: Path, what: str, remedy: str) -> Iterator[None]:
         remedy: where another process is in it.
 
     Raises:
-        RunError: another process is, or it is no folder that can be written.
+        BusyError: another process is.
+        RunError: it is no folder that can be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
         found = "another process that is in it right now"
-        raise RunError(f"{what} to itself: {folder}", found, remedy) from None
+        raise BusyError(f"{what} to itself: {folder}", found, remedy) from None
     except OSError as error:
         found = f"{type(error).__name__}: {error}"
         raise RunError(

@@ -27,6 +27,8 @@ class Stream(IntEnum):
     ERASE = 12  # (seed, epoch, sample): which box of an image is noise
     CURATE = 13  # (seed, image): which images of an auxiliary class a curation keeps
     RESHUFFLE = 14  # (number, ...): which classes are the tail
+    BOOTSTRAP = 15  # (group): which values of a group a resample has
+    DIAGNOSE = 16  # (seed, ...): which images a diagnosis looks at, what a bootstrap draws
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:

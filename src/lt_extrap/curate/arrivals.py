@@ -70,8 +70,7 @@ def arrivals(
         closing(as_they_come(work, chunks, workers, died=None, then=then, memory=_MEMORY)) as done,
     ):
         for chunk in done:
-            for arrived, _ in chunk:
-                downloads.let_go(arrived.content)
+            downloads.let_go(sum(len(arrived.content) for arrived, _ in chunk))
             yield [*((arrived.place, found) for arrived, found in chunk), *failed]
             failed.clear()
 

@@ -72,10 +72,10 @@ def look_at(image: Image.Image, width: int, height: int) -> Look:
     """Look at a decoded image, that of a picture of this size."""
     gray = image if image.mode == "L" else image.convert("L")
     content = hashlib.sha256(f"{width} {height}\n".encode())
-    content.update(np.ascontiguousarray(gray).data)
+    content.update(gray.tobytes())
     thumbnail = gray.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0).tobytes()
-    counts = np.array(gray.histogram())
-    mean, square = np.average(_GRAYS, weights=counts), np.average(_GRAYS**2, weights=counts)
+    counts = np.array(gray.histogram(), float)
+    mean, square = _GRAYS @ counts / counts.sum(), _GRAYS**2 @ counts / counts.sum()
     return Look(content.digest(), thumbnail, float(np.sqrt(max(square - mean**2, 0.0))))
 
 

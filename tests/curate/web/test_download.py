@@ -263,10 +263,11 @@ def test_tls_that_breaks_after_the_handshake_is_a_failure_of_that_image(fetch, s
     assert {ending(outcome) for outcome in found} <= {"connect", "truncated"}  # as much as had come is lost with it
 
 
-def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(fetch, server, trusted):
+@pytest.mark.parametrize("how", ["an-answer-too-much", "two-answers-to-one-request"])  # later, and at once
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(server, trusted, how):
     async def one_after_the_other() -> Fetched:
         async with Downloader(PATIENT, resolver=Names(), loopback=server.ports, tls=trusted) as downloader:
-            await downloader.fetch(server.url("broken/an-answer-too-much.jpg", host="talks.example"))
+            await downloader.fetch(server.url(f"broken/{how}.jpg", host="talks.example"))
             while server.now["talks.example"]:  # it has not said all
                 await asyncio.sleep(TICK)
             await asyncio.sleep(TICK)

@@ -335,16 +335,19 @@ def described(place: str, content: bytes, original: bytes) -> Prepared:
 def _written(folder: Path, chunk: list[Prepared | str | None]) -> list[Prepared | str | None]:
     """Write the files of a chunk; the disk is not waited for, as `_BOOT` has it."""
     for image in chunk:
-        if isinstance(image, Prepared) and _size(folder / image.name) != len(image.content):
-            _write(folder / image.name, image.content)
+        if isinstance(image, Prepared) and _size(file := folder / image.name) != len(image.content):
+            _write(file, image.content)
     return [image._replace(content=b"") if isinstance(image, Prepared) else image for image in chunk]
 
 
 def _write(file: Path, content: bytes) -> None:
     temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")  # two processes may store the same picture at once
-    file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        temporary.write_bytes(content)
+        try:
+            temporary.write_bytes(content)
+        except FileNotFoundError:  # the first of its folder
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
         temporary.replace(file)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -6,20 +6,19 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urljoin
 
-import httpcore
+import h11
 import httpx
 
 from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.web.addresses import Url, checked_url
 from lt_extrap.curate.web.agent import AGENT, agent
-from lt_extrap.curate.web.backend import PublicBackend, Resolver, SystemResolver
-from lt_extrap.curate.web.connections import Connections
+from lt_extrap.curate.web.connection import Connection, Connections
 from lt_extrap.curate.web.failure import Failure
+from lt_extrap.curate.web.network import PublicNetwork, Resolver, SystemResolver
 from lt_extrap.curate.web.opt_out import opt_outs
 from lt_extrap.curate.web.pace import Pace, retry_after
 from lt_extrap.curate.web.robots import LONGEST, Robots
@@ -62,7 +61,7 @@ class _Answer(NamedTuple):
 
     status: int
     headers: httpx.Headers
-    body: httpcore.Response
+    body: Connection
 
 
 class Downloader:
@@ -95,22 +94,18 @@ class Downloader:
         self._config = config
         self._ports = frozenset(config.ports) | loopback
         self._resolver = SystemResolver(min(config.concurrency, 64)) if resolver is None else resolver
-        new_pool = partial(
-            httpcore.AsyncConnectionPool,
+        network = PublicNetwork(
+            self._resolver,
             httpx.create_ssl_context(trust_env=False) if tls is None else tls,
-            max_connections=config.per_host,
-            keepalive_expiry=10.0,
-            network_backend=PublicBackend(self._resolver, loopback=loopback),
+            loopback=loopback,
+            seconds=config.connect_seconds,
         )
-        # Not the client of httpx: it keeps cookies, and decodes what is sent compressed however large it becomes.
-        self._connections = Connections(new_pool, hosts=config.concurrency)
+        self._connections = Connections(network, silence=2 * config.connect_seconds, hosts=config.concurrency)
         self._headers = [
             ("User-Agent", agent(config.contact)),
             ("Accept", _ACCEPT),
             ("Accept-Encoding", "identity"),
         ]
-        silence = 2 * config.connect_seconds
-        self._timeouts = httpx.Timeout(silence, connect=config.connect_seconds, pool=None).as_dict()
         self._pace = Pace(
             concurrency=config.concurrency,
             per_host=config.per_host,
@@ -199,38 +194,32 @@ class Downloader:
             answered = False
             try:
                 async with time.running():
-                    answer = await self._asked(url)
+                    connection = await self._connections.take(url)
                     try:
+                        answer = await self._asked(connection, url)
                         answered = True
                         self._heard(url, answer)
                         yield answer
                     finally:
-                        await answer.body.aclose()
+                        self._connections.give(connection)
             except Failure as failure:
                 if not answered and failure.kind in _MISSES:
                     self._pace.missed(url.host, failure)
                 raise
 
-    async def _asked(self, url: Url) -> _Answer:
-        request = httpcore.Request(
-            "GET",
-            httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target),
-            headers=[("Host", url.authority), *self._headers],
-            extensions={"timeout": self._timeouts},
-        )
+    async def _asked(self, connection: Connection, url: Url) -> _Answer:
         try:
-            answer = await self._connections.ask(request)
-            return _Answer(answer.status, httpx.Headers(answer.headers), answer)
-        except httpcore.LocalProtocolError as error:
+            answer = await connection.ask(url.target, [("Host", url.authority), *self._headers])
+            return _Answer(answer.status_code, httpx.Headers(list(answer.headers)), connection)
+        except h11.LocalProtocolError as error:
             raise Failure("url", str(error)) from error
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:  # the backend has its own for the rest
-            raise Failure("tls", f"{url.host}: {error or 'the handshake took too long'}") from error
-        except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
-            raise Failure("timeout", f"{url.host}: silence") from error
-        except httpcore.NetworkError as error:
-            raise Failure("connect", f"{url.host}: {error or 'the connection was ended'}, without an answer") from error
-        except httpcore.RemoteProtocolError as error:
+        except h11.RemoteProtocolError as error:
             raise Failure("protocol", f"{url.host}: {error}") from error
+        except TimeoutError as error:
+            raise Failure("timeout", f"{url.host}: silence") from error
+        except OSError as error:
+            said = error.strerror or str(error) or "the connection was ended"
+            raise Failure("connect", f"{url.host}: {said}, without an answer") from error
 
     def _heard(self, url: Url, answer: _Answer) -> None:
         status = answer.status
@@ -282,7 +271,7 @@ class Downloader:
         loop, content, pieces, kind = asyncio.get_running_loop(), bytearray(), 0, None
         start = loop.time()
         with _while_reading():
-            async for chunk in answer.body.aiter_stream():
+            while (chunk := await answer.body.piece()) is not None:
                 content += chunk
                 pieces += 1
                 _refuse_crumbs(pieces, len(content))
@@ -336,16 +325,16 @@ def _while_reading() -> Iterator[None]:
     """What ends the body of an answer too soon."""
     try:
         yield
-    except httpcore.ReadTimeout as error:
+    except TimeoutError as error:
         raise Failure("timeout", "silence in the middle of the body") from error
-    except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
+    except (OSError, h11.RemoteProtocolError) as error:
         raise Failure("truncated", str(error) or "the connection was ended") from error
 
 
 async def _beginning(answer: _Answer, size: int) -> bytes:
     content, pieces = bytearray(), 0
     with _while_reading():
-        async for chunk in answer.body.aiter_stream():
+        while (chunk := await answer.body.piece()) is not None:
             content += chunk
             pieces += 1
             _refuse_crumbs(pieces, len(content))

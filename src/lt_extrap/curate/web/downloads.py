@@ -66,9 +66,10 @@ class Downloads:
         except queue.Empty:
             return taken
 
-    def let_go(self, content: bytes) -> None:
-        """Say that an image that was taken is not held any more."""
-        self._loop.result().call_soon_threadsafe(self._room.give, len(content))
+    def let_go(self, size: int) -> None:
+        """Say that so many bytes of images that were taken are not held any more."""
+        if size:
+            self._loop.result().call_soon_threadsafe(self._room.give, size)
 
     async def _work(self) -> None:
         try:

@@ -1,0 +1,151 @@
+"""Connections of HTTP/1.1, which are kept for the next request to their host.
+
+h11 reads what comes. Not httpcore, whose connections are of this kind too: its layers, which are for other event loops
+as well, took half of the time that a request takes.
+"""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections import OrderedDict
+
+import h11
+
+from lt_extrap.curate.web.addresses import Url
+from lt_extrap.curate.web.network import PublicNetwork
+
+_HEAD = 100 << 10  # bytes that the status and the headers of an answer may take
+_PIECE = 256 << 10  # bytes that are read at once, at most
+_KEPT = 10.0  # seconds that a connection is kept for, without a request
+
+
+class Connection:
+    """A connection to a host, asked one thing after another.
+
+    Args:
+        url: of what it was made for.
+        reader, writer: of its bytes.
+        silence: seconds for which nothing may come, or be taken.
+    """
+
+    def __init__(self, url: Url, reader: StreamReader, writer: StreamWriter, *, silence: float) -> None:
+        self.origin = url.scheme, url.host, url.port
+        self._reader, self._writer, self._silence = reader, writer, silence
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD)
+        self._until = 0.0  # when it is kept no longer, by the clock of the loop
+
+    async def ask(self, target: str, headers: list[tuple[str, str]]) -> h11.Response:
+        """Ask for something: what is said of it.
+
+        Raises:
+            h11.LocalProtocolError: it cannot be asked for.
+            h11.RemoteProtocolError: the answer is not of HTTP.
+            TimeoutError: silence.
+            OSError: the connection was ended.
+        """
+        request = self._http.send(h11.Request(method="GET", target=target, headers=headers))
+        self._http.send(h11.EndOfMessage())
+        assert request is not None
+        try:
+            async with asyncio.timeout(self._silence):
+                self._writer.write(request)
+                await self._writer.drain()
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # who ends a connection too soon may have said why
+        while isinstance(event := await self._next(), h11.InformationalResponse):
+            pass  # it says that an answer will come
+        assert isinstance(event, h11.Response)
+        return event
+
+    async def piece(self) -> bytes | bytearray | None:
+        """The next bytes of the answer; None at its end.
+
+        Raises:
+            h11.RemoteProtocolError, TimeoutError, OSError: as of `ask`.
+        """
+        event = await self._next()
+        return event.data if isinstance(event, h11.Data) else None
+
+    async def _next(self) -> h11.Event | type[h11.PAUSED]:
+        while True:
+            event = self._http.next_event()
+            if event is not h11.NEED_DATA:
+                return event  # type: ignore[return-value]  # mypy takes it to be the class all the same
+            async with asyncio.timeout(self._silence):
+                content = await self._reader.read(_PIECE)
+            if not content and self._http.their_state is h11.SEND_RESPONSE:
+                raise h11.RemoteProtocolError("the connection was ended without an answer")
+            self._http.receive_data(content)
+
+    def rest(self) -> bool:
+        """After an answer: whether another may be asked for."""
+        if not self._http.our_state is self._http.their_state is h11.DONE or self._http.trailing_data[0]:
+            return False
+        self._http.start_next_cycle()
+        self._until = asyncio.get_running_loop().time() + _KEPT
+        return True
+
+    def is_fresh(self) -> bool:
+        """Whether it can be asked still."""
+        # One that nobody is asking has something when the other side has ended it, or gives an answer that nobody asked
+        # for: 408, or another picture, which would be taken for the next.
+        unasked = self._reader.at_eof() or self._reader._buffer  # type: ignore[attr-defined]  # not told else
+        return not unasked and asyncio.get_running_loop().time() <= self._until
+
+    def close(self) -> None:
+        """End it."""
+        transport = self._writer.transport
+        transport.close()
+        asyncio.get_running_loop().call_soon(transport.abort)  # with TLS, it would wait for the other side to agree
+
+
+class Connections:
+    """Connections, and who has none to ask.
+
+    Whoever asks bounds how many are taken at a time.
+
+    Args:
+        network: where they lead.
+        silence: as of `Connection`.
+        hosts: as many keep connections that nobody uses.
+    """
+
+    def __init__(self, network: PublicNetwork, *, silence: float, hosts: int) -> None:
+        self._network, self._silence, self._hosts = network, silence, hosts
+        self._kept: OrderedDict[str, list[Connection]] = OrderedDict()  # of each host; last the one that was asked last
+
+    async def take(self, url: Url) -> Connection:
+        """A connection that can be asked for an address, which nobody else has until it is given back.
+
+        Raises:
+            Failure: as of `PublicNetwork.connect`.
+        """
+        kept = self._kept.get(url.host, [])
+        while kept:
+            connection = kept.pop()
+            if connection.origin == (url.scheme, url.host, url.port) and connection.is_fresh():
+                return connection
+            connection.close()
+        return Connection(url, *await self._network.connect(url), silence=self._silence)
+
+    def give(self, connection: Connection) -> None:
+        """Give a connection back."""
+        if not connection.rest():
+            connection.close()
+            return
+        host = connection.origin[1]
+        self._kept.setdefault(host, []).append(connection)
+        self._kept.move_to_end(host)
+        if len(self._kept) > self._hosts:
+            _, kept = self._kept.popitem(last=False)
+            for oldest in kept:
+                oldest.close()
+
+    async def aclose(self) -> None:
+        """Close all that nobody has."""
+        while self._kept:
+            _, kept = self._kept.popitem()
+            for connection in kept:
+                connection.close()
+        await asyncio.sleep(0)

@@ -1,0 +1,1 @@
+"""Studies of the paper as commands: `python -m lt_extrap.studies.<name>`."""

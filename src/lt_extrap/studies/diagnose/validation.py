@@ -1,0 +1,109 @@
+"""Predicted against measured gains, on embedded worlds and on runs that are there: `do=validate`."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lt_extrap import runs
+from lt_extrap.curate.wordnet import WordNet
+from lt_extrap.errors import RunError
+from lt_extrap.studies.diagnose.measured import EXTRA, METHOD, World, comparisons, group_gains, read_world
+from lt_extrap.studies.diagnose.statement import Statement
+from lt_extrap.studies.diagnose.verdict import Verdict, judge, kind_of, verdict_lines
+
+PART = "Predicted against measured gains"
+
+
+def validate(folders: Sequence[Path], wordnet: WordNet | None, resamples: int) -> tuple[Verdict, list[Statement]]:
+    """Read all comparisons below some folders and judge the score by them.
+
+    Raises:
+        RunError: there is none.
+        LtExtrapError: the data of a run with accuracies of classes is not there, or has changed.
+    """
+    worlds: list[World] = []
+    gains: dict[str, list[Mapping[str, Mapping[str, float]]]] = defaultdict(list)
+    for rows in [rows for folder in folders for rows in comparisons(folder)]:
+        world = read_world(rows, wordnet)
+        worlds += [world] if world is not None else []
+        gains[_kind(next(iter(rows["baseline"].values())))].append(group_gains(rows))
+    if not gains:
+        raise RunError(
+            "finished runs of component=baseline and component=silencing that share all else",
+            f"none below {', '.join(map(str, folders)) or 'any folder'}",
+            "train both, or set worlds=10, which trains embedded worlds",
+        )
+    verdict = judge(worlds, gains, resamples)
+    return verdict, [*_correlations(verdict), *gain_statements(verdict)]
+
+
+def gain_statements(verdict: Verdict) -> Iterator[Statement]:
+    """What neighbors and what further target images gained, by group of classes."""
+    for kind in verdict["kinds"]:
+        gains = kind["gains"]
+        if METHOD not in gains or "few" not in gains[METHOD]:
+            continue
+        method = gains[METHOD]["few"]["points"]
+        says = f"{kind['kind']}: neighbors gained the few-shot classes {_points(method)} points"
+        numbers = {"neighbors_few": method[0]}
+        if EXTRA in gains:
+            extra = gains[EXTRA]["few"]["points"]
+            says += f", as many further target images {_points(extra)}"
+            numbers["target_extra_few"] = extra[0]
+            if method[0] > 0 and extra[0] > method[0] and (method[1] is None or method[1] > 0):
+                numbers["ratio"] = extra[0] / method[0]
+                says += f": {numbers['ratio']:.1f} times as much, where they can be had"
+        table = [["row - baseline, points", *gains[METHOD], "comparisons"]] + [
+            [row, *(_points(of.get(group, {"points": [None] * 3})["points"]) for group in gains[METHOD]),
+             str(max(cell["comparisons"] for cell in of.values()))]
+            for row, of in gains.items()
+        ]  # fmt: skip
+        yield Statement(
+            "Neighbors or further target images",
+            f"gains, {kind['kind']}",
+            says,
+            "measured by do=validate",
+            numbers,
+            table,
+        )
+
+
+def _correlations(verdict: Verdict) -> Iterator[Statement]:
+    lines = iter(verdict_lines(verdict))
+    for kind in verdict["kinds"]:
+        if "correlation" not in kind:
+            continue
+        yield Statement(
+            PART,
+            f"correlation, {kind['kind']}",
+            f"{next(lines)}. The measured gains rank the classes with a reliability of "
+            f"{_shown(kind['reliability'])} over other {kind['reliable_over']}",
+            f"per_class.csv of {_all(kind['seeds'])} pairs of runs a world, {_all(kind['classes'])} classes; 95 % by "
+            "the bootstrap over worlds and classes",
+            {
+                key: kind[key] if not isinstance(kind[key], list) else kind[key][0]
+                for key in ("worlds", "correlation", "counts_alone", "beyond_counts", "reliability")
+            }
+            | {"low": kind["correlation"][1], "high": kind["correlation"][2]},
+        )
+
+
+def _kind(run: Path) -> str:
+    settings = runs.settings(run)
+    start = " pretrained" if settings.get("backbone.weights") else " from scratch"
+    return kind_of(str(settings["target.folder"]), str(settings.get("kinds.backbone", "a network")) + start)
+
+
+def _points(numbers: Sequence[float | None]) -> str:
+    value, low, high = numbers
+    if value is None:
+        return "-"
+    return f"{value:+.1f}" + (f" [{low:+.1f}, {high:+.1f}]" if low is not None and high is not None else "")
+
+
+def _shown(number: float | None) -> str:
+    return "unknown" if number is None else f"{number:.2f}"
+
+
+def _all(numbers: Sequence[int]) -> str:
+    return " or ".join(map(str, numbers))
