@@ -26,7 +26,7 @@ from lt_extrap.data.stored.schema import CLASSES, MANIFEST, PAIRS
 from lt_extrap.data.target import ClassTable, TargetSet
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.files import alone_in, write_whole
-from lt_extrap.model.metrics import Confusions, PerClass, PerImage
+from lt_extrap.model.measured import Confusions, PerClass, PerImage
 from lt_extrap.model.relation import NeighborRelation
 from lt_extrap.paths import cache_dir
 from lt_extrap.run_name import FREE, WEIGHT_FILES

@@ -64,6 +64,7 @@ def words(made: Path, folder: Path, *more: str) -> list[str]:
         "filter.gamma_high=1",
         "filter.shortest_edge=8",
         "filter.suspects=keep",
+        "filter.near_copies.nearest=1",  # drawn animals are all near by features: seconds of pictures to look at
         "workers=0",
         f"folder={folder}",
         *more,
