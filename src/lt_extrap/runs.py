@@ -315,7 +315,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
     for group in now["kinds"]:
         if before["kinds"].get(group) != now["kinds"][group]:
             yield f"{group} was {before['kinds'].get(group)}, now {now['kinds'][group]}"
-    old, new = dict(_leaves(before["config"])), dict(_leaves(now["config"]))
+    old, new = dict(_leaves(_completed(before))), dict(_leaves(now["config"]))
     files, files_now = before.get("files", {}), now["files"]
     # Where these files are does not matter: their content is compared below.
     moved = WEIGHT_FILES & files.keys() & files_now.keys()
@@ -332,6 +332,15 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
     root = "target.root"  # may differ, but if the content does too it is what a reader wants to know
     if others and old.get(root) != new.get(root):
         yield f"{root} was {old.get(root)}, now {new.get(root)}"
+
+
+def _completed(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of a run with the keys that this version has more, at their defaults."""
+    try:
+        return to_dict(from_dict(record["config"], record["kinds"]))
+    except ConfigError:  # it has keys that this version lacks: they are named as they are
+        content: Mapping[str, Any] = record["config"]
+        return content
 
 
 def _leaves(node: Any, at: str = "") -> Iterable[tuple[str, Any]]:
