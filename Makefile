@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: help demo test test-all check bench clean
+.PHONY: help demo test test-all check bench notebooks clean
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -30,6 +30,14 @@ test-all: check ## everything that CI runs
 
 bench: .venv/installed ## speed and memory against peers, into runs/bench.json
 	$(RUN) -m benchmarks
+
+notebooks: .venv/installed ## run notebooks/*.py anew, into the .ipynb beside each, without what training prints
+	rm -rf notebooks/runs
+	.venv/bin/jupytext --quiet --update --to ipynb notebooks/*.py
+	.venv/bin/jupyter-nbconvert --log-level=WARN --to notebook --inplace --execute \
+	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	.venv/bin/jupyter-nbconvert --log-level=WARN --to notebook --inplace \
+	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_all_outputs_tags=progress notebooks/*.ipynb
 
 clean: ## remove the environment and caches, never runs/
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,9 +7,13 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import lightning  # noqa: F401 (these first: what is imported by lt_extrap, jaxtyping's hook compiles anew)
+import beartype.claw  # noqa: F401 (these first: what a module of lt_extrap imports, jaxtyping's hook compiles anew)
+import httpx  # noqa: F401
+import hydra  # noqa: F401
+import jinja2  # noqa: F401
+import lightning  # noqa: F401
+import protego  # noqa: F401
 import pytest
-import timm  # noqa: F401
 import torch
 
 from lt_extrap.compose import configure

@@ -60,3 +60,21 @@ def test_a_sweep_and_its_table(tmp_path):
     assert "±" in table.stdout
     assert "runs/demo/" in table.stdout
     assert (tmp_path / "table.csv").is_file()
+
+
+@pytest.mark.slow
+def test_no_command_waits_for_a_library_that_it_does_not_use(tmp_path):
+    """Seconds at each start, and in each process of a run."""
+    heavy = "torch._dynamo", "lightning", "torchmetrics", "torchvision", "timm", "open_clip", "wandb", "scipy"
+    code = (
+        "import sys\n"
+        f"loaded = lambda: print(*[name for name in {heavy} if name in sys.modules], sep=',')\n"
+        "import lt_extrap.auxiliary_set, lt_extrap.check, lt_extrap.pack, lt_extrap.report, lt_extrap.curate.__main__\n"
+        "loaded()\n"
+        "import lt_extrap.train\n"
+        "loaded()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    without_images, training = (set(line.split(",")) for line in done.stdout.split("\n")[:2])
+    assert without_images == {""}
+    assert not training & {"timm", "open_clip", "wandb"}

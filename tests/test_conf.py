@@ -9,7 +9,7 @@ import lightning as L
 import pytest
 from hydra.utils import get_object
 
-from lt_extrap.compose import configure
+from lt_extrap.compose import configure, configure_command
 from lt_extrap.config import (
     AuxiliaryClasses,
     Balanced,
@@ -22,6 +22,7 @@ from lt_extrap.errors import ConfigError
 from lt_extrap.model.preprocessing import IMAGENET_MEAN, preprocessing_of
 from lt_extrap.paths import conf_dir
 from lt_extrap.refusals import refuse_words, spelled
+from lt_extrap.report import ReportConfig  # noqa: F401 (brings the schema of the command)
 from lt_extrap.trainer import OWN_TRAINER_KEYS
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
@@ -382,3 +383,12 @@ def test_lists_of_lists_and_other_sweeps_pass():
 def test_no_key_is_its_own_correction():
     """Other commands than train do not have its keys."""
     assert spelled("logger") == "leave it out: lt_extrap.train has that key, and this command has not"
+
+
+def test_a_command_is_composed_as_on_its_command_line():
+    report = configure_command("report", "runs=elsewhere", "weights=last")
+    assert (report.runs, report.weights) == ("elsewhere", "last")
+    with pytest.raises(ConfigError, match="weights"):
+        configure_command("report", "weights=best")
+    with pytest.raises(ConfigError, match="sums"):
+        configure_command("report", "sums=1")

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lt_extrap.errors import ConfigError, RunError
-from lt_extrap.report import ReportConfig, task
+from lt_extrap.report.__main__ import ReportConfig, task
 from test_table import put
 
 

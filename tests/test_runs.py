@@ -107,6 +107,21 @@ def test_another_run_is_refused_and_named(tmp_path, small, lists, ended, overrid
         claim(folder, small(override), lists, begun=not ended)
 
 
+def test_a_key_that_a_newer_version_has_more_is_at_its_default(tmp_path, small, lists):
+    claim(tmp_path, small(), lists, begun=False)
+    write_json(tmp_path / "results.json", {"test": 1})
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["config"]["target"]["reshuffle"], record["config"]["retrained"]
+    write_json(tmp_path / "run.json", record)
+    assert claim(tmp_path, small(), lists, begun=True).results == {"test": 1}
+    with pytest.raises(RunError, match=r"target\.reshuffle was 0, now 2"):
+        claim(tmp_path, small("target.reshuffle=2"), lists, begun=True)
+    record["config"]["target"]["gone"] = 1  # of another version: what differs is named all the same
+    write_json(tmp_path / "run.json", record)
+    with pytest.raises(RunError, match=r"target\.gone was 1, now None"):
+        claim(tmp_path, small(), lists, begun=True)
+
+
 def test_a_folder_belongs_to_one_state_of_its_lists(tmp_path, small, lists):
     folder = tmp_path / "run"
     claim(folder, small(), lists, begun=False)

@@ -330,6 +330,9 @@ def test_a_run_ends_with_its_retrained_classifier(command, tmp_path, monkeypatch
     (folder,) = Path("runs/both").iterdir()
     direct, retrained = (json.loads((of / "results.json").read_text()) for of in (folder, folder / "retrained"))
     assert (status, retrained["auxiliary_classes"]) == (0, 0)
+    assert direct["trained_parameters"] > retrained["trained_parameters"] > 0
+    (start,) = json.loads((folder / "run.json").read_text())["starts"]
+    assert start["command"] == ["lt_extrap.train", *words]
     assert retrained["test"] != direct["test"]
     (folder / "model.safetensors").unlink()
     assert command(*words)[0] == 0

@@ -20,7 +20,20 @@ _FORMER = {"Recipe": "AdamW"}  # what a run.json may call a class that has anoth
 
 
 def configure(*overrides: str) -> TrainConfig:
-    """The configuration that these overrides make, as on the command line: for notebooks, tests, and other commands.
+    """The configuration of a run that these overrides make: for notebooks, tests, and other commands.
+
+    Raises:
+        ConfigError: it cannot mean anything.
+    """
+    return cast(TrainConfig, configure_command("train", *overrides))
+
+
+def configure_command(command: str, *overrides: str) -> Any:
+    """The configuration of any command that these overrides make, as on its command line.
+
+    Args:
+        command: a file of conf/, such as `curate`; its module has to be imported, for it brings the schema.
+        overrides: as behind `python -m lt_extrap.<command>`.
 
     Raises:
         ConfigError: it cannot mean anything.
@@ -29,12 +42,12 @@ def configure(*overrides: str) -> TrainConfig:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            composed = hydra.compose("train", list(overrides))
+            composed = hydra.compose(command, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise told(error) from error
     finally:
         GlobalHydra.instance().hydra = running
-    return cast(TrainConfig, from_hydra(composed))
+    return from_hydra(composed)
 
 
 def from_hydra(composed: DictConfig) -> Any:

@@ -16,7 +16,6 @@ from typing import Any
 
 import hydra
 import numpy as np
-import timm
 import torch
 from hydra.core.config_store import ConfigStore
 from jaxtyping import Float
@@ -258,6 +257,8 @@ def _timm(direct: DirectClassifier, folder: Path) -> Exported:
             f"head={type(direct.head).__name__}, a cosine",
             "choose format=safetensors, onnx or torchscript",
         )
+    import timm  # seconds that other formats need not wait
+
     size, count = direct.image_size, len(direct.classes)
     options = timm_options(backbone, size)
     if backbone.pooling is not None:
@@ -314,6 +315,8 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 def _read_timm(folder: Path, model: str, options: dict[str, Any]) -> Exported:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     weights = str(folder / "model.safetensors")
+    import timm
+
     network = timm.create_model(model, num_classes=config["num_classes"], checkpoint_path=weights, **options).eval()
     mean, std = (torch.tensor(config["pretrained_cfg"][key]).view(3, 1, 1) for key in ("mean", "std"))
     return lambda images: network((images / 255 - mean) / std)

@@ -29,7 +29,8 @@ class Stream(IntEnum):
     RESHUFFLE = 14  # (number, ...): which classes are the tail
     BOOTSTRAP = 15  # (group): which values of a group a resample has
     DIAGNOSE = 16  # (seed, ...): which images a diagnosis looks at, what a bootstrap draws
-    EMBED = 17  # (seed, points): where the points of a picture of features start; (seed): UMAP's own draws
+    RESAMPLE = 17  # (seed): classes, images and seeds of a bootstrap, signs of a test
+    EMBED = 18  # (seed, points): where the points of a picture of features start; (seed): UMAP's own draws
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:

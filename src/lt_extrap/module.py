@@ -29,7 +29,8 @@ from lt_extrap.model.clip import TextTower
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.model.heads import AnyHead, build_head, text_head
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
-from lt_extrap.model.metrics import Confusions, LongTailMetrics, PerClass, PerImage
+from lt_extrap.model.measured import Confusions, PerClass, PerImage
+from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import build_optimizer, lr_share, parameter_groups
 

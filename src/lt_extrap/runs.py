@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 
 from lt_extrap.compose import from_dict, kinds, to_dict
 from lt_extrap.config import FolderTarget, Target, TrainConfig
@@ -25,7 +26,7 @@ from lt_extrap.data.stored.schema import CLASSES, MANIFEST, PAIRS
 from lt_extrap.data.target import ClassTable, TargetSet
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.files import alone_in, write_whole
-from lt_extrap.model.metrics import Confusions, PerClass, PerImage
+from lt_extrap.model.measured import Confusions, PerClass, PerImage
 from lt_extrap.model.relation import NeighborRelation
 from lt_extrap.paths import cache_dir
 from lt_extrap.run_name import FREE, WEIGHT_FILES
@@ -113,7 +114,7 @@ def claim(
         "files": {key: _hash(path) for key, path in files.items()},
         "longest_edges": sorted(longest_edges, key=lambda edge: edge or 0),
     }
-    start = {"commit": _commit(), "versions": _versions()}
+    start = {"command": _command(), "commit": _commit(), "versions": _versions()}
     ended = (folder / RESULTS).is_file()
     if not ended and not begun:
         folder.mkdir(parents=True, exist_ok=True)
@@ -314,7 +315,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
     for group in now["kinds"]:
         if before["kinds"].get(group) != now["kinds"][group]:
             yield f"{group} was {before['kinds'].get(group)}, now {now['kinds'][group]}"
-    old, new = dict(_leaves(before["config"])), dict(_leaves(now["config"]))
+    old, new = dict(_leaves(_completed(before))), dict(_leaves(now["config"]))
     files, files_now = before.get("files", {}), now["files"]
     # Where these files are does not matter: their content is compared below.
     moved = WEIGHT_FILES & files.keys() & files_now.keys()
@@ -331,6 +332,15 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
     root = "target.root"  # may differ, but if the content does too it is what a reader wants to know
     if others and old.get(root) != new.get(root):
         yield f"{root} was {old.get(root)}, now {new.get(root)}"
+
+
+def _completed(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of a run with the keys that this version has more, at their defaults."""
+    try:
+        return to_dict(from_dict(record["config"], record["kinds"]))
+    except ConfigError:  # it has keys that this version lacks: they are named as they are
+        content: Mapping[str, Any] = record["config"]
+        return content
 
 
 def _leaves(node: Any, at: str = "") -> Iterable[tuple[str, Any]]:
@@ -354,6 +364,14 @@ def _commit() -> str | None:
         return git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _command() -> list[str] | None:
+    """The words of the command that runs this job, in a multirun those of this job alone; None where none runs it."""
+    if not HydraConfig.initialized():
+        return None
+    hydra = HydraConfig.get()
+    return [f"lt_extrap.{hydra.job.name}", *hydra.overrides.task]
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,7 @@
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,31 @@ class Row:
         name: what the runs have in common, behind the folder that they lie in.
         settings: what decides their results, by key.
         results: content of results.json, by seed.
+        folders: of the runs, by seed.
     """
 
     name: str
     settings: dict[str, Any]
     results: dict[int, dict[str, Any]]
+    folders: dict[int, Path] = field(default_factory=dict)
 
     @property
     def group(self) -> str:
         """The folder that the runs lie in: rows are compared within it, an experiment as a rule."""
         return self.name.rpartition("/")[0]
+
+    @property
+    def short(self) -> str:
+        """The name without that folder."""
+        return self.name.rpartition("/")[2]
+
+    def differences(self, other: "Row", weights: str, measure: str) -> list[float]:
+        """A measure of each run minus that of the other row's run of the same seed, points, in the order of seeds."""
+        return [self.value(seed, weights, measure) - other.value(seed, weights, measure) for seed in self.shared(other)]
+
+    def shared(self, other: "Row") -> list[int]:
+        """The seeds that both rows have."""
+        return sorted(self.results.keys() & other.results.keys())
 
     def values(self, weights: str, measure: str) -> list[float]:
         """A measure of each run, percent."""
@@ -70,13 +85,65 @@ def read_rows(runs: Iterable[tuple[str, Path]]) -> list[Row]:
     """
     results: dict[str, dict[int, dict[str, Any]]] = {}
     decided: dict[str, dict[str, Any]] = {}
+    folders: dict[str, dict[int, Path]] = {}
     for name, run in runs:
         content = read_json(run / RESULTS)
         if content["seed"] in results.setdefault(name, {}):
             raise RunError(f"one run a seed in the row {name}", f"another in {run}", "move one of them away")
         results[name][content["seed"]] = content
         decided[name] = settings(run)
-    return [Row(name, decided[name], dict(sorted(results[name].items()))) for name in results]
+        folders.setdefault(name, {})[content["seed"]] = run
+    return [
+        Row(name, decided[name], dict(sorted(results[name].items())), dict(sorted(folders[name].items())))
+        for name in results
+    ]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that lie in one folder.
+
+    Attributes:
+        name: of the folder; empty where that is the root.
+        rows: a baseline first.
+        baseline: which the others are compared with; None where there is none.
+    """
+
+    name: str
+    rows: list[Row]
+    baseline: Row | None
+
+    def compared(self) -> list[Row]:
+        """The rows that share a seed with the baseline."""
+        against = self.baseline
+        return [row for row in self.rows if against and row is not against and row.shared(against)]
+
+
+def groups_of(rows: Sequence[Row], baseline: str | None = None) -> list[Group]:
+    """Put rows together that are compared.
+
+    Args:
+        rows: in their order.
+        baseline: as of `tabulate`.
+
+    Raises:
+        RunError: there is no such baseline.
+    """
+    members: dict[str, list[Row]] = {}
+    for row in rows:
+        members.setdefault(row.group, []).append(row)
+    groups = []
+    for name, own in members.items():
+        against = _baseline(own, baseline)
+        ordered = [against, *(row for row in own if row is not against)] if against else own
+        groups.append(Group(name, ordered, against))
+    if baseline and not any(group.baseline for group in groups):
+        raise RunError(
+            f"a row {baseline} to compare with",
+            "only " + ", ".join(row.name for row in rows),
+            "set baseline=<one of these>",
+        )
+    return groups
 
 
 def tabulate(rows: Sequence[Row], *, baseline: str | None = None, weights: str = "test") -> list[list[str]]:
@@ -91,31 +158,20 @@ def tabulate(rows: Sequence[Row], *, baseline: str | None = None, weights: str =
     Raises:
         RunError: there is no such baseline.
     """
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.group, []).append(row)
-    baselines = {group: found for group, members in groups.items() if (found := _baseline(members, baseline))}
-    if baseline and not baselines:
-        raise RunError(
-            f"a row {baseline} to compare with",
-            "only " + ", ".join(row.name for row in rows),
-            "set baseline=<one of these>",
-        )
     table = [["row", "runs", *MEASURES, "steps", "target views", "all views"]]
     differences = []
-    for group, members in groups.items():
-        against = baselines.get(group)
-        others = [row for row in members if row is not against]
+    for group in groups_of(rows, baseline):
         table += [
             [
                 row.name,
                 str(len(row.results)),
                 *(_mean(row.values(weights, measure)) for measure in MEASURES.values()),
-                *(_same(row, key) for key in ("steps", "target_views", "views")),
+                *(same(row, key) for key in ("steps", "target_views", "views")),
             ]
-            for row in ([against] if against else []) + others
+            for row in group.rows
         ]
-        differences += [_difference(row, against, weights) for row in others if against and _shared(row, against)]
+        if group.baseline:
+            differences += [_difference(row, group.baseline, weights) for row in group.compared()]
     return [*table, *differences]
 
 
@@ -149,26 +205,16 @@ def _natural(name: str) -> list[str | float]:
 
 def _baseline(rows: Iterable[Row], wanted: str | None) -> Row | None:
     def is_one(row: Row) -> bool:
-        last = row.name.rpartition("/")[2]
-        return wanted in (row.name, last) if wanted else last.startswith("component+baseline")
+        return wanted in (row.name, row.short) if wanted else row.short.startswith("component+baseline")
 
     return min(filter(is_one, rows), key=lambda row: len(row.name), default=None)
 
 
-def _shared(row: Row, baseline: Row) -> list[int]:
-    return sorted(row.results.keys() & baseline.results.keys())
-
-
 def _difference(row: Row, baseline: Row, weights: str) -> list[str]:
-    seeds = _shared(row, baseline)
-    values = (
-        [row.value(seed, weights, measure) - baseline.value(seed, weights, measure) for seed in seeds]
-        for measure in MEASURES.values()
-    )
     return [
-        f"{row.name} - {baseline.name.rpartition('/')[2]}",
-        str(len(seeds)),
-        *(_mean(value, sign="+") for value in values),
+        f"{row.name} - {baseline.short}",
+        str(len(row.shared(baseline))),
+        *(_mean(row.differences(baseline, weights, measure), sign="+") for measure in MEASURES.values()),
         *[""] * 3,
     ]
 
@@ -180,6 +226,7 @@ def _mean(values: Iterable[float], sign: str = "") -> str:
     return f"{mean:{sign}.1f}" + (f" ± {deviation:.1f}" if deviation == deviation else "")
 
 
-def _same(row: Row, key: str) -> str:
+def same(row: Row, key: str) -> str:
+    """A whole number of results.json, or the least and the most of it where the runs differ."""
     values = {result[key] for result in row.results.values()}
     return f"{min(values):,}" if len(values) == 1 else f"{min(values):,}..{max(values):,}"

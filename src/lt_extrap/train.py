@@ -211,6 +211,7 @@ def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[s
             "auxiliary_classes": len(training.auxiliary_names),
             "pairs": training.pairs,
             "right_pairs": training.right_pairs,
+            "trained_parameters": sum(p.numel() for p in module.model.parameters() if p.requires_grad),
             "seconds": round(run.stopwatch.total, 1),
             "time": time,
             "left_out": {str(label): int(target.left_out[label]) for label in target.left_out.nonzero()[0]},

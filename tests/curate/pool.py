@@ -10,17 +10,15 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import SMALL
-from lt_extrap.compose import configure, from_hydra
+from lt_extrap.compose import configure, configure_command
 from lt_extrap.config.curate import CurateConfig
 from lt_extrap.curate.__main__ import main
 from lt_extrap.data.target import load_target
-from lt_extrap.paths import conf_dir
 from lt_extrap.train import train
 
 WORLD = tuple(word for word in SMALL if word.startswith("target.world"))
@@ -66,6 +64,7 @@ def words(made: Path, folder: Path, *more: str) -> list[str]:
         "filter.gamma_high=1",
         "filter.shortest_edge=8",
         "filter.suspects=keep",
+        "filter.near_copies.nearest=1",  # drawn animals are all near by features: seconds of pictures to look at
         "workers=0",
         f"folder={folder}",
         *more,
@@ -73,8 +72,7 @@ def words(made: Path, folder: Path, *more: str) -> list[str]:
 
 
 def config(made: Path, folder: Path, *more: str) -> CurateConfig:
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        found = from_hydra(hydra.compose("curate", words(made, folder, *more)))
+    found = configure_command("curate", *words(made, folder, *more))
     assert isinstance(found, CurateConfig)
     return found
 

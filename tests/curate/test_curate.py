@@ -471,7 +471,7 @@ def test_killed_at_fifty_moments(made, curated, tmp_path):
     while kills < 50:
         child = os.fork()
         if child == 0:
-            signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.02, 2.5))  # which ends it as SIGKILL does
+            signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.02, 1.2))  # which ends it as SIGKILL does
             with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
                 os._exit(curate(config(made, tmp_path / str(folder))))
         moments.random()  # as the child has

@@ -88,6 +88,13 @@ def test_which_search_found_a_copy():
     assert without.original.tolist() == [3, 4, -1]
 
 
+def test_as_many_originals_are_looked_at_as_are_asked_for():
+    """The nearest by features is another picture of the kind."""
+    image, originals = pictures([COPIES["cropped at one edge"](ORIGINALS[5])], [3]), pictures(ORIGINALS, range(8))
+    assert copies_of(image, originals, nearest=1).original.tolist() == [-1]
+    assert copies_of(image, originals, nearest=4).original.tolist() == [5]
+
+
 def test_what_is_said_of_an_image_depends_on_no_other():
     images = [COPIES[kind](ORIGINALS[k]) for k, kind in enumerate(COPIES)] + [ORIGINALS[0], picture(50)]
     all_of, originals = pictures(images, [*range(8), 0, 13]), pictures(ORIGINALS, range(8))

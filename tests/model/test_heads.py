@@ -19,7 +19,8 @@ def test_the_first_classes_are_the_target_columns(kind):
     whole(FEATURES)  # moves the statistics of a batch norm
     whole.eval()
     first = whole.first(4).eval()
-    assert torch.equal(first(FEATURES), whole(FEATURES)[:, :4])
+    # A product with fewer columns may add in another order: on some processors it does.
+    torch.testing.assert_close(first(FEATURES), whole(FEATURES)[:, :4])
     assert first.weight.data_ptr() == whole.weight.data_ptr()
     loaded = empty_head(kind, dim=5, classes=4).eval()
     loaded.load_state_dict(first.state_dict())

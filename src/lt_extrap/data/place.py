@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from lt_extrap.config import CifarTarget, EmbeddedTarget, FolderTarget, Target
 from lt_extrap.data.archive import unpack
-from lt_extrap.data.cifar import image_folder, write_images, write_lists
 from lt_extrap.data.embedded import World, write_world
 from lt_extrap.data.folder import write_split
 from lt_extrap.data.store import Folder, ImageStore, is_url, open_store
@@ -93,6 +92,8 @@ def _embedded(fields: dict[str, int]) -> Path:
 
 def _cifar(target: CifarTarget) -> Place:
     """Images and lists of CIFAR in the cache, written if they are not there."""
+    from lt_extrap.data.cifar import image_folder, write_images, write_lists  # and torchvision: seconds
+
     parent = cache_dir() / "cifar100"
     images = image_folder(parent)
     try:

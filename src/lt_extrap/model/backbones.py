@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
-from timm.layers.patch_embed import PatchEmbed
-from timm.models._manipulate import group_with_matcher  # public is its form that knows no head
 from torch import Tensor, nn
 
 from lt_extrap.config import Backbone, CifarResNet, ConvNet, OpenClip, Timm
@@ -83,8 +81,11 @@ class NormalisedBackbone(nn.Module):
         """Edge of the patches that images are cut into, pixels; what is no whole one is not seen. 1: there are none."""
         inside = self.network.visual if isinstance(self.network, ImageTower) else self.network
         cut = getattr(getattr(inside, "trunk", inside), "patch_embed", None)
-        if isinstance(cut, PatchEmbed):
-            return 1 if cut.dynamic_img_pad else int(cut.patch_size[0])
+        if cut is not None:
+            from timm.layers.patch_embed import PatchEmbed
+
+            if isinstance(cut, PatchEmbed):
+                return 1 if cut.dynamic_img_pad else int(cut.patch_size[0])
         # open_clip's own transformer
         return int(inside.patch_size[0]) if inside is not self.network and hasattr(inside, "patch_size") else 1  # type: ignore[index]
 
@@ -114,6 +115,8 @@ class NormalisedBackbone(nn.Module):
     def _grouped(self) -> dict[str, int]:
         if not hasattr(self.network, "group_matcher"):
             return {}
+        from timm.models._manipulate import group_with_matcher  # public is its form that knows no head
+
         matcher = self.network.group_matcher(coarse=False)  # type: ignore[operator]
         named = iter([*self.network.named_parameters(), (_HEAD, None)])
         layers: dict[str, int] = group_with_matcher(named, matcher, reverse=True)

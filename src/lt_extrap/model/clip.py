@@ -1,6 +1,6 @@
 """CLIP and its kin by open_clip: the image tower as a network, and class names as embeddings of the text tower.
 
-open_clip is imported where it is used: that takes seconds, and other backbones need none of it.
+open_clip and timm are imported where they are used: that takes seconds, and other backbones need none of it.
 """
 
 import json
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from huggingface_hub import try_to_load_from_cache
 from jaxtyping import Float
-from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,6 +48,8 @@ class ImageTower(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
         """The layer of a parameter: 0 is the embedding; what follows the blocks is of the head's layer."""
+        from timm.models import group_parameters
+
         trunk: Any = getattr(self.visual, "trunk", None)
         inside: dict[str, int] = (
             {} if trunk is None else group_parameters(trunk, trunk.group_matcher(coarse=coarse), reverse=True)

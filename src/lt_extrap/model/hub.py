@@ -3,10 +3,8 @@
 from contextlib import suppress
 from pathlib import Path
 
-import timm
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError
-from timm.models import PretrainedCfg
 
 from lt_extrap.errors import ConfigError
 
@@ -20,6 +18,8 @@ def hub_file(model: str) -> Path:
     Raises:
         ConfigError: timm names none, or there is neither a network nor a cached copy, or no access.
     """
+    import timm  # seconds that other backbones need not wait
+
     known = timm.get_pretrained_cfg(model)
     if known is None or known.hf_hub_id is None:
         raise ConfigError(
@@ -29,7 +29,7 @@ def hub_file(model: str) -> Path:
         )
     place = known.hf_hub_id
     try:
-        return cached_file(model) or _download(place, _names(known))
+        return cached_file(model) or _download(place, _names(known.hf_hub_filename))
     except GatedRepoError as error:
         raise ConfigError(
             f"the weights of {model}, from {place}",
@@ -48,19 +48,21 @@ def hub_file(model: str) -> Path:
 
 def cached_file(model: str) -> Path | None:
     """The file of those weights in the cache of the hub; None where it is not there, or timm names none."""
+    import timm
+
     known = timm.get_pretrained_cfg(model)
     if known is None or known.hf_hub_id is None:
         return None
     repository, _, revision = known.hf_hub_id.partition("@")
-    for name in _names(known):
+    for name in _names(known.hf_hub_filename):
         # Without a question to the network, which may be slow to fail: weights under a name do not change.
         if isinstance(cached := try_to_load_from_cache(repository, name, revision=revision or None), str):
             return Path(cached)
     return None
 
 
-def _names(known: PretrainedCfg) -> tuple[str, ...]:
-    return (known.hf_hub_filename,) if known.hf_hub_filename else _NAMES
+def _names(only: str | None) -> tuple[str, ...]:
+    return (only,) if only else _NAMES
 
 
 def _download(place: str, names: tuple[str, ...]) -> Path:

@@ -1,7 +1,6 @@
 """Accuracies of a long-tailed classifier, summed over any number of batches and processes without a loss."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torchmetrics
@@ -9,33 +8,11 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
+from lt_extrap.model.measured import Confusions, PerClass, PerImage
 from lt_extrap.model.shots import Shot
 
 _BINS = 15
 _ONE = 2**32  # fractions are summed as integers, 1.0 being 2**32: exact in any order, and no float64
-
-
-class PerClass(NamedTuple):
-    """One number a target class."""
-
-    accuracy: Float32[Tensor, " target"]  # 0..1; NaN for a class without test images
-    support: Int64[Tensor, " target"]  # test images
-
-
-class Confusions(NamedTuple):
-    """The pairs of classes that occur among wrong predictions, most frequent first, then by class ids."""
-
-    label: Int64[Tensor, " pairs"]
-    predicted: Int64[Tensor, " pairs"]
-    images: Int64[Tensor, " pairs"]  # at least 1
-
-
-class PerImage(NamedTuple):
-    """One entry a test image, in the order of their list."""
-
-    label: Int64[Tensor, " images"]
-    predicted: Int64[Tensor, " images"]  # target class
-    highest: Int64[Tensor, " images"]  # column of the highest logit over target and auxiliary classes
 
 
 class LongTailMetrics(torchmetrics.Metric):

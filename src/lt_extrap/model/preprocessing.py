@@ -3,8 +3,6 @@
 import difflib
 from typing import Literal, NamedTuple
 
-import timm
-
 from lt_extrap.config import Backbone, CifarResNet, OpenClip, Timm
 from lt_extrap.errors import ConfigError
 
@@ -58,6 +56,8 @@ def _own(backbone: Backbone) -> Preprocessing:
 
 
 def _of_timm(model: str) -> Preprocessing:
+    import timm  # seconds, as below
+
     if not timm.is_model(model):
         near = timm.list_models(f"*{model.split('_')[0]}*")[:5]
         raise ConfigError(

@@ -1,4 +1,7 @@
-"""Models of timm: built at a size, checked for their pooling, and given weights."""
+"""Models of timm: built at a size, checked for their pooling, and given weights.
+
+timm is imported where it is used: that takes seconds, and other backbones need none of it.
+"""
 
 import math
 import re
@@ -10,10 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
-from timm.layers.drop import DropPath
-from timm.models import model_entrypoint
 from torch import Tensor, nn
 
 from lt_extrap.config import Timm
@@ -34,6 +34,9 @@ def build_timm(backbone: Timm, image_size: int) -> tuple[nn.Module, int]:
     Raises:
         ConfigError: it refuses its options, or an option would change nothing.
     """
+    import timm
+    from timm.layers.drop import DropPath
+
     options = timm_options(backbone, image_size)
     try:
         network: nn.Module = timm.create_model(backbone.model, pretrained=False, num_classes=0, **options).eval()
@@ -68,6 +71,8 @@ def build_timm(backbone: Timm, image_size: int) -> tuple[nn.Module, int]:
 
 def timm_options(backbone: Timm, image_size: int) -> dict[str, Any]:
     """Arguments of timm.create_model beside the name and the number of classes."""
+    import timm
+
     options = dict(backbone.options)
     known = timm.get_pretrained_cfg(backbone.model)
     if known is not None and known.fixed_input_size:
@@ -157,6 +162,8 @@ def _patches(weights: Mapping[str, Tensor]) -> torch.Size | None:
 
 def _converter(backbone: Timm) -> Callable[[dict[str, Tensor], nn.Module], Mapping[str, Tensor]] | None:
     """What timm does to published files of a model: other names, and position tables of another size."""
+    from timm.models import model_entrypoint
+
     module = sys.modules[model_entrypoint(backbone.model.partition(".")[0]).__module__]
     convert = getattr(module, "checkpoint_filter_fn", None)
     if convert is not None and module.__name__ == "timm.models.deit":

@@ -1,6 +1,7 @@
-"""A table of finished runs: `python -m lt_extrap.report runs=runs/demo`.
+"""What finished runs say: `python -m lt_extrap.report runs=runs/demo [output=report]`.
 
-Reads run.json and results.json of every folder below `runs`; a row is what differs in more than the seed.
+Reads run.json and results.json of every folder below `runs`; a row is what differs in more than the seed. Without
+`output` it prints a table; with it it writes a page and its tables, with intervals, significance, what could be found.
 """
 
 import signal
@@ -15,7 +16,6 @@ from lt_extrap import cli
 from lt_extrap.compose import from_hydra
 from lt_extrap.config import check
 from lt_extrap.errors import RunError
-from lt_extrap.figure import FORMATS, draw, save
 from lt_extrap.paths import conf_dir
 from lt_extrap.runs import RESULTS, RUN, write_table
 from lt_extrap.table import find_runs, markdown, read_rows, row_name, tabulate
@@ -30,6 +30,7 @@ class ReportConfig:
         baseline: the row that the others of its folder are compared with, by seed; null = the shortest of
             component+baseline..., if there is one.
         weights: `test`: the selected weights, the headline; `last`: the last ones.
+        output: folder for report.html, report.md and each table as CSV and LaTeX; null = print the table alone.
         csv: also write the table to this file; null = do not.
         figure: also draw the rows into this file, png, svg or pdf; null = do not.
     """
@@ -37,17 +38,17 @@ class ReportConfig:
     runs: str = "runs"
     baseline: str | None = None
     weights: str = "test"
+    output: str | None = None
     csv: str | None = None
     figure: str | None = None
 
     def __post_init__(self) -> None:
         check(self.weights in ("test", "last"), "weights", "test or last", self.weights)
-        check(
-            self.figure is None or Path(self.figure).suffix in FORMATS,
-            "figure",
-            "a file whose name ends in " + ", ".join(FORMATS),
-            self.figure,
-        )
+        if self.figure is not None:
+            from lt_extrap.figure import FORMATS  # matplotlib takes most of a second
+
+            known = Path(self.figure).suffix in FORMATS
+            check(known, "figure", "a file whose name ends in " + ", ".join(FORMATS), self.figure)
 
 
 ConfigStore.instance().store(group="schema", name="report", node=ReportConfig)
@@ -70,11 +71,24 @@ def task(config: DictConfig) -> None:
     if options.csv:
         write_table(Path(options.csv), table[0], table[1:])
     if options.figure:
+        from lt_extrap.figure import draw, save
+
         save(draw(rows, options.weights), Path(options.figure))
     print(markdown(table))
     print("\n" + "\n".join(map(str, ended)))
     if others:
         print(f"\nnot ended, and not in the table ({len(others)}):\n" + "\n".join(map(str, others)))
+    if options.output:
+        from lt_extrap.report.document import make_report, write_report
+
+        report = make_report(
+            rows,
+            title=f"Runs of {root.resolve().name}",
+            unfinished=others,
+            baseline=options.baseline,
+            weights=options.weights,
+        )
+        print(f"\nlook at it: {write_report(report, Path(options.output)).resolve()}")
 
 
 def main() -> None:

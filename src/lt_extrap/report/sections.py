@@ -1,0 +1,253 @@
+"""The parts of a report, from rows of runs: what was reached, what is sure of it, what it took, how to repeat it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lt_extrap.report.comparison import Comparison, compare
+from lt_extrap.report.outcomes import Outcomes
+from lt_extrap.report.paper_rows import COMPONENTS, by_cell
+from lt_extrap.report.sheet import Column, Estimate, Sheet, chance, change, number, points, span
+from lt_extrap.table import MEASURES, Group, Row, mean_and_deviation, same
+
+PARTS = ("mean", "deviation")
+ACCURACIES = [Column(name, points, PARTS) for name in MEASURES]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        key: of its place on the page: letters, digits and hyphens.
+        title: of the part.
+        text: paragraphs before the tables.
+        sheets: its tables.
+        comparisons: what is drawn.
+    """
+
+    key: str
+    title: str
+    text: Sequence[str] = field(default=())
+    sheets: Sequence[Sheet] = field(default=())
+    comparisons: Sequence[Comparison] = field(default=())
+
+
+def section_of(group: Group, key: str, outcomes: dict[Path, Outcomes | None], weights: str) -> Section:
+    """The part of an experiment: its accuracies, differences, components, mistakes and cost.
+
+    Args:
+        group: the rows.
+        key: of the part.
+        outcomes: of every run folder; None where there are none.
+        weights: `test` or `last`.
+    """
+    comparisons = compare(group, outcomes, weights)
+    sheets = [
+        accuracies(group, key, weights),
+        differences(comparisons, key),
+        components(group, key, weights),
+        taken_for(group, key, outcomes),
+        cost(group, key),
+    ]
+    return Section(
+        key,
+        group.name or "runs",
+        sheets=[sheet for sheet in sheets if sheet is not None],
+        comparisons=[comparison for comparison in comparisons if comparison.differences],
+    )
+
+
+def accuracies(group: Group, key: str, weights: str) -> Sheet:
+    """Mean and deviation over seeds of every row."""
+    rows = [[row.short, len(row.results), *estimates(row, weights)] for row in group.rows]
+    which = "the selected weights" if weights == "test" else "the last weights"
+    return Sheet(
+        f"{key}-accuracy",
+        f"Test accuracy in percent, mean ± standard deviation over seeds, of {which}",
+        [Column("row"), Column("runs", number(0)), *ACCURACIES],
+        rows,
+    )
+
+
+def differences(comparisons: Sequence[Comparison], key: str) -> Sheet | None:
+    """Every row against the baseline, measure by measure."""
+    if not comparisons:
+        return None
+    rows = [
+        [
+            one.row.short,
+            difference.measure,
+            difference.paired.seeds,
+            Estimate(difference.paired.mean, difference.paired.deviation),
+            difference.interval,
+            difference.paired.p,
+            difference.corrected,
+            difference.paired.detectable,
+        ]
+        for one in comparisons
+        for difference in one.differences
+    ]
+    return Sheet(
+        f"{key}-differences",
+        f"Differences from {comparisons[0].baseline.short} in points, paired by seed",
+        [
+            Column("row"),
+            Column("measure"),
+            Column("seeds", number(0)),
+            Column("difference", change, PARTS),
+            Column("95 % interval", span, ("from", "to")),
+            Column("p", chance),
+            Column("p, Holm", chance),
+            Column("detectable", number(1)),
+        ],
+        rows,
+        list(_notes(comparisons)),
+    )
+
+
+def components(group: Group, key: str, weights: str) -> Sheet | None:
+    """The cells of the paper's Table 6, direct and retrained; None where there are not two of them."""
+    cells = by_cell(group.rows)
+    papers = {
+        ("baseline", False): "Baseline",
+        ("random", True): "+ Random Category",
+        ("neighbors", True): "+ Neighbor Category",
+        ("silencing", True): "+ Neighbor Silencing",
+        ("silencing", False): "+ Direct Classifier",
+    }
+    rows = [
+        [
+            name,
+            "retrained" if again else "direct",
+            papers.get((component, again)),
+            len(row.results),
+            *estimates(row, weights),
+        ]
+        for component, name in COMPONENTS.items()
+        for again in (False, True)
+        if (row := cells.get((component, again)))
+    ]
+    if len(rows) < 2:
+        return None
+    return Sheet(
+        f"{key}-components",
+        "Components of the method (as the paper's Table 6)",
+        [Column("component"), Column("classifier"), Column("row of the paper"), Column("runs", number(0)), *ACCURACIES],
+        rows,
+        [
+            "RD: random auxiliary classes; SD: neighbors, label spaces merged. In the paper's table these two and "
+            "Neighbor Silencing are retrained, and only the last row is direct; a dash is a cell that it does not have."
+        ],
+    )
+
+
+def taken_for(group: Group, key: str, outcomes: dict[Path, Outcomes | None]) -> Sheet | None:
+    """How many test images have their highest logit in an auxiliary column; None where no row has any."""
+    rows: list[list[object]] = []
+    for row in group.rows:
+        runs = [found for folder in row.folders.values() if (found := outcomes.get(folder)) is not None]
+        if not runs or not any(result.get("auxiliary_classes") for result in row.results.values()):
+            continue
+        for words, column in (("an auxiliary class", "to_auxiliary"), ("a neighbor of its own", "to_neighbors")):
+            if any(getattr(run, column) is None for run in runs):
+                continue
+            shares = [[_share(run, getattr(run, column), measure) for run in runs] for measure in MEASURES]
+            rows.append([row.short, words, len(runs), *(Estimate(*mean_and_deviation(values)) for values in shares)])
+    if not rows:
+        return None
+    return Sheet(
+        f"{key}-taken-for",
+        "Test images in percent whose highest logit over all columns is that of",
+        [Column("row"), Column("of"), Column("runs", number(0)), *ACCURACIES],
+        rows,
+        ["The prediction is among target classes alone: this is what would become of the images if it were not."],
+    )
+
+
+def cost(group: Group, key: str) -> Sheet:
+    """What the runs of each row took."""
+    rows = [
+        [
+            row.short,
+            *(same(row, name) for name in ("steps", "target_views", "views")),
+            _mean(row, "seconds", 1 / 3600),
+            _mean_time(row, "images_per_second", 1.0),
+            _mean_time(row, "peak_memory", 2**-30),
+            _one(row, "trained_parameters"),
+        ]
+        for row in group.rows
+    ]
+    return Sheet(
+        f"{key}-cost",
+        "What a run takes",
+        [
+            Column("row"),
+            *(Column(name, str) for name in ("steps", "target views", "all views")),
+            Column("hours", number(2)),
+            Column("images/s", number(0)),
+            Column("peak memory, GiB", number(2)),
+            Column("parameters trained", _whole),
+        ],
+        rows,
+        ["Hours, images/s and memory are means over the runs of a row, on the machines that they ran on."],
+    )
+
+
+def estimates(row: Row, weights: str) -> list[Estimate]:
+    """Mean and deviation of each measure, percent."""
+    return [Estimate(*mean_and_deviation(row.values(weights, measure))) for measure in MEASURES.values()]
+
+
+def _notes(comparisons: Sequence[Comparison]) -> Iterable[str]:
+    found = [difference for one in comparisons for difference in one.differences]
+    tests = {difference.paired.test for difference in found}
+    if "sign flips" in tests:
+        yield "p of 6 seeds and more: all sign flips of the differences (one in 2^n is the least that it can be)."
+    if "paired t" in tests:
+        yield "p of 2 to 5 seeds: paired t."
+    if "none" in tests:
+        yield "One seed has no p and no detectable difference."
+    yield (
+        "Holm: corrected for all differences of this table. Detectable: the smallest true difference that so many "
+        "seeds of this spread find in 80 % of all experiments (two-sided, 5 %, paired t); a smaller one is not told "
+        "from none."
+    )
+    with_interval = [one.row.short for one in comparisons if any(d.interval for d in one.differences)]
+    if with_interval:
+        yield (
+            "Interval: classes within their group, their test images and seeds resampled 2,000 times, the same for "
+            "both rows."
+        )
+    if without := [one.row.short for one in comparisons if one.row.short not in with_interval]:
+        yield (
+            f"No interval for {', '.join(without)}: not all runs have the outcome of each test image (per_class.csv of "
+            "this version, on the same images, of these weights). What is told of them rests on seeds alone."
+        )
+
+
+def _share(run: Outcomes, images: "np.ndarray[tuple[int], np.dtype[np.int64]]", measure: str) -> float:
+    of = np.array([measure == "overall" or shot == measure for shot in run.shots])
+    total = int(run.test_images[of].sum())
+    return 100 * int(images[of].sum()) / total if total else float("nan")
+
+
+def _mean(row: Row, key: str, unit: float) -> float | None:
+    values = [result[key] for result in row.results.values() if result.get(key) is not None]
+    return unit * float(np.mean(values)) if values else None
+
+
+def _mean_time(row: Row, key: str, unit: float) -> float | None:
+    values = [result["time"][key] for result in row.results.values() if result.get("time", {}).get(key) is not None]
+    return unit * float(np.mean(values)) if values else None
+
+
+def _one(row: Row, key: str) -> int | None:
+    values = [int(result[key]) for result in row.results.values() if result.get(key) is not None]
+    return max(values) if len(values) == len(row.results) else None
+
+
+def _whole(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"

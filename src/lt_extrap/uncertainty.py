@@ -1,0 +1,271 @@
+"""How sure a difference between two rows of runs is: paired by seed, on the same classes and images.
+
+Two questions, and two answers. Would other seeds say the same on these test images? `paired` looks at the differences
+of seeds. Would other classes, images and seeds? `intervals` resamples all three. Accuracies are means over classes
+(Eq. 1).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from lt_extrap.keys import Stream, generator
+
+LEVEL, POWER = 0.05, 0.8
+RESAMPLES = 2000
+FEWEST_FOR_SIGNS = 6  # seeds: with 5 the least p of all signs is 1/16, and nothing could be found at 5 %
+_MOST_SIGNS = 16  # seeds whose signs are all tried, 65,536 of them; beyond, so many are drawn
+_DRAWS = 4_000_000  # images that are drawn at once: 64 MB
+
+
+class Interval(NamedTuple):
+    """From, to."""
+
+    low: float
+    high: float
+
+
+class Paired(NamedTuple):
+    """What differences by seed say. All but `p` are in the unit of the differences.
+
+    Attributes:
+        seeds: how many there are.
+        mean: of the differences.
+        deviation: their standard deviation (n - 1); NaN of one seed.
+        p: two-sided, of no difference; NaN of one seed, or where all seeds differ by the same and that is not 0.
+        test: that gave p.
+        detectable: see `detectable`; NaN of one seed.
+    """
+
+    seeds: int
+    mean: float
+    deviation: float
+    p: float
+    test: Literal["paired t", "sign flips", "none"]
+    detectable: float
+
+
+def paired(differences: Float[np.ndarray, " seeds"]) -> Paired:
+    """Mean, spread, significance and detectable difference of paired differences.
+
+    With 6 seeds and more p is that of the sign-flip test (Fisher 1935, section 21): the share of all 2^n choices of
+    signs whose mean is as far from 0. With 2 to 5 that cannot fall below 5 %, and Student's paired t is taken, which
+    supposes that the differences are normal.
+
+    Args:
+        differences: one a seed, at least one; none is NaN.
+    """
+    count, mean = len(differences), float(differences.mean())
+    if count < 2:
+        return Paired(count, mean, math.nan, math.nan, "none", math.nan)
+    deviation = float(differences.std(ddof=1))
+    if count >= FEWEST_FOR_SIGNS:
+        return Paired(count, mean, deviation, _sign_flips(differences), "sign flips", detectable(deviation, count))
+    return Paired(count, mean, deviation, _student(mean, deviation, count), "paired t", detectable(deviation, count))
+
+
+def detectable(deviation: float, seeds: int) -> float:
+    """The smallest true difference that a paired t test finds in 80 % of all experiments, two-sided at 5 %.
+
+    delta = nc * deviation / sqrt(n), with nc the noncentrality at which Student's noncentral t of n - 1 degrees of
+    freedom exceeds the critical value with a probability of 0.8 (Cohen 1988, Section 2.3). The far tail is left
+    out: its probability is below 1e-5.
+
+    Args:
+        deviation: standard deviation of the differences, at least 0, taken for the true one.
+        seeds: n, at least 2.
+    """
+    from scipy.special import nctdtrinc, stdtrit
+
+    critical = stdtrit(seeds - 1, 1 - LEVEL / 2)
+    return float(nctdtrinc(seeds - 1, 1 - POWER, critical)) * deviation / math.sqrt(seeds)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Correct p values for being several (Holm 1979): the chance of one false finding among all stays below the level.
+
+    Args:
+        p: in any order; NaN is no test, stays, and does not count.
+    """
+    known = sorted((value, place) for place, value in enumerate(p) if value == value)
+    corrected, least = list(p), 0.0
+    for rank, (value, place) in enumerate(known):
+        least = max(least, min(1.0, value * (len(known) - rank)))
+        corrected[place] = least
+    return corrected
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """The test images of a target set, in the order of their classes.
+
+    Attributes:
+        sizes: test images of each class that has some, at least 1.
+        groups: the group of each of these classes, 0..; every group up to the last has a class.
+    """
+
+    __test__ = False  # nothing for pytest
+
+    sizes: Int64[np.ndarray, " classes"]
+    groups: Int64[np.ndarray, " classes"]
+
+    @property
+    def classes(self) -> Int64[np.ndarray, " images"]:
+        """The class of each image."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    def members(self) -> list[Int64[np.ndarray, " members"]]:
+        """The classes of each group."""
+        return [np.flatnonzero(self.groups == group) for group in range(int(self.groups.max()) + 1)]
+
+    def class_means(self, values: Float[np.ndarray, "rows images"]) -> Float[np.ndarray, "rows classes"]:
+        """Mean over the images of each class."""
+        starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        means: Float[np.ndarray, "rows classes"] = np.add.reduceat(values, starts, axis=1) / self.sizes
+        return means
+
+
+def intervals(
+    differences: Sequence[Float[np.ndarray, "_seeds images"]],
+    images: TestImages,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Float[np.ndarray, "comparisons measures 2"]:
+    """Bootstrap intervals (95 %) of differences in accuracy: classes, images of a class, and seeds are drawn anew.
+
+    Classes are drawn within their group (for the overall accuracy within all groups: strata), images within each
+    drawn class, seeds by themselves; every comparison and seed has the same classes and images. Of n things n - 1 are
+    drawn, for which the variance of a mean comes out unbiased (McCarthy and Snowden 1985), and one is kept as it is.
+    Class means hold the noise of their images, and means of seeds that of class and image with a seed: what is drawn
+    below is taken out above, by shrinking those deviations to their own component of variance (Carpenter, Goldstein
+    and Rasbash 2003 for nested levels; Owen 2007 tells how much too wide crossed levels are without).
+
+    Args:
+        differences: of each comparison, one of its rows against the other: right (1 or 0) minus right, of each shared
+            seed and each test image.
+        images: which they are.
+        resamples: how many.
+        seed: of the draws.
+
+    Returns:
+        From and to for each comparison, the overall accuracy first, then each group; in the unit of the differences.
+    """
+    members = images.members()
+    shares = np.array([len(of) for of in members]) / len(images.sizes)
+    by_seed = [images.class_means(values) for values in differences]  # seeds x classes
+    over_seeds = np.stack([values.mean(axis=0) for values in differences])
+    class_means = images.class_means(over_seeds)
+    noise = over_seeds - class_means[:, images.classes]
+    spread = images.class_means(noise**2) / np.maximum(images.sizes - 1, 1)  # variance of a class mean by its images
+    deviations = np.zeros_like(class_means)
+    for of in members:
+        own = class_means[:, of] - class_means[:, of].mean(axis=1, keepdims=True)
+        deviations[:, of] = own * _kept(own.var(axis=1, ddof=min(1, len(of) - 1)), spread[:, of].mean(axis=1))[:, None]
+
+    drawn = np.empty((resamples, len(differences), 1 + len(members)))
+    random = generator(Stream.RESAMPLE, seed)
+    for at in _parts(resamples, int(images.sizes.sum())):
+        drawn[at, :, 1:] = _drawn_classes(random, at.stop - at.start, images, members, deviations, noise)
+    drawn[:, :, 0] = drawn[:, :, 1:] @ shares
+    for place, values in enumerate(by_seed):
+        drawn[:, place] += _drawn_seeds(random, resamples, values, members, shares)
+    groups = np.stack([class_means[:, of].mean(axis=1) for of in members], axis=1)
+    means = np.column_stack([groups @ shares, groups])
+    return means[..., None] + np.moveaxis(np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=0), 0, -1)
+
+
+def _drawn_classes(
+    random: np.random.Generator,
+    resamples: int,
+    images: TestImages,
+    members: Sequence[Int64[np.ndarray, " _members"]],
+    deviations: Float[np.ndarray, "comparisons classes"],
+    noise: Float[np.ndarray, "comparisons images"],
+) -> Float[np.ndarray, "resamples comparisons groups"]:
+    """What drawn classes, and drawn images of these, add to the mean of each group."""
+    counts = np.zeros((resamples, len(images.sizes)))
+    for of in members:
+        draws = max(1, len(of) - 1)
+        places = random.integers(len(of), size=(resamples, draws)) + len(of) * np.arange(resamples)[:, None]
+        counts[:, of] = np.bincount(places.ravel(), minlength=resamples * len(of)).reshape(resamples, -1)
+    # Each time a class was drawn, its images are drawn anew.
+    draws_of = np.maximum(images.sizes - 1, 1)
+    times = (counts * draws_of).astype(np.int64).ravel()
+    starts = (
+        np.arange(resamples)[:, None] * images.sizes.sum() + np.concatenate([[0], np.cumsum(images.sizes)[:-1]])
+    ).ravel()
+    sizes = np.tile(images.sizes, resamples)
+    chosen = np.repeat(starts, times) + (random.random(times.sum()) * np.repeat(sizes, times)).astype(np.int64)
+    weights = np.bincount(chosen, minlength=resamples * len(images.classes)).reshape(resamples, -1)
+    weights = weights / draws_of[images.classes]
+    groups = images.groups[images.classes]
+    return np.stack(
+        [
+            (counts[:, of] @ deviations[:, of].T + weights[:, groups == group] @ noise[:, groups == group].T)
+            / max(1, len(of) - 1)
+            for group, of in enumerate(members)
+        ],
+        axis=-1,
+    )
+
+
+def _drawn_seeds(
+    random: np.random.Generator,
+    resamples: int,
+    by_class: Float[np.ndarray, "seeds classes"],
+    members: Sequence[Int64[np.ndarray, " _members"]],
+    shares: Float[np.ndarray, " groups"],
+) -> Float[np.ndarray, "resamples measures"]:
+    """What drawn seeds add to the overall mean and to that of each group."""
+    seeds = len(by_class)
+    if seeds == 1:
+        return np.zeros((resamples, 1 + len(members)))
+    groups = np.stack([by_class[:, of].mean(axis=1) for of in members], axis=1)
+    means = np.column_stack([groups @ shares, groups])
+    deviations = means - means.mean(axis=0)
+    mixed = np.zeros(len(members))  # variance of a seed's mean by its interaction with classes and images
+    for group, of in enumerate(members):
+        if len(of) > 1:
+            own = by_class[:, of] - by_class[:, of].mean(axis=0) - deviations[:, [1 + group]]
+            own -= own.mean()
+            mixed[group] = (own**2).sum() / ((seeds - 1) * (len(of) - 1)) / len(of)
+    deviations *= _kept(deviations.var(axis=0, ddof=1), np.array([mixed @ shares**2, *mixed]))
+    chosen = random.integers(seeds, size=(resamples, seeds - 1))
+    drawn: Float[np.ndarray, "resamples measures"] = deviations[chosen].mean(axis=1)
+    return drawn
+
+
+def _kept(whole: Float[np.ndarray, " items"], below: Float[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:
+    """By what deviations are multiplied so that a variance loses the part that is drawn elsewhere."""
+    kept: Float[np.ndarray, " items"] = np.sqrt(np.maximum(0.0, 1 - below / np.where(whole > 0, whole, np.inf)))
+    return kept
+
+
+def _parts(resamples: int, images: int) -> list[slice]:
+    step = max(1, _DRAWS // images)
+    return [slice(*ends) for ends in pairwise([*range(0, resamples, step), resamples])]
+
+
+def _student(mean: float, deviation: float, count: int) -> float:
+    from scipy.special import stdtr
+
+    if deviation == 0:
+        return 1.0 if mean == 0 else math.nan
+    return float(2 * stdtr(count - 1, -abs(mean) / (deviation / math.sqrt(count))))
+
+
+def _sign_flips(differences: Float[np.ndarray, " seeds"]) -> float:
+    count = len(differences)
+    if count <= _MOST_SIGNS:
+        signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
+    else:
+        signs = generator(Stream.RESAMPLE, count).choice([-1, 1], size=(2**_MOST_SIGNS, count))
+        signs[0] = 1  # what was seen is one of them
+    sums = np.abs(signs @ differences)
+    return float((sums >= abs(differences.sum()) - 1e-9).mean())

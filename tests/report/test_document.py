@@ -1,0 +1,202 @@
+"""The files of a report: what they hold, and in a real browser how they look and what they let run."""
+
+import csv
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_runs import make_experiment, make_run, rows_of
+from omegaconf import OmegaConf
+
+from benchmarks.gallery import browser
+from lt_extrap.report.__main__ import ReportConfig, task
+from lt_extrap.report.document import breakable, make_report, page, write_report
+from lt_extrap.report.published import count_superclasses
+from lt_extrap.table import find_runs
+
+HOSTILE = "x <script>window.owned = 1<!script> & a|b_c $d"  # no slash: it is the name of a folder
+PAPER = {
+    "target": {"folder": "ImageNet_LT"},
+    "backbone": {"model": "vit_base_patch14_dinov2.lvd142m"},
+    "kinds": {"target": "OfficialTarget", "backbone": "Timm"},
+}
+
+
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def named(self, name):
+        return [attrs for tag, attrs in self.found if tag == name]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    make_experiment(root / HOSTILE, 2, retrained=True, names=("</td><script>window.owned = 2</script>",))
+    for component in ("baseline", "random", "silencing"):
+        make_run(root / "paper", component, 0, config=PAPER)
+    make_run(root / "paper", "random", 0, retrained=True, config=PAPER)
+    make_run(root / "old", "baseline", 0, per_class=False)
+    (root / "old" / "component+random-seed+0").mkdir()
+    (root / "old" / "component+random-seed+0" / "run.json").write_text("{}")
+    output = tmp_path_factory.mktemp("report")
+    task(OmegaConf.structured(ReportConfig(runs=str(root), output=str(output))))
+    return output
+
+
+def test_a_report_is_a_page_markdown_and_tables(written):
+    elements = Elements((written / "report.html").read_text())
+    keys = {file.stem for file in (written / "tables").iterdir()}
+    assert {"commands", "versions", "files", "granularity", "not-ended", "e3-differences", "e1-accuracy"} <= keys
+    assert {attrs["id"] for attrs in elements.named("div") if attrs.get("class") == "table"} == keys
+    assert len(elements.named("table")) == len(keys)
+    assert (written / "report.md").read_text().count("\n## ") == len(elements.named("section"))
+    for key, seeds in (("e2", 1), ("e3", 2)):
+        with (written / "tables" / f"{key}-differences.csv").open(newline="") as file:
+            rows = {(row["row"], row["measure"]): row for row in csv.DictReader(file)}
+        few = rows["component+silencing", "few"]
+        assert float(few["95 % interval from"]) < float(few["difference mean"]) < float(few["95 % interval to"])
+        assert (few["seeds"], few["p"] == "") == (str(seeds), seeds == 1)
+
+
+def test_the_page_needs_nothing_else_and_nothing_in_it_runs(written):
+    text = (written / "report.html").read_text()
+    elements = Elements(text)
+    assert not elements.named("script")
+    assert not elements.named("link")
+    assert not elements.named("img")
+    assert not [
+        attrs for _, attrs in elements.found if "style" in attrs or any(name.startswith("on") for name in attrs)
+    ]
+    assert all(attrs["href"].startswith("#") for _, attrs in elements.found if attrs.get("href"))
+    assert not re.findall("https?://", re.sub(r"http://www\.w3\.org/", "", text))
+    assert HOSTILE in elements.text
+
+
+def test_the_page_can_be_heard(written):
+    elements = Elements((written / "report.html").read_text())
+    ids = [attrs["id"] for _, attrs in elements.found if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for attrs in elements.named("th"):
+        assert attrs["scope"] in ("col", "row", "rowgroup")
+    for _, attrs in elements.found:
+        assert set(attrs.get("aria-labelledby", "").split()) <= set(ids)
+        if (target := attrs.get("href") or "").startswith("#"):
+            assert target[1:] in ids
+    charts = elements.named("svg")
+    assert len(charts) == (1 + 7) + (1 + 3)
+    assert all(attrs["role"] == "img" and len(attrs["aria-labelledby"].split()) == 2 for attrs in charts)
+    assert "few: " in elements.text  # what a chart shows, in words
+
+
+def test_the_papers_numbers_stand_beside_ours(written):
+    with (written / "tables" / "e2-paper-table-6-dinov2.csv").open(newline="") as file:
+        rows = {row["row"]: row for row in csv.DictReader(file)}
+    assert rows["+ Direct Classifier"]["paper, few"] == "76.2"
+    assert rows["+ Direct Classifier"]["ours, few mean"] != ""
+    assert rows["+ Random Category"]["our runs"] == "1"  # the retrained one
+    assert rows["+ Neighbor Silencing"]["ours, few mean"] == ""
+    with (written / "tables" / "e2-paper-table-2-dinov2-differences.csv").open(newline="") as file:
+        rows = {row["row"]: row for row in csv.DictReader(file)}
+    assert (rows["+ Ours"]["paper, few"], rows["+ RD"]["paper, overall"]) == ("5.1", "-2.4")
+    assert not list((written / "tables").glob("e[13]-paper*"))  # another data set
+
+
+def test_how_to_repeat_it(written):
+    with (written / "tables" / "commands.csv").open(newline="") as file:
+        commands = {row["row"]: row["command"] for row in csv.DictReader(file)}
+    silencing = f"{HOSTILE}/component+silencing"
+    assert commands[silencing] == "python -m lt_extrap.train -m experiment=made component=silencing seed=0,1"
+    assert commands[f"{silencing}, retrained"].count("classifier=retrained") == 2
+    assert commands["paper/component+silencing"].endswith("component=silencing seed=0")
+
+
+def test_it_is_the_same_again_and_leaves_what_is_not_its_own(tmp_path):
+    for component in ("baseline", "silencing"):
+        make_run(tmp_path / "runs", component, 0)
+    report = make_report(rows_of(tmp_path / "runs"), title="again")
+    assert page(report) == page(make_report(rows_of(tmp_path / "runs"), title="again"))
+    (tmp_path / "tables").mkdir()
+    for name in ("e9-accuracy.csv", "mine.csv"):
+        (tmp_path / "tables" / name).write_text("")
+    write_report(report, tmp_path)
+    assert not (tmp_path / "tables" / "e9-accuracy.csv").exists()
+    assert (tmp_path / "tables" / "mine.csv").exists()
+
+
+def test_one_run_of_an_older_version(tmp_path):
+    results = Path(__file__).parents[2] / "docs" / "results" / "tiny_imagenet_lt"
+    shutil.copytree(results / "component+silencing-seed+0", tmp_path / "component+silencing-seed+0")
+    assert len(find_runs(tmp_path)[0]) == 1
+    report = make_report(rows_of(tmp_path), title="one")
+    keys = [sheet.key for sheet in report.sheets()]
+    assert keys == ["e1-accuracy", "e1-cost", "commands", "versions", "files"]
+    assert "did not keep it" in Elements(page(report)).text
+
+
+def test_superclasses_are_cut_from_the_taxonomy():
+    path = [{"wnid": f"n{depth}", "name": str(depth)} for depth in range(1, 13)]
+    deep = [{"hypernyms": path}, {"hypernyms": [*path[:9], {"wnid": "other", "name": "o"}]}]
+    assert count_superclasses(deep) == 1
+    assert count_superclasses([*deep, {"hypernyms": [{"wnid": None, "name": "family"}]}]) == 2
+    assert count_superclasses([{"supercategory": "Aves"}, {"supercategory": "Plantae"}]) == 2
+    assert count_superclasses([*deep, {"name": "without"}]) is None
+    assert count_superclasses(["a", "b"]) is None
+
+
+def test_names_break_where_they_may():
+    assert breakable("component+a<b-c_d") == "component+<wbr>a&lt;b<wbr>-c_d"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    pytest.importorskip("playwright", reason="playwright is of the extra dev")
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip("no chromium on the path (apt install chromium)")
+    return found
+
+
+@pytest.mark.slow
+def test_a_browser_shows_it_light_and_dark_and_on_a_phone(written, chromium):
+    told, colors = [], {}
+    for scheme in ("light", "dark"):
+        for width in (1200, 390):
+            with browser(chromium, viewport={"width": width, "height": 800}, color_scheme=scheme) as opened:
+                shown = opened.new_page()
+                shown.on("console", lambda message: told.append(message.text))
+                shown.on("pageerror", lambda error: told.append(str(error)))
+                shown.on(
+                    "request", lambda request: told.append(request.url) if "report.html" not in request.url else None
+                )
+                shown.goto((written / "report.html").as_uri())
+                assert shown.evaluate("window.owned") is None
+                # Only tables scroll sideways, and charts are as wide as the screen lets them.
+                assert shown.evaluate("document.documentElement.scrollWidth") == width
+                boxes = shown.evaluate(
+                    "[...document.querySelectorAll('svg')].map(one => one.getBoundingClientRect().width)"
+                )
+                assert min(boxes) > 280
+                assert max(boxes) <= min(width, 520)
+                colors[scheme] = shown.evaluate(
+                    "[getComputedStyle(document.body).backgroundColor, "
+                    "...[...document.querySelectorAll('svg text')].slice(0, 3).map(one => getComputedStyle(one).fill)]"
+                )
+    assert told == []
+    assert colors["light"][0] != colors["dark"][0]
+    assert colors["light"][1:] != colors["dark"][1:]
+    for scheme in ("light", "dark"):
+        assert colors[scheme][0] not in colors[scheme][1:]

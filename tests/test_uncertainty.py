@@ -1,0 +1,153 @@
+"""How sure differences are: against references, by simulation, and where there is nothing to be sure of."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lt_extrap.uncertainty import TestImages, detectable, holm, intervals, paired
+
+GROUPS = np.array([0] * 8 + [1] * 10 + [2] * 6)
+
+
+def simulated(rng, images, seeds, difference, *, classes=0.05, hard=0.1, between=0.02):
+    """Right minus right of two rows: a true difference, and effects of class, image and seed of these deviations."""
+    total = int(images.sizes.sum())
+
+    def effect(deviation, count):
+        return deviation * math.sqrt(3) * rng.uniform(-1, 1, count)
+
+    base = 0.3 + 0.4 * rng.random(total)
+    shift = difference + effect(classes, len(images.sizes))[images.classes] + effect(hard, total)
+    shift = shift + effect(between, (seeds, 1))
+    one, other = (rng.random((seeds, total)) < base + sign * shift / 2 for sign in (1, -1))
+    return one.astype(float) - other
+
+
+@pytest.mark.parametrize(("seeds", "per_class"), [(1, 20), (3, 20), (8, 4)])
+def test_intervals_hold_the_true_difference_as_often_as_they_say(seeds, per_class):
+    images, rng = TestImages(np.full(len(GROUPS), per_class), GROUPS), np.random.default_rng(3)
+    held = []
+    for trial in range(120):
+        differences = simulated(rng, images, seeds, 0.03, between=0.02 if seeds > 1 else 0.0)
+        (ends,) = intervals([differences], images, resamples=300, seed=trial)
+        held.append((ends[:, 0] <= 0.03) & (ends[:, 1] >= 0.03))
+    coverage = np.mean(held, axis=0)
+    # 120 trials of 95 % are within 0.90 and 0.995 of them; groups of 6 classes have less, as any bootstrap.
+    assert coverage[0] > 0.90
+    assert (coverage > 0.87).all()
+    assert coverage.mean() < 0.995
+
+
+def test_the_width_is_that_of_the_spread_of_experiments():
+    images, rng = TestImages(np.full(len(GROUPS), 20), GROUPS), np.random.default_rng(5)
+    draws = [simulated(rng, images, 4, 0.0) for _ in range(150)]
+    means = [images.class_means(one).mean() for one in draws]
+    widths = [np.ptp(intervals([one], images, resamples=300)[0, 0]) for one in draws[:40]]
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(means), rel=0.15)
+
+
+def test_intervals_of_several_comparisons_are_on_one_draw_and_the_same_again():
+    images, rng = TestImages(np.array([3, 1, 4, 2, 5]), np.array([0, 1, 0, 1, 0])), np.random.default_rng(0)
+    one, other = (rng.integers(-1, 2, (seeds, 15)).astype(float) for seeds in (2, 3))
+    both = intervals([one, other], images, resamples=50)
+    assert both.shape == (2, 3, 2)
+    assert (intervals([one, other], images, resamples=50) == both).all()
+    assert intervals([one], images, resamples=50)[0] == pytest.approx(both[0])
+    assert intervals([-one], images, resamples=200)[0] == pytest.approx(
+        -intervals([one], images, resamples=200)[0][:, ::-1]
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(1, 3), st.integers(0, 99))
+def test_a_row_compared_with_itself_has_no_difference(sizes, seeds, key):
+    images = TestImages(np.array(sizes), np.sort(np.arange(len(sizes)) % 2))
+    assert (intervals([np.zeros((seeds, sum(sizes)))], images, resamples=20, seed=key) == 0).all()
+    told = paired(np.zeros(seeds))
+    assert told.mean == 0
+    assert seeds == 1 or (told.p, told.detectable) == (1.0, 0.0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 3), st.integers(0, 99))
+def test_a_difference_of_every_image_is_sure(seeds, key):
+    images = TestImages(np.array([2, 3, 1, 4]), np.array([0, 0, 1, 1]))
+    assert intervals([np.ones((seeds, 10))], images, resamples=20, seed=key) == pytest.approx(np.ones((1, 3, 2)))
+
+
+def test_a_draw_is_that_of_loops_over_its_variance():
+    # One seed, one group, all images of a class alike: what is left is the variance of a mean of classes.
+    images = TestImages(np.full(6, 5), np.zeros(6, dtype=np.int64))
+    of_class = np.array([1.0, -0.83, 0.11, 0.71, -0.37, 1.3])
+    (ends,) = intervals([of_class[images.classes][None]], images, resamples=4000)
+    sums = [np.mean(drawn) for drawn in product(of_class - of_class.mean(), repeat=5)]
+    assert ends[0] == pytest.approx(of_class.mean() + np.quantile(sums, [0.025, 0.975]), abs=0.08)
+    assert np.var(sums) == pytest.approx(of_class.var(ddof=1) / 6)
+
+
+def test_student_is_scipys():
+    values = np.array([0.3, 1.1, 0.4, 0.9])
+    told = paired(values)
+    assert (told.seeds, told.test) == (4, "paired t")
+    assert told.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert told.deviation == pytest.approx(np.std(values, ddof=1))
+
+
+@pytest.mark.parametrize("count", [6, 9])
+def test_sign_flips_are_scipys(count):
+    values = np.random.default_rng(count).normal(0.4, 1.0, count)
+    expected = stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    )
+    assert paired(values).test == "sign flips"
+    assert paired(values).p == pytest.approx(expected.pvalue)
+
+
+def test_of_many_seeds_signs_are_drawn():
+    values = np.random.default_rng(0).normal(0.5, 1.0, 24)
+    assert paired(values).p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.01)
+
+
+def test_what_one_seed_or_no_spread_cannot_tell():
+    assert [math.isnan(value) for value in paired(np.array([2.0]))[2:4]] == [True, True]
+    assert paired(np.array([2.0])).test == "none"
+    assert math.isnan(paired(np.array([2.0, 2.0])).p)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_the_detectable_difference_is_found_in_80_of_100_experiments(seeds):
+    rng, deviation = np.random.default_rng(seeds), 1.7
+    values = rng.normal(detectable(deviation, seeds), deviation, (40_000, seeds))
+    t = values.mean(axis=1) / (values.std(axis=1, ddof=1) / math.sqrt(seeds))
+    critical = stats.t.ppf(0.975, seeds - 1)
+    assert np.mean(np.abs(t) > critical) == pytest.approx(0.8, abs=0.01)
+    assert np.mean(t < -critical) < 1e-3
+
+
+def test_the_detectable_difference_falls_with_seeds_and_grows_with_spread():
+    found = [detectable(1.0, seeds) for seeds in range(2, 30)]
+    assert found == sorted(found, reverse=True)
+    assert detectable(3.0, 5) == pytest.approx(3 * detectable(1.0, 5))
+    assert detectable(1.0, 1000) == pytest.approx((1.960 + 0.842) / math.sqrt(1000), rel=0.005)
+
+
+def test_holm_is_that_of_the_paper():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # by hand
+    assert holm([]) == []
+    corrected = holm([0.02, math.nan, 0.6])
+    assert corrected[::2] == pytest.approx([0.04, 0.6])
+    assert math.isnan(corrected[1])
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_order_and_lies_between_p_and_bonferroni(p):
+    corrected = holm(p)
+    for own, value in zip(p, corrected, strict=True):
+        assert own <= value <= min(1.0, own * len(p)) + 1e-12
+    ranked = [value for _, value in sorted(zip(p, corrected, strict=True))]
+    assert ranked == sorted(ranked)
