@@ -339,7 +339,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
 
 
 def _completed(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What run.json says, with the keys that this version has more at their defaults, and classes by their new names."""
+    """What run.json says, with keys that this version has more at their defaults, and classes by their new names."""
     values, names = record.get("config", {}), record.get("kinds", {})
     try:
         config = from_dict(values, names)

@@ -79,6 +79,11 @@ class TargetSet:
         return index.with_labels(self.class_of[index.labels].astype(np.int32))
 
     @property
+    def trained_on(self) -> Int64[np.ndarray, " target"]:
+        """Training images that each class really has: without `left_out`, with those of `target.extra_per_class`."""
+        return np.bincount(self.train.labels, minlength=len(self.classes))
+
+    @property
     def untested(self) -> int:
         """Classes without a test image, which are in no accuracy."""
         return len(self.classes) - len(np.unique(self.test.labels))
