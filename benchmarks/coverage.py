@@ -56,7 +56,7 @@ def simulated(
     total = int(images.sizes.sum())
 
     def effect(deviation: float, count: int | tuple[int, int]) -> np.ndarray:
-        return deviation * math.sqrt(3) * rng.uniform(-1, 1, count)
+        return np.asarray(deviation * math.sqrt(3) * rng.uniform(-1, 1, count))
 
     base = 0.3 + 0.4 * rng.random(total)
     shift = difference + effect(classes, len(images.sizes))[images.classes] + effect(hard, total)

@@ -232,8 +232,8 @@ def _notes(comparisons: Sequence[Comparison]) -> Iterable[str]:
     with_interval = [one.row.short for one in comparisons if any(d.interval for d in one.differences)]
     if with_interval:
         yield (
-            "Interval: classes within their group, their test images and seeds resampled 2,000 times, the same for "
-            "both rows."
+            "Interval: classes within their group and their test images resampled 2,000 times, the same for both rows; "
+            "seeds by Student's t."
         )
     if without := [one.row.short for one in comparisons if one.row.short not in with_interval]:
         yield (
