@@ -56,13 +56,13 @@ def simulated(
     total = int(images.sizes.sum())
 
     def effect(deviation: float, count: int | tuple[int, int]) -> np.ndarray:
-        return np.asarray(deviation * math.sqrt(3) * rng.uniform(-1, 1, count))
+        return deviation * math.sqrt(3) * rng.uniform(-1, 1, count)
 
     base = 0.3 + 0.4 * rng.random(total)
     shift = difference + effect(classes, len(images.sizes))[images.classes] + effect(hard, total)
     shift = shift + effect(between, (seeds, 1))
     one, other = (rng.random((seeds, total)) < base + sign * shift / 2 for sign in (1, -1))
-    return one.astype(float) - other
+    return np.asarray(one.astype(float) - other)
 
 
 def measured(setting: Setting, experiments: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
