@@ -336,6 +336,26 @@ async def _(visit):
     visit.reset()
 
 
+@_behaves("broken/reset-when-idle.jpg", None)  # as load balancers do
+async def _(visit):
+    await visit.image()
+    await asyncio.sleep(0.05)
+    visit.reset()
+
+
+@_behaves("broken/reset-once.jpg", None)
+async def _(visit):
+    await visit.image() if visit.before else visit.reset()
+
+
+@_behaves("broken/no-answer-once.jpg", None)
+async def _(visit):
+    if visit.before:
+        await visit.image()
+    else:
+        visit.close = True
+
+
 @_behaves("broken/reset-in-the-middle.jpg", "truncated")
 async def _(visit):
     await visit.head(200, ("Content-Length", "90000"))
