@@ -30,6 +30,7 @@ import numpy as np
 import trustme
 from PIL import Image
 
+HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 TICK = 0.02  # seconds between the bytes of a drip
 HOME = ip_address("127.0.0.1")
 
@@ -219,11 +220,6 @@ async def _(visit):
     await visit.forever(b"a")
 
 
-@_behaves("slow/informed-for-ever.jpg", "timeout", hasty=True)
-async def _(visit):
-    await visit.forever(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-
-
 @_behaves("slow/drip-of-body.jpg", "slow", hasty=True)
 async def _(visit):
     await visit.head(200, ("Content-Length", "90000"))
@@ -385,6 +381,28 @@ async def _(visit):
 async def _(visit):
     await visit.send(b"HTTP/1.1 200 So\r\nX-Long: ")
     await visit.forever(b"a" * 0x4000, 0)
+
+
+@_behaves("broken/informed-ten-times.jpg", None)
+async def _(visit):
+    await visit.send(HINT * 10)
+    await visit.image()
+
+
+@_behaves("broken/informed-too-often.jpg", "protocol")
+async def _(visit):
+    await visit.send(HINT * 11)
+    await visit.image()
+
+
+@_behaves("broken/informed-for-ever.jpg", "protocol")
+async def _(visit):
+    await visit.forever(HINT)
+
+
+@_behaves("broken/informed-at-once.jpg", "protocol")
+async def _(visit):
+    await visit.forever(HINT * 10_000, 0)
 
 
 @_behaves("broken/two-lengths.jpg", "protocol")

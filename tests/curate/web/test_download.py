@@ -128,14 +128,15 @@ def test_what_only_begins_as_an_image_is_refused_by_the_decoder(became):
 def test_what_is_endless_is_left_soon(became, server):
     """Up to what was asked for, and what the sockets between had taken."""
     assert server.sent["/large/by-its-own-word.jpg"] < 500_000
-    for path in ("/large/endless-chunks.jpg", "/large/without-a-length.jpg", "/broken/huge-header.jpg"):
-        assert server.sent[path] < 16_000_000, path
+    for path in ("large/endless-chunks", "large/without-a-length", "broken/huge-header", "broken/informed-at-once"):
+        assert server.sent[f"/{path}.jpg"] < 16_000_000, path
     # One robots.txt has no end; the requests for all others are some kilobytes.
     assert server.sent["/robots.txt"] < 16_000_000
 
 
 def test_a_reason_says_what_was_met(became):
     assert str(became["to/page.jpg"]) == "not_image: HTML, from " + became["to/page.jpg"].detail.rpartition(" ")[2]
+    assert "more than 10 answers of 1xx" in became["broken/informed-for-ever.jpg"].detail
     assert "gzip" in became["large/gzip-bomb.jpg"].detail
     assert "410" in became["status/410.jpg"].detail
     assert "x-robots-tag: noai" in became["says/two.jpg"].detail

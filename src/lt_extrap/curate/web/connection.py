@@ -16,6 +16,7 @@ from lt_extrap.curate.web.network import PublicNetwork
 
 _HEAD = 100 << 10  # bytes that the status and the headers of an answer may take
 _PIECE = 256 << 10  # bytes that are read at once, at most
+_INFORMED = 10  # answers of 1xx, at most, before the one that was asked for
 _KEPT = 10.0  # seconds that a connection is kept for, without a request
 
 
@@ -72,10 +73,12 @@ class Connection:
             raise
 
     async def _answer(self) -> h11.Response:
-        while isinstance(event := await self._next(), h11.InformationalResponse):
-            pass  # it says that an answer will come
-        assert isinstance(event, h11.Response)
-        return event
+        for _ in range(_INFORMED + 1):
+            event = await self._next()
+            if isinstance(event, h11.Response):
+                return event
+            assert isinstance(event, h11.InformationalResponse)  # it says that an answer will come
+        raise h11.RemoteProtocolError(f"more than {_INFORMED} answers of 1xx before that which was asked for")
 
     async def piece(self) -> bytes | bytearray | None:
         """The next bytes of the answer; None at its end.
