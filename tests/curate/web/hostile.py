@@ -576,6 +576,11 @@ def _text(text: str | bytes) -> Behaviour:
     return lambda visit: visit.answer(200, body, ("Content-Type", "text/plain"))
 
 
+def _coded(coding: str, body: bytes, status: int = 200) -> Behaviour:
+    return lambda visit: visit.answer(status, body, ("Content-Type", "text/plain"), ("Content-Encoding", coding))
+
+
+_FORBIDS = b"User-agent: *\nDisallow: /\n"
 # Host: what it answers, and what becomes of /image/jpeg there.
 ROBOTS: dict[str, tuple[Behaviour, str | None]] = {
     "forbids.example": (_text("User-agent: *\nDisallow: /image/\n"), "robots"),
@@ -598,6 +603,12 @@ ROBOTS: dict[str, tuple[Behaviour, str | None]] = {
     "robots-of-many.example": (_text(_many_rules()), None),
     "robots-crumbs.example": (_crumbs_of_robots, "robots"),
     "robots-noise.example": (_text(bytes(range(256)) * 900), None),
+    "robots-gzip.example": (_coded("gzip", gzip.compress(_FORBIDS)), "robots"),
+    "robots-x-gzip.example": (_coded("identity, X-GZIP", gzip.compress(_FORBIDS)), "robots"),
+    "robots-gzip-bomb.example": (_coded("gzip", gzip.compress(bytes(20_000_000), 6)), "robots"),
+    "robots-br.example": (_coded("br", b"\x0b\x0d\x80" + _FORBIDS + b"\x03"), "robots"),
+    "robots-identity.example": (_coded("Identity", _FORBIDS.replace(b"/", b"/private")), None),
+    "robots-404-gzip.example": (_coded("gzip", gzip.compress(PAGE), 404), None),
     "robots-drip.example": (_dripping_robots, "robots"),
 }
 HASTY.add("robots-drip.example")

@@ -137,6 +137,7 @@ def test_what_is_endless_is_left_soon(became, server):
 def test_a_reason_says_what_was_met(became):
     assert str(became["to/page.jpg"]) == "not_image: HTML, from " + became["to/page.jpg"].detail.rpartition(" ")[2]
     assert "more than 10 answers of 1xx" in became["broken/informed-for-ever.jpg"].detail
+    assert "content coding 'gzip'" in became["robots-gzip.example"].detail
     assert "gzip" in became["large/gzip-bomb.jpg"].detail
     assert "410" in became["status/410.jpg"].detail
     assert "x-robots-tag: noai" in became["says/two.jpg"].detail

@@ -179,6 +179,7 @@ class Downloader:
             try:
                 async with self._answer(url, time) as answer:
                     if answer.status not in _REDIRECTS:
+                        _refuse_coded(answer)
                         return answer.status, await _beginning(answer, LONGEST)
                     url = self._redirected(url, answer)
             except Failure as failure:
@@ -338,6 +339,13 @@ def _while_reading() -> Iterator[None]:
         raise Failure("timeout", "silence in the middle of the body") from error
     except (OSError, h11.RemoteProtocolError) as error:
         raise Failure("truncated", str(error) or "the connection was ended") from error
+
+
+def _refuse_coded(answer: _Answer) -> None:
+    """Compressed, though it was asked for as it is: as text it would have no rules, and so allow everything."""
+    said = answer.headers.get("content-encoding", "")
+    if answer.status < 300 and {coding.strip().lower() for coding in said.split(",")} - {"", "identity"}:
+        raise Failure("protocol", f"the content coding {said!r}, which was not asked for")
 
 
 async def _beginning(answer: _Answer, size: int) -> bytes:
