@@ -107,7 +107,8 @@ class Robots:
 
         Raises:
             Failure: `robots`: it may not, or the host did not say (5xx, 429, no answer in time, or one that is
-                compressed), for as long as this runs. `dns`, `address`, `connect`, `tls`, `postponed`: the host cannot be asked now.
+                compressed), for as long as this runs. `dns`, `address`, `connect`, `tls`, `postponed`: the host cannot
+                be asked now.
         """
         origin = url.origin
         found = self._rules.get(origin)
