@@ -1,6 +1,7 @@
 # Two commands matter: make demo, make test. Each makes its own .venv first.
 PYTHON ?= python3
 RUN = .venv/bin/python
+export PYTHONDONTWRITEBYTECODE = # tests start Python some hundred times: what it compiles is kept
 
 .PHONY: help demo test test-all check bench notebooks clean
 help: ## what there is

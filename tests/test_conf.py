@@ -22,7 +22,7 @@ from lt_extrap.errors import ConfigError
 from lt_extrap.model.preprocessing import IMAGENET_MEAN, preprocessing_of
 from lt_extrap.paths import conf_dir
 from lt_extrap.refusals import refuse_words, spelled
-from lt_extrap.report import ReportConfig  # noqa: F401 (brings the schema of the command)
+from lt_extrap.report.__main__ import ReportConfig  # noqa: F401 (brings the schema of the command)
 from lt_extrap.trainer import OWN_TRAINER_KEYS
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))

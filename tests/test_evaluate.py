@@ -13,6 +13,7 @@ import torch
 from conftest import SMALL
 from lt_extrap import runs
 from lt_extrap.compose import configure
+from lt_extrap.config import Budget
 from lt_extrap.data.target import load_target
 from lt_extrap.errors import ConfigError, DataError, RunError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
@@ -66,12 +67,14 @@ def test_any_list(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_retrained_classifier(run, capsys):
-    direct, retrained_numbers = measured(run), measured(run, classifier="retrained")
+def test_the_retrained_classifier(run, capsys, monkeypatch):
+    direct = measured(run)
+    assert retrained(runs.load(run)).budget.amount == 30
+    monkeypatch.setattr("lt_extrap.retrained.Budget", lambda **_: Budget(unit="epochs", amount=4.0, warmup=0.0))
+    retrained_numbers = measured(run, classifier="retrained")
     record = runs.load(run / "retrained")
     recipe = record.config.recipe
     assert (recipe.lr, recipe.mixup, recipe.cutmix) == (pytest.approx(2e-3 * recipe.batch_size / 512), 0.8, 1.0)
-    assert record.config.budget.amount == 30
     assert recipe.ema is None
     assert record.results["auxiliary_classes"] == 0
     assert retrained_numbers == record.results["test"] != direct

@@ -42,6 +42,12 @@ def test_runs_that_have_not_ended_are_counted_and_named(runs, capsys):
     assert f"not in the table (1):\n{runs / 'component+random-seed+0'}" in capsys.readouterr().out
 
 
+def test_rows_that_share_no_seed_with_the_baseline_are_named(runs, capsys):
+    put(runs, "component+random-seed+7", 7, 0.3)
+    report(runs)
+    assert capsys.readouterr().out.count("no difference of component+random: it shares no seed with the baseline") == 1
+
+
 def test_no_finished_run_is_said(tmp_path):
     with pytest.raises(RunError, match="train first"):
         report(tmp_path)

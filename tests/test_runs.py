@@ -8,7 +8,7 @@ import pytest
 from lt_extrap.compose import configure, from_dict, kinds, to_dict
 from lt_extrap.errors import RunError
 from lt_extrap.run_name import run_folder
-from lt_extrap.runs import claim, load, locked, write_json
+from lt_extrap.runs import claim, load, locked, settings, write_json
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,21 @@ def test_a_key_that_a_newer_version_has_more_is_at_its_default(tmp_path, small, 
     write_json(tmp_path / "run.json", record)
     with pytest.raises(RunError, match=r"target\.gone was 1, now None"):
         claim(tmp_path, small(), lists, begun=True)
+
+
+def test_a_run_of_an_older_version_has_the_settings_of_its_row(tmp_path, small, lists):
+    claim(tmp_path, small(), lists, begun=False)
+    whole, record = settings(tmp_path), json.loads((tmp_path / "run.json").read_text())
+    assert "target.reshuffle" in whole
+    del record["config"]["target"]["reshuffle"], record["config"]["retrained"]
+    record["kinds"]["recipe"] = "Recipe"  # its name of old
+    write_json(tmp_path / "run.json", record)
+    assert settings(tmp_path) == whole
+    assert claim(tmp_path, small(), lists, begun=True).results is None  # and it is no other run
+    record["config"]["target"]["gone"] = 1  # of a version whose keys this one lacks: as it is
+    write_json(tmp_path / "run.json", record)
+    assert settings(tmp_path)["target.gone"] == 1
+    assert "target.reshuffle" not in settings(tmp_path)
 
 
 def test_a_folder_belongs_to_one_state_of_its_lists(tmp_path, small, lists):

@@ -24,7 +24,7 @@ from omegaconf import open_dict
 from conftest import SMALL
 from lt_extrap import train
 from lt_extrap.compose import from_hydra
-from lt_extrap.config import TrainConfig
+from lt_extrap.config import Budget, TrainConfig
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
 from lt_extrap.signals import Stopped
@@ -325,6 +325,7 @@ def test_jobs_side_by_side_are_stopped_together_and_go_on():
 
 def test_a_run_ends_with_its_retrained_classifier(command, tmp_path, monkeypatch, cache):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lt_extrap.retrained.Budget", lambda **_: Budget(unit="epochs", amount=1.0, warmup=0.0))
     words = (*SMALL, "component=baseline", "name=both", "retrained=true")
     status, _ = command(*words)
     (folder,) = Path("runs/both").iterdir()

@@ -9,46 +9,41 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from benchmarks.coverage import Setting, measured, simulated
 from lt_extrap.uncertainty import TestImages, detectable, holm, intervals, paired
 
-GROUPS = np.array([0] * 8 + [1] * 10 + [2] * 6)
 
-
-def simulated(rng, images, seeds, difference, *, classes=0.05, hard=0.1, between=0.02):
-    """Right minus right of two rows: a true difference, and effects of class, image and seed of these deviations."""
-    total = int(images.sizes.sum())
-
-    def effect(deviation, count):
-        return deviation * math.sqrt(3) * rng.uniform(-1, 1, count)
-
-    base = 0.3 + 0.4 * rng.random(total)
-    shift = difference + effect(classes, len(images.sizes))[images.classes] + effect(hard, total)
-    shift = shift + effect(between, (seeds, 1))
-    one, other = (rng.random((seeds, total)) < base + sign * shift / 2 for sign in (1, -1))
-    return one.astype(float) - other
-
-
-@pytest.mark.parametrize(("seeds", "per_class"), [(1, 20), (3, 20), (8, 4)])
-def test_intervals_hold_the_true_difference_as_often_as_they_say(seeds, per_class):
-    images, rng = TestImages(np.full(len(GROUPS), per_class), GROUPS), np.random.default_rng(3)
-    held = []
-    for trial in range(120):
-        differences = simulated(rng, images, seeds, 0.03, between=0.02 if seeds > 1 else 0.0)
-        (ends,) = intervals([differences], images, resamples=300, seed=trial)
-        held.append((ends[:, 0] <= 0.03) & (ends[:, 1] >= 0.03))
-    coverage = np.mean(held, axis=0)
+@pytest.mark.parametrize(("seeds", "per_class", "between"), [(1, 20, 0), (2, 20, 0.05), (3, 20, 0.05), (8, 4, 0.02)])
+def test_intervals_hold_the_true_difference_as_often_as_they_say(seeds, per_class, between):
+    held, _ = measured(Setting((8, 10, 6), per_class, seeds, between), experiments=120, seed=3)
     # 120 trials of 95 % are within 0.90 and 0.995 of them; groups of 6 classes have less, as any bootstrap.
-    assert coverage[0] > 0.90
-    assert (coverage > 0.87).all()
-    assert coverage.mean() < 0.995
+    assert held[0] > 0.90
+    assert (held > 0.87).all()
+    assert held.mean() < 0.995
 
 
-def test_the_width_is_that_of_the_spread_of_experiments():
-    images, rng = TestImages(np.full(len(GROUPS), 20), GROUPS), np.random.default_rng(5)
-    draws = [simulated(rng, images, 4, 0.0) for _ in range(150)]
+@pytest.mark.parametrize(("seeds", "between"), [(1, 0.0), (24, 0.02)])
+def test_the_width_is_that_of_the_spread_of_experiments(seeds, between):
+    images, rng = Setting((8, 10, 6), 20, seeds, between).images(), np.random.default_rng(5)
+    draws = [simulated(rng, images, seeds, 0.0, between=between) for _ in range(300)]
     means = [images.class_means(one).mean() for one in draws]
     widths = [np.ptp(intervals([one], images, resamples=300)[0, 0]) for one in draws[:40]]
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(means), rel=0.15)
+
+
+def test_an_interval_of_seeds_alone_is_that_of_a_paired_t_test():
+    images, by_seed = TestImages(np.full(4, 5), np.array([0, 0, 1, 1])), np.array([0.0, 0.25, 1.0])
+    (ends,) = intervals([np.repeat(by_seed[:, None], 20, axis=1)], images)
+    mean = stats.ttest_1samp(by_seed, 0).confidence_interval(0.95)
+    assert ends == pytest.approx(np.tile([mean.low, mean.high], (3, 1)), rel=0.01)
+
+
+def test_the_noise_of_images_is_neither_too_large_nor_too_small_in_a_group_of_few_classes():
+    images = TestImages(np.full(2, 101), np.zeros(2, dtype=np.int64))
+    noise = np.linspace(-1, 1, 101)  # all that there is: both classes have the same mean
+    (ends,) = intervals([np.tile(noise, 2)[None]], images, resamples=4000)
+    half = 1.96 * stats.sem(noise) / math.sqrt(2)
+    assert ends == pytest.approx(np.tile([-half, half], (2, 1)), rel=0.06)
 
 
 def test_intervals_of_several_comparisons_are_on_one_draw_and_the_same_again():
@@ -57,9 +52,11 @@ def test_intervals_of_several_comparisons_are_on_one_draw_and_the_same_again():
     both = intervals([one, other], images, resamples=50)
     assert both.shape == (2, 3, 2)
     assert (intervals([one, other], images, resamples=50) == both).all()
-    assert intervals([one], images, resamples=50)[0] == pytest.approx(both[0])
-    assert intervals([-one], images, resamples=200)[0] == pytest.approx(
-        -intervals([one], images, resamples=200)[0][:, ::-1]
+    below = intervals([other, other, one], images, resamples=50)
+    assert below == pytest.approx(both[[1, 1, 0]])  # whatever the rows above are
+    one_seed = other[:1]
+    assert intervals([-one_seed], images, resamples=200)[0] == pytest.approx(
+        -intervals([one_seed], images, resamples=200)[0][:, ::-1]
     )
 
 

@@ -213,9 +213,12 @@ def weights_file(run: Path) -> Path:
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """What decides the result of the run in a folder, of any version, but for its seed: values of run.json by key."""
-    record = read_json(folder / RUN)
-    values = dict(_leaves({**record.get("config", {}), "kinds": record.get("kinds", {})}))
+    """What decides the result of the run in a folder, of any version, but for its seed: values of run.json by key.
+
+    Keys that this version has more are at their defaults, as where a run goes on: they set apart no row.
+    """
+    record = _completed(read_json(folder / RUN))
+    values = dict(_leaves({**record["config"], "kinds": record["kinds"]}))
     return {key: value for key, value in values.items() if key != "seed" and not FREE.fullmatch(key)}
 
 
@@ -312,10 +315,11 @@ def _hash(path: Path) -> str:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+    before = _completed(before)
     for group in now["kinds"]:
         if before["kinds"].get(group) != now["kinds"][group]:
             yield f"{group} was {before['kinds'].get(group)}, now {now['kinds'][group]}"
-    old, new = dict(_leaves(_completed(before))), dict(_leaves(now["config"]))
+    old, new = dict(_leaves(before["config"])), dict(_leaves(now["config"]))
     files, files_now = before.get("files", {}), now["files"]
     # Where these files are does not matter: their content is compared below.
     moved = WEIGHT_FILES & files.keys() & files_now.keys()
@@ -335,12 +339,13 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[
 
 
 def _completed(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of a run with the keys that this version has more, at their defaults."""
+    """What run.json says, with keys that this version has more at their defaults, and classes by their new names."""
+    values, names = record.get("config", {}), record.get("kinds", {})
     try:
-        return to_dict(from_dict(record["config"], record["kinds"]))
-    except ConfigError:  # it has keys that this version lacks: they are named as they are
-        content: Mapping[str, Any] = record["config"]
-        return content
+        config = from_dict(values, names)
+    except ConfigError:  # it has keys that this version lacks, or no classes: all is as it is there
+        return {**record, "config": values, "kinds": names}
+    return {**record, "config": to_dict(config), "kinds": kinds(config)}
 
 
 def _leaves(node: Any, at: str = "") -> Iterable[tuple[str, Any]]:

@@ -118,6 +118,11 @@ class Group:
         against = self.baseline
         return [row for row in self.rows if against and row is not against and row.shared(against)]
 
+    def unpaired(self) -> list[Row]:
+        """The rows that share no seed with the baseline, and so cannot be compared with it."""
+        against = self.baseline
+        return [row for row in self.rows if against and not row.shared(against)]
+
 
 def groups_of(rows: Sequence[Row], baseline: str | None = None) -> list[Group]:
     """Put rows together that are compared.

@@ -1,7 +1,7 @@
 """How sure a difference between two rows of runs is: paired by seed, on the same classes and images.
 
 Two questions, and two answers. Would other seeds say the same on these test images? `paired` looks at the differences
-of seeds. Would other classes, images and seeds? `intervals` resamples all three. Accuracies are means over classes
+of seeds. Would other classes, images and seeds? `intervals` draws all three anew. Accuracies are means over classes
 (Eq. 1).
 """
 
@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from lt_extrap.keys import Stream, generator
 
@@ -119,6 +119,10 @@ class TestImages:
         """The class of each image."""
         return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
+    def of(self, classes: Int64[np.ndarray, " some"]) -> Bool[np.ndarray, " images"]:
+        """Which images are of these classes."""
+        return np.isin(self.classes, classes)
+
     def members(self) -> list[Int64[np.ndarray, " members"]]:
         """The classes of each group."""
         return [np.flatnonzero(self.groups == group) for group in range(int(self.groups.max()) + 1)]
@@ -137,14 +141,18 @@ def intervals(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Float[np.ndarray, "comparisons measures 2"]:
-    """Bootstrap intervals (95 %) of differences in accuracy: classes, images of a class, and seeds are drawn anew.
+    """Intervals (95 %) of differences in accuracy, for other classes, images of a class, and seeds.
 
-    Classes are drawn within their group (for the overall accuracy within all groups: strata), images within each
-    drawn class, seeds by themselves; every comparison and seed has the same classes and images. Of n things n - 1 are
-    drawn, for which the variance of a mean comes out unbiased (McCarthy and Snowden 1985), and one is kept as it is.
-    Class means hold the noise of their images, and means of seeds that of class and image with a seed: what is drawn
-    below is taken out above, by shrinking those deviations to their own component of variance (Carpenter, Goldstein
-    and Rasbash 2003 for nested levels; Owen 2007 tells how much too wide crossed levels are without).
+    Classes are drawn anew within their group (for the overall accuracy within all groups: strata), images within each
+    drawn class, the same for every comparison and seed. Of n things n - 1 are drawn, for which the variance of a mean
+    comes out unbiased (McCarthy and Snowden 1985), and one is kept as it is. Class means hold the noise of their
+    images, and both that of each seed: what is drawn below is taken out above, by shrinking deviations to their own
+    component of variance (Carpenter, Goldstein and Rasbash 2003 for nested levels; Owen 2007 tells how much too wide
+    crossed levels are without).
+
+    A few seeds do not show how far seeds spread, and drawing them anew cannot either. What they add is drawn from
+    Student's t with n - 1 degrees of freedom times the standard error of their mean, all that differs between seeds in
+    it, as in the interval of a paired t test: alone it would be that interval.
 
     Args:
         differences: of each comparison, one of its rows against the other: right (1 or 0) minus right, of each shared
@@ -165,8 +173,12 @@ def intervals(
     spread = images.class_means(noise**2) / np.maximum(images.sizes - 1, 1)  # variance of a class mean by its images
     deviations = np.zeros_like(class_means)
     for of in members:
+        mixed = np.array([_mixed(values[:, of]) for values in by_seed])  # is drawn with the seeds
         own = class_means[:, of] - class_means[:, of].mean(axis=1, keepdims=True)
-        deviations[:, of] = own * _kept(own.var(axis=1, ddof=min(1, len(of) - 1)), spread[:, of].mean(axis=1))[:, None]
+        whole, below = own.var(axis=1, ddof=min(1, len(of) - 1)), spread[:, of].mean(axis=1)
+        kept = _kept(np.maximum(whole, below), mixed)[:, None]
+        deviations[:, of] = kept * own * _kept(whole, below)[:, None]
+        noise[:, images.of(of)] *= kept
 
     drawn = np.empty((resamples, len(differences), 1 + len(members)))
     random = generator(Stream.RESAMPLE, seed)
@@ -174,7 +186,8 @@ def intervals(
         drawn[at, :, 1:] = _drawn_classes(random, at.stop - at.start, images, members, deviations, noise)
     drawn[:, :, 0] = drawn[:, :, 1:] @ shares
     for place, values in enumerate(by_seed):
-        drawn[:, place] += _drawn_seeds(random, resamples, values, members, shares)
+        groups = np.stack([values[:, of].mean(axis=1) for of in members], axis=1)
+        drawn[:, place] += _drawn_seeds(np.column_stack([groups @ shares, groups]), resamples, seed)
     groups = np.stack([class_means[:, of].mean(axis=1) for of in members], axis=1)
     means = np.column_stack([groups @ shares, groups])
     return means[..., None] + np.moveaxis(np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=0), 0, -1)
@@ -204,41 +217,42 @@ def _drawn_classes(
     chosen = np.repeat(starts, times) + (random.random(times.sum()) * np.repeat(sizes, times)).astype(np.int64)
     weights = np.bincount(chosen, minlength=resamples * len(images.classes)).reshape(resamples, -1)
     weights = weights / draws_of[images.classes]
-    groups = images.groups[images.classes]
-    return np.stack(
-        [
-            (counts[:, of] @ deviations[:, of].T + weights[:, groups == group] @ noise[:, groups == group].T)
-            / max(1, len(of) - 1)
-            for group, of in enumerate(members)
-        ],
-        axis=-1,
-    )
+    drawn = []
+    for of in members:
+        draws, own = max(1, len(of) - 1), images.of(of)
+        # Images are drawn in n - 1 classes, and are to have the variance of a mean of n.
+        by_images = weights[:, own] @ noise[:, own].T * math.sqrt(draws / len(of))
+        drawn.append((counts[:, of] @ deviations[:, of].T + by_images) / draws)
+    return np.stack(drawn, axis=-1)
 
 
 def _drawn_seeds(
-    random: np.random.Generator,
-    resamples: int,
-    by_class: Float[np.ndarray, "seeds classes"],
-    members: Sequence[Int64[np.ndarray, " _members"]],
-    shares: Float[np.ndarray, " groups"],
+    means: Float[np.ndarray, "seeds measures"], resamples: int, seed: int
 ) -> Float[np.ndarray, "resamples measures"]:
-    """What drawn seeds add to the overall mean and to that of each group."""
-    seeds = len(by_class)
+    """What other seeds may add to the mean over seeds of each measure: on one draw for a number of seeds."""
+    from scipy.special import stdtrit
+
+    seeds = len(means)
     if seeds == 1:
-        return np.zeros((resamples, 1 + len(members)))
-    groups = np.stack([by_class[:, of].mean(axis=1) for of in members], axis=1)
-    means = np.column_stack([groups @ shares, groups])
-    deviations = means - means.mean(axis=0)
-    mixed = np.zeros(len(members))  # variance of a seed's mean by its interaction with classes and images
-    for group, of in enumerate(members):
-        if len(of) > 1:
-            own = by_class[:, of] - by_class[:, of].mean(axis=0) - deviations[:, [1 + group]]
-            own -= own.mean()
-            mixed[group] = (own**2).sum() / ((seeds - 1) * (len(of) - 1)) / len(of)
-    deviations *= _kept(deviations.var(axis=0, ddof=1), np.array([mixed @ shares**2, *mixed]))
-    chosen = random.integers(seeds, size=(resamples, seeds - 1))
-    drawn: Float[np.ndarray, "resamples measures"] = deviations[chosen].mean(axis=1)
+        return np.zeros((resamples, means.shape[1]))
+    # Quantiles of Student's t in any order: drawn ones would be far off in the tails of 1 degree of freedom.
+    shares = (generator(Stream.RESAMPLE, seed, seeds).permutation(resamples) + 0.5) / resamples
+    drawn: Float[np.ndarray, "resamples measures"] = np.outer(
+        stdtrit(seeds - 1, shares), means.std(axis=0, ddof=1) / math.sqrt(seeds)
+    )
     return drawn
+
+
+def _mixed(by_class: Float[np.ndarray, "seeds classes"]) -> float:
+    """What of the variance of class means over seeds is by the mixture of class, or image, and seed.
+
+    0 of one seed or one class, which do not tell: an interval is then rather too wide.
+    """
+    seeds, classes = by_class.shape
+    if seeds == 1 or classes == 1:
+        return 0.0
+    own = by_class - by_class.mean(axis=0) - by_class.mean(axis=1, keepdims=True) + by_class.mean()
+    return float((own**2).sum() / ((seeds - 1) * (classes - 1)) / seeds)
 
 
 def _kept(whole: Float[np.ndarray, " items"], below: Float[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:

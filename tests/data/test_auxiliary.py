@@ -31,7 +31,12 @@ def target(tmp_path: Path) -> TargetSet:
         "extra": [0] * 50 + [1] * 40 + [3] * 30 + [4] * 3,
     }
     for name, labels in lists.items():
-        (tmp_path / f"{name}.txt").write_text("".join(f"x.png {label}\n" for label in labels))
+        images = [f"extra{i}.png" if name == "extra" else "x.png" for i in range(len(labels))]
+        (tmp_path / f"{name}.txt").write_text(
+            "".join(f"{i} {label}\n" for i, label in zip(images, labels, strict=True))
+        )
+    for name in images:  # of the further ones
+        (tmp_path / name).hardlink_to(tmp_path / "x.png")
     (tmp_path / "names.txt").write_text("".join(f"wug {j}\n" for j in range(6)))
     (tmp_path / "ranks.json").write_text(json.dumps({"ranks": RANKS}))
     (tmp_path / "edges.json").write_text(json.dumps({"edges": [[0, 0], [0, 1], [4, 1], [0, 1]]}))
@@ -234,7 +239,7 @@ def test_missing_auxiliary_images(target):
 
 
 def test_no_images_for_the_shots(target):
-    (target.place.root / "extra.txt").write_text("x.png 0\n")
+    (target.place.root / "extra.txt").write_text("extra0.png 0\n")
     with pytest.raises(DataError, match="medium and few"):
         add_target_images(TargetExtra(train="extra.txt", images_per_epoch=3), target)
 
@@ -265,10 +270,10 @@ def test_files_keep_their_labels_where_classes_are_numbered_by_name(target, tmp_
 
 
 def test_further_images_that_are_excluded_are_not_shown(target, tmp_path):
-    (tmp_path / "extra.txt").write_text("".join(f"{name}.png 4\n" for name in "xyx"))
+    (tmp_path / "extra.txt").write_text("extra0.png 4\ny.png 4\nextra1.png 4\n")
     (tmp_path / "y.png").write_bytes(b"")
     (tmp_path / "exclude.txt").write_text("y.png\n")
     excluding = load_target(Target(root=str(tmp_path), train="train.txt", test="test.txt", exclude="exclude.txt"))
     extra = TargetExtra(train="extra.txt", images_per_epoch=2)
-    assert list(add_target_images(extra, target).index.paths()) == ["x.png", "y.png", "x.png"]
-    assert list(add_target_images(extra, excluding).index.paths()) == ["x.png", "x.png"]
+    assert list(add_target_images(extra, target).index.paths()) == ["extra0.png", "y.png", "extra1.png"]
+    assert list(add_target_images(extra, excluding).index.paths()) == ["extra0.png", "extra1.png"]

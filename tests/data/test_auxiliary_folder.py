@@ -25,7 +25,11 @@ def target(tmp_path: Path) -> TargetSet:
     root = tmp_path / "target"
     root.mkdir()
     Image.new("RGB", (8, 8)).save(root / "x.png")
-    for name, counts in (("train", COUNTS), ("test", (1, 1, 1)), ("extra", (0, 9, 9))):
+    further = [f"further{i}.png" for i in range(18)]
+    for name in further:
+        (root / name).hardlink_to(root / "x.png")
+    (root / "extra.txt").write_text("".join(f"{name} {1 + i // 9}\n" for i, name in enumerate(further)))
+    for name, counts in (("train", COUNTS), ("test", (1, 1, 1))):
         (root / f"{name}.txt").write_text("".join(f"x.png {i}\n" * count for i, count in enumerate(counts)))
     (root / "names.txt").write_text("".join(f"{id_} {name}\n" for id_, name in zip(IDS, NAMES, strict=True)))
     return load_target(

@@ -1,15 +1,20 @@
 from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from lt_extrap.compose import configure
+from lt_extrap.config import Official, OfficialTarget
 from lt_extrap.data.lists import SampleIndex
+from lt_extrap.data.official import count_hash
 from lt_extrap.data.reshuffle import reshuffled
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
-from lt_extrap.errors import ConfigError
+from lt_extrap.errors import ConfigError, DataError
 
 WORLD = "target.world={classes: 12, families: 4, largest: 150, smallest: 5, random_classes: 4, extra_images: 40}"
 
@@ -71,3 +76,45 @@ def test_further_images_are_not_shown_twice(cache, key):
 def test_without_further_images_it_is_refused():
     with pytest.raises(ConfigError, match=r"target\.extra"):
         configure("experiment=demo", "target.extra=null", "target.reshuffle=1")
+
+
+@pytest.mark.parametrize("key", ["target.reshuffle=1", "target.extra_per_class=3", "component=target_extra"])
+@pytest.mark.parametrize(("split", "place"), [("test", 0), ("val", 1), ("train", 2)])
+def test_further_images_that_are_on_another_list_are_refused(tmp_path, key, split, place):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    paths = []
+    for name in ("test", "val", "train", "extra"):
+        own = [f"{name}{i}.png" for i in range(4)]
+        for path in own:
+            (tmp_path / path).hardlink_to(tmp_path / "a.png")
+        paths.append(own)
+        more = [paths[place][0]] if name == "extra" else []
+        lines = [f"{path} {int(path[-5]) % 2}" for path in own + more]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    lists = [f"target.{name}={name}.txt" for name in ("test", "val", "train", "extra")]
+    words = ("target=lists", f"target.root={tmp_path}", *lists, key)
+    config = configure(*words, *(["auxiliary.images_per_epoch=2"] if key.startswith("component") else []))
+    with pytest.raises(DataError, match=rf"1 on the {split} list \({split}0\.png\)"):
+        build_training_set(config.auxiliary, load_target(config.target), seed=0)
+
+
+def test_an_official_set_may_be_reshuffled(tmp_path):
+    """What is checked is the list as it is, before its counts change places."""
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    own = {"train": "aaab", "test": "ab", "extra": "bbb"}
+    for name, labels in own.items():
+        (tmp_path / f"{name}.txt").write_text(
+            "".join(f"{i}/{name}{n}.png {'ab'.index(i)}\n" for n, i in enumerate(labels))
+        )
+    figures = {"train": 4, "test": 2, "classes": 2, "few": 2, "many": 0, "medium": 0, "largest": 3, "smallest": 1}
+    target = OfficialTarget(
+        root=str(tmp_path),
+        **{name: f"{name}.txt" for name in own},
+        names="names.txt",
+        package="",
+        reshuffle=1,
+        official=Official(**figures, counts=count_hash(np.array([3, 1]))),
+    )
+    counts = [load_target(replace(target, reshuffle=n), missing="keep").classes.counts.tolist() for n in range(1, 6)]
+    assert [1, 3] in counts
+    assert {tuple(sorted(own)) for own in counts} == {(1, 3)}

@@ -410,7 +410,7 @@ def test_its_retrained_classifier_needs_no_pretrained_file(clip_config, tmp_path
     _, path, config = clip_config("head=text", "budget={unit: steps, amount: 1, warmup: 0}", "component=baseline")
     train(config, tmp_path / "run")
     path.unlink()
-    monkeypatch.setattr("lt_extrap.evaluate.Budget", lambda **_: config.budget)  # 30 epochs say no more
+    monkeypatch.setattr("lt_extrap.retrained.Budget", lambda **_: config.budget)  # 30 epochs say no more
     evaluate(EvaluateConfig(run=str(tmp_path / "run"), workers=0, classifier="retrained"))
     again = load(tmp_path / "run" / "retrained").config
     assert (type(again.head), again.head.scale) == (CosineHead, 100)

@@ -17,6 +17,19 @@ COMPONENTS = {
     "neighbors": ("AuxiliaryClasses", "Balanced", 0.05),
     "silencing": ("AuxiliaryClasses", "Silencing", 0.09),
 }
+# ImageNet-LT with DINOv2, as run.json has what the paper's tables are chosen by
+PAPER = {
+    "name": "imagenet_lt_dinov2",
+    "target": {
+        "folder": "ImageNet_LT",
+        "official": {
+            "train": 115846, "val": 20000, "test": 50000, "classes": 1000, "many": 385, "medium": 479, "few": 136,
+            "largest": 1280, "smallest": 5, "counts": "93782c2e7eda453a",
+        },
+    },
+    "backbone": {"model": "vit_base_patch14_dinov2.lvd142m", "weights": "hub"},
+    "kinds": {"target": "OfficialTarget", "backbone": "Timm"},
+}  # fmt: skip
 
 
 def make_run(

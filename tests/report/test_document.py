@@ -7,21 +7,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_runs import make_experiment, make_run, rows_of
+from made_runs import PAPER, make_experiment, make_run, rows_of
 from omegaconf import OmegaConf
 
 from benchmarks.gallery import browser
 from lt_extrap.report.__main__ import ReportConfig, task
 from lt_extrap.report.document import breakable, make_report, page, write_report
 from lt_extrap.report.published import count_superclasses
-from lt_extrap.table import find_runs
+from lt_extrap.report.sections import section_of
+from lt_extrap.table import Group, find_runs
 
 HOSTILE = "x <script>window.owned = 1<!script> & a|b_c $d"  # no slash: it is the name of a folder
-PAPER = {
-    "target": {"folder": "ImageNet_LT"},
-    "backbone": {"model": "vit_base_patch14_dinov2.lvd142m"},
-    "kinds": {"target": "OfficialTarget", "backbone": "Timm"},
-}
 
 
 class Elements(HTMLParser):
@@ -108,11 +104,40 @@ def test_the_papers_numbers_stand_beside_ours(written):
     assert rows["+ Direct Classifier"]["paper, few"] == "76.2"
     assert rows["+ Direct Classifier"]["ours, few mean"] != ""
     assert rows["+ Random Category"]["our runs"] == "1"  # the retrained one
-    assert rows["+ Neighbor Silencing"]["ours, few mean"] == ""
+    assert rows["+ Random Category"]["our row"] == "component+random, retrained"
+    assert rows["+ Neighbor Silencing"]["ours, few mean"] == rows["+ Neighbor Silencing"]["our row"] == ""
     with (written / "tables" / "e2-paper-table-2-dinov2-differences.csv").open(newline="") as file:
         rows = {row["row"]: row for row in csv.DictReader(file)}
     assert (rows["+ Ours"]["paper, few"], rows["+ RD"]["paper, overall"]) == ("5.1", "-2.4")
     assert not list((written / "tables").glob("e[13]-paper*"))  # another data set
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    make_run(tmp_path / "seeds", "baseline", 0)
+    make_run(tmp_path / "seeds", "silencing", 1)
+    make_run(tmp_path / "alone", "random", 0)
+    report = make_report(rows_of(tmp_path), title="apart")
+    text = write_report(report, tmp_path / "out").with_name("report.md").read_text()
+    assert "with which they share no seed: component+silencing." in text
+    assert "no row is a baseline" in text
+    assert text.count("No table of the paper stands beside these rows.") == 2
+    assert Elements(page(report)).text.count("share no seed") == 1
+    assert not [sheet.key for sheet in report.sheets() if sheet.key.endswith("-differences")]
+
+
+def test_a_report_of_groups_without_images_and_of_no_rows_is_written(tmp_path):
+    make_experiment(tmp_path / "runs", 2, config=PAPER)
+    rows = rows_of(tmp_path / "runs")
+    for row in rows:
+        for result in row.results.values():
+            result["test"]["acc_few"] = None
+    write_report(make_report(rows, title="no few"), tmp_path / "out")
+    with (tmp_path / "out" / "tables" / "e1-paper-table-2-dinov2.csv").open(newline="") as file:
+        ours = next(csv.DictReader(file))
+    assert (ours["our row"], ours["ours, few mean"]) == ("component+baseline", "")
+    assert write_report(make_report([], title="none"), tmp_path / "none").is_file()
+    text = [*section_of(Group("empty", [], None), "e1", {}, "test").text]
+    assert text == ["No differences: no row is a baseline (component+baseline..., or the one that baseline= names)."]
 
 
 def test_how_to_repeat_it(written):

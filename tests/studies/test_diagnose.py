@@ -1,5 +1,6 @@
 """The diagnosis of a target set, from the command's function to its files."""
 
+import csv
 import json
 from dataclasses import replace
 
@@ -88,18 +89,39 @@ def test_a_score_that_holds_ranks_the_classes(tmp_path, small):
     assert scores == sorted(scores, reverse=True)
 
 
-def test_further_target_images_are_the_better_buy_where_that_was_measured(tmp_path, small):
+@pytest.mark.parametrize(
+    ("neighbors", "says"),
+    [
+        ([2.0, 1.0, 3.0], "neighbors gained the few-shot classes +2.0 [+1.0, +3.0] points (sd 0.7 of 4 comparisons);"),
+        ([2.0, -1.0, 5.0], "+2.0 [-1.0, +5.0] points (sd 0.7 of 4 comparisons: not told from none);"),
+        ([2.0, None, None], "+2.0 points (of a single pair of runs: not told from none);"),
+    ],
+)
+def test_further_target_images_are_so_much_better_only_where_neighbors_gained_for_sure(
+    tmp_path, small, neighbors, says
+):
     gains = {
-        row: {"few": {"points": points, "comparisons": 4}}
-        for row, points in (("silencing", [2.0, 1.0, 3.0]), ("target_extra", [10.0, 9.0, 11.0]))
+        row: {"few": {"points": points, "deviation": 0.7, "n": 4, "over": "comparisons"}}
+        for row, points in (("silencing", neighbors), ("target_extra", [10.0, 9.0, 11.0]))
     }
     file = write_verdict(tmp_path / "bought.json", verdict(0.2, gains=gains))
-    _, page = diagnosed(tmp_path, small().target, verdict=file)
-    assert "neighbors gained the few-shot classes +2.0 [+1.0, +3.0] points" in page
-    assert "5.0 times as much" in page
-    gains["silencing"]["few"]["points"] = [2.0, -1.0, 3.0]
-    _, page = diagnosed(tmp_path, small().target, verdict=write_verdict(tmp_path / "b.json", verdict(0.2, gains=gains)))
-    assert "times as much" not in page
+    found, page = diagnosed(tmp_path, small().target, verdict=file)
+    assert says in page
+    (numbers,) = [of["numbers"] for of in found.values() if "target_extra_few" in of["numbers"]]
+    assert numbers.get("ratio") == (5.0 if neighbors[1] == 1.0 else None)
+    assert ("5.0 times as much" in page) is (neighbors[1] == 1.0)
+
+
+def test_images_that_a_tail_is_given_count_in_its_score(tmp_path, small):
+    def told(*overrides):
+        diagnosed(tmp_path, small("component=silencing", *overrides).target)
+        with (tmp_path / "out/predicted.csv").open() as file:
+            return [(int(row["train_images"]), float(row["score"])) for row in csv.DictReader(file)]
+
+    listed, thicker = told(), told("target.extra_per_class=10")
+    for (images, score), (more, less) in zip(listed, thicker, strict=True):
+        assert more == images + 10 * (images <= 100)
+        assert more * (2**less - 1) == pytest.approx(images * (2**score - 1), rel=0.01)  # what neighbors show
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from conftest import SMALL
 from lt_extrap.compose import configure
@@ -13,7 +14,7 @@ from lt_extrap.runs import read_json, read_table, write_table
 from lt_extrap.studies.diagnose.__main__ import DiagnoseConfig, run
 from lt_extrap.studies.diagnose.measured import comparisons, group_gains, read_world
 from lt_extrap.studies.diagnose.validation import validate
-from lt_extrap.studies.diagnose.verdict import holds
+from lt_extrap.studies.diagnose.verdict import holds, judge
 from lt_extrap.studies.diagnose.worlds import jobs
 from lt_extrap.train import train
 
@@ -66,7 +67,7 @@ def test_gains_are_paired_by_seed(trained):
     assert world.gains[0].tolist() == pytest.approx(np.subtract(now, before).tolist())
     assert (world.seeds, world.backbone, world.target) == ((0,), "ConvNet from scratch", "embedded")
     tests = [read_json(rows[row][0] / "results.json")["test"]["acc"] for row in ("baseline", "silencing")]
-    assert group_gains(rows)["silencing"]["overall"] == pytest.approx(100 * (tests[1] - tests[0]))
+    assert group_gains(rows)["silencing"]["overall"] == pytest.approx([100 * (tests[1] - tests[0])])
 
 
 @pytest.mark.parametrize(("slope", "words"), [(0.1, "Held"), (-0.1, "did not hold"), (0.0, "did not hold")])
@@ -108,6 +109,23 @@ def test_runs_without_accuracies_of_classes_tell_the_gains_of_groups(trained, tm
     assert "correlation" not in verdict["kinds"][0]
     assert not holds(verdict)
     assert "neighbors gained the few-shot classes" in statements[0].says
+
+
+def test_the_interval_of_a_gain_is_students_over_comparisons_and_of_one_over_its_seeds():
+    def gains(*few):
+        return {"silencing": {"few": few}}
+
+    several = [gains(1.0, 3.0), gains(5.0), gains(4.0, 4.0, 7.0)]
+    (kind,) = judge([], {"a kind": several}, 10)["kinds"]
+    cell = kind["gains"]["silencing"]["few"]
+    mean = stats.ttest_1samp([2.0, 5.0, 5.0], 0)
+    assert cell["points"] == pytest.approx([4, *mean.confidence_interval(0.95)], abs=1e-4)
+    assert (cell["n"], cell["over"], cell["deviation"]) == (3, "comparisons", pytest.approx(3**0.5, abs=1e-4))
+    for few, points in (((1.0, 3.0), [2, 2 - 12.7062, 2 + 12.7062]), ((2.0,), [2, None, None])):
+        (kind,) = judge([], {"a kind": [gains(*few)]}, 10)["kinds"]
+        cell = kind["gains"]["silencing"]["few"]
+        assert (cell["n"], cell["over"]) == (len(few), "seeds")
+        assert cell["points"] == pytest.approx(points, abs=1e-3)
 
 
 def test_lists_that_have_changed_are_refused(trained, tmp_path):

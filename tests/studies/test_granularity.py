@@ -379,7 +379,7 @@ def test_superclasses_come_from_wordnet_by_the_names_of_class_folders(tmp_path, 
     superclasses = cut([one.path for one in pool.classes], 2)
     named = {name: {pool.classes[label].id for label in labels} for name, labels in superclasses.items()}
     assert named == {"n02083346": set(wnids[:2]), "n01503061": set(wnids[2:])}
-    with pytest.raises(DataError, match="at|hypernyms of each class"):
+    with pytest.raises(DataError, match=r"the hypernyms of each class in .*classes\.json under the key 'target'"):
         read_pool(dataclasses.replace(config, hypernyms="classes.json:target"), GridConfig(3, [3], [1.0], 1, 5))
 
 

@@ -11,7 +11,7 @@ from lt_extrap.data.layout import Missing
 from lt_extrap.data.lists import SampleIndex, read_list
 from lt_extrap.data.pairs import Pairs, asked, exchanged, nearest, shortage
 from lt_extrap.data.store import ImageStore
-from lt_extrap.data.target import ClassTable, TargetSet, check_labels, usable
+from lt_extrap.data.target import ClassTable, TargetSet, check_apart, check_labels, usable
 from lt_extrap.errors import DataError
 
 
@@ -111,6 +111,8 @@ def add_target_images(extra: TargetExtra, target: TargetSet, *, missing: Missing
     else:
         index = read_list(file)
         check_labels(index, len(target.classes), file, "target classes")
+        evaluated = {"val": target.val, "test": target.test}
+        check_apart(index, file, {"train": target.train} | {key: of for key, of in evaluated.items() if of is not None})
         exclude = target.files.get("exclude")
         index = target.by_class(usable(index, target.place.images, file, exclude=exclude, missing=missing))
     chosen = np.array([shot in extra.shots for shot in target.classes.shots])

@@ -105,6 +105,8 @@ def read_inventory(target: Target, auxiliary: NoAuxiliary | AuxiliaryClasses | T
     files = {split: place.lists / file for split in ("train", "val", "test") if (file := getattr(target, split))}
     if not isinstance(auxiliary, NoAuxiliary) and auxiliary.train is not None:
         files["extra" if isinstance(auxiliary, TargetExtra) else "auxiliary"] = place.root / auxiliary.train
+    if target.takes_extra:
+        files.setdefault("extra", place.root / str(target.extra))
     refused: list[tuple[str, DataError]] = []
     lists: dict[str, SampleIndex] = {}
     for split, file in files.items():

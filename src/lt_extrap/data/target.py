@@ -79,6 +79,11 @@ class TargetSet:
         return index.with_labels(self.class_of[index.labels].astype(np.int32))
 
     @property
+    def trained_on(self) -> Int64[np.ndarray, " target"]:
+        """Training images that each class really has: without `left_out`, with those of `target.extra_per_class`."""
+        return np.bincount(self.train.labels, minlength=len(self.classes))
+
+    @property
     def untested(self) -> int:
         """Classes without a test image, which are in no accuracy."""
         return len(self.classes) - len(np.unique(self.test.labels))
@@ -188,21 +193,23 @@ def read_lists(
     )
     for split, index in lists.items():
         check_labels(index, len(names), files[split], "class names")
-    if target.reshuffle:
-        lists["train"], lists["extra"] = reshuffled(lists["train"], lists["extra"], target.reshuffle, len(names))
+    if "extra" in lists:
+        check_apart(lists["extra"], files["extra"], {split: lists[split] for split in lists if split != "extra"})
     full = lists["train"]
     counts = np.bincount(full.labels, minlength=len(names)).astype(np.int64)
     order = np.arange(len(names))
     if isinstance(target, OfficialTarget):
         if target.official is not None:
-            check_official(
-                target.official, counts, {split: len(index) for split, index in lists.items()}, files["train"]
-            )
+            sizes = {split: len(index) for split, index in lists.items() if split != "extra"}
+            check_official(target.official, counts, sizes, files["train"])
         ids, names = by_label(target, ids, names, full, files["train"])
         for split, index in lists.items():
             check_folders(index, ids, files[split])
         if target.label_order == "name":
             order = order_by_name(names)
+    if target.reshuffle:
+        lists["train"], lists["extra"] = reshuffled(full, lists["extra"], target.reshuffle, len(names))
+        counts = np.bincount(lists["train"].labels, minlength=len(names)).astype(np.int64)
     class_of = np.argsort(order)
     classes = ClassTable(tuple(ids[i] for i in order), tuple(names[i] for i in order), counts[order])
     return (
@@ -312,6 +319,24 @@ def check_labels(index: SampleIndex, classes: int, file: Path, of: str) -> None:
             f"labels 0..{classes - 1} in {file} (there are {classes} {of})",
             f"label {index.labels[row]} of {index.path(row)}, and {len(wrong) - 1} more outside of that",
             "labels start at 0; check that the list and the class names belong together",
+        )
+
+
+def check_apart(extra: SampleIndex, file: Path, lists: Mapping[str, SampleIndex]) -> None:
+    """Refuse further images that are on a list of the target, or twice on their own.
+
+    Raises:
+        DataError: there are such images: they would be trained on twice, or are test images.
+    """
+    further = set(extra.paths())
+    wrong = {split: sorted(further.intersection(index.paths())) for split, index in lists.items()}
+    wrong["extra"] = [extra.path(row) for row in extra.duplicates()]
+    found = [f"{len(paths):,} on the {split} list ({paths[0]})" for split, paths in wrong.items() if paths]
+    if found:
+        raise DataError(
+            f"further images in {file} that are on no other list, each once",
+            ", ".join(found),
+            "take them off that file",
         )
 
 

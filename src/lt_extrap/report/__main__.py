@@ -18,7 +18,7 @@ from lt_extrap.config import check
 from lt_extrap.errors import RunError
 from lt_extrap.paths import conf_dir
 from lt_extrap.runs import RESULTS, RUN, write_table
-from lt_extrap.table import find_runs, markdown, read_rows, row_name, tabulate
+from lt_extrap.table import find_runs, groups_of, markdown, read_rows, row_name, tabulate
 
 
 @dataclass
@@ -75,6 +75,9 @@ def task(config: DictConfig) -> None:
 
         save(draw(rows, options.weights), Path(options.figure))
     print(markdown(table))
+    for group in groups_of(rows, options.baseline):
+        for row in group.unpaired():
+            print(f"\nno difference of {row.name}: it shares no seed with the baseline")
     print("\n" + "\n".join(map(str, ended)))
     if others:
         print(f"\nnot ended, and not in the table ({len(others)}):\n" + "\n".join(map(str, others)))

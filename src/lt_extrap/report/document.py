@@ -13,10 +13,11 @@ from markupsafe import Markup
 
 from lt_extrap.files import write_whole
 from lt_extrap.report.outcomes import read_outcomes
+from lt_extrap.report.paper_rows import NEEDED
 from lt_extrap.report.published import beside_ours, granularity
 from lt_extrap.report.repeat import how_to_repeat
 from lt_extrap.report.sections import Section, section_of
-from lt_extrap.report.sheet import Column, Sheet, as_csv, as_latex, as_markdown, code
+from lt_extrap.report.sheet import Column, Sheet, as_csv, as_latex, as_markdown, code, for_markdown
 from lt_extrap.table import Row, groups_of
 
 PAGE, MARKDOWN, TABLES = "report.html", "report.md", "tables"
@@ -70,9 +71,8 @@ def make_report(
     for place, group in enumerate(groups, start=1):
         section = section_of(group, f"e{place}", outcomes, weights)
         published = beside_ours(group, f"e{place}", weights)
-        sections.append(
-            Section(section.key, section.title, section.text, [*section.sheets, *published], section.comparisons)
-        )
+        text = section.text if published else [*section.text, NEEDED]
+        sections.append(Section(section.key, section.title, text, [*section.sheets, *published], section.comparisons))
     if (sheet := granularity(groups, outcomes, weights)) is not None:
         sections.append(Section("sets", "Data sets", sheets=[sheet]))
     sections.append(how_to_repeat(rows))
@@ -150,7 +150,9 @@ def breakable(name: str) -> Markup:
 def _markdown(report: Report) -> str:
     parts = [f"# {' '.join(report.title.split())}\n"]
     for section in report.sections:
-        parts += [f"## {' '.join(section.title.split())}\n", *map(as_markdown, section.sheets)]
+        parts += [f"## {' '.join(section.title.split())}\n"]
+        parts += [f"{for_markdown(paragraph)}\n" for paragraph in section.text]
+        parts += map(as_markdown, section.sheets)
     return "\n".join(parts)
 
 

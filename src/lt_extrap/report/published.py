@@ -1,6 +1,7 @@
 """The paper's numbers beside ours: Tables 2 to 6 where the data set is the paper's, Table 1 beside any."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from lt_extrap.data.place import find_place
 from lt_extrap.errors import LtExtrapError
 from lt_extrap.paper import Accuracies, PaperRows
 from lt_extrap.report.outcomes import Outcomes
-from lt_extrap.report.paper_rows import CELLS, by_cell, start_of, target_of
+from lt_extrap.report.paper_rows import CELLS, Start, by_cell, cell_of, is_plain, start_of, target_of
 from lt_extrap.report.sections import ACCURACIES, PARTS, estimates
 from lt_extrap.report.sheet import Column, Estimate, Sheet, change, number, points
 from lt_extrap.runs import load
@@ -20,57 +21,81 @@ DEPTH = 9  # of the hypernyms that are the superclasses: "placental" in WordNet,
 
 
 def beside_ours(group: Group, key: str, weights: str) -> list[Sheet]:
-    """The tables of the paper that are of the data set and the start of a group, with our rows beside them."""
-    settings = {(target_of(row), start_of(row)) for row in group.rows}
+    """The tables of the paper that are of the data set and the start of a group, with our rows beside them by name.
+
+    None where no row is one of the paper's: `NEEDED` says what makes it one.
+    """
+    members: dict[tuple[str, Start], list[Row]] = {}
+    for row in group.rows:
+        if cell_of(row) in CELLS.values() and (target := target_of(row)) and (start := start_of(row)):
+            members.setdefault((target, start), []).append(row)
     sheets: list[Sheet] = []
-    for target, start in sorted((target, start) for target, start in settings if target and start):
-        cells = by_cell(row for row in group.rows if (target_of(row), start_of(row)) == (target, start))
-        for published in paper.results(target, start):
+    taken: Counter[str] = Counter()
+    for (target, start), rows in sorted(members.items(), key=lambda item: item[0]):
+        cells = by_cell(rows)
+        taken[start.name] += 1
+        again = f"-{count}" if (count := taken[start.name]) > 1 else ""
+        for published in paper.results(target, start.name):
             ours = {name: cells[CELLS[name]] for name in published.rows if name in CELLS and CELLS[name] in cells}
-            sheets.append(_rows(published, ours, key, weights))
+            place = f"{key}-paper-table-{published.table}-{start.name}{again}"
+            notes = _whose(ours, f"{target}_{start.name}", start)
+            sheets.append(_rows(published, ours, place, weights, notes))
             if "Baseline" in published.rows:
-                sheets.append(_gains(published, ours, key, weights))
+                sheets.append(_gains(published, ours, f"{place}-differences", weights, notes))
     return sheets
 
 
-def _rows(published: PaperRows, ours: dict[str, Row], key: str, weights: str) -> Sheet:
+def _whose(ours: dict[str, Row], experiment: str, start: Start) -> list[str]:
+    """What of our rows is not the paper's."""
     notes = []
+    if ours:
+        notes.append(f"Ours start from {start.weights}.")
+    if ours and start.name == "scratch":
+        notes.append(
+            "The paper says random initialization; its code starts from a masked autoencoder pretrained on the images "
+            "of the set alone (Places-LT: on ImageNet-1k)."
+        )
+    if others := list(dict.fromkeys(row.name for row in ours.values() if not is_plain(row, experiment))):
+        notes.append(f"Not experiment={experiment} as it stands: {'; '.join(others)}.")
+    return notes
+
+
+def _rows(published: PaperRows, ours: dict[str, Row], key: str, weights: str, whose: list[str]) -> Sheet:
+    notes = list(whose)
     if "+ RD" in published.rows or published.table == 6:
         notes.append(
             "The rows of random and neighbor categories (RD, SD) and Neighbor Silencing have a retrained classifier, "
             "also beside them; + Ours and + Direct Classifier have the direct one."
         )
-    nothing = [None] * len(MEASURES)
+    nothing = [None] * (2 + len(MEASURES))
     rows = [
-        [name, *accuracies, len(ours[name].results) if name in ours else None,
-         *(estimates(ours[name], weights) if name in ours else nothing)]
+        [name, *accuracies, *([row.short, len(row.results), *estimates(row, weights)] if row else nothing)]
         for name, accuracies in published.rows.items()
-    ]  # fmt: skip
-    return Sheet(_key(published, key), _title(published), _columns(points), rows, notes)
+        for row in (ours.get(name),)
+    ]
+    return Sheet(key, _title(published), _columns(points), rows, notes)
 
 
-def _gains(published: PaperRows, ours: dict[str, Row], key: str, weights: str) -> Sheet:
+def _gains(published: PaperRows, ours: dict[str, Row], key: str, weights: str, whose: list[str]) -> Sheet:
     baseline, rows = ours.get("Baseline"), []
     for name, accuracies in published.rows.items():
         if name == "Baseline":
             continue
         row = ours.get(name)
-        own: list[Any] = [None] * (1 + len(MEASURES))
+        own: list[Any] = [row and row.short, *[None] * (1 + len(MEASURES))]
         if row and baseline:
             differences = (row.differences(baseline, weights, measure) for measure in MEASURES.values())
-            own = [len(row.shared(baseline)), *(Estimate(*mean_and_deviation(values)) for values in differences)]
+            own[1:] = [len(row.shared(baseline)), *(Estimate(*mean_and_deviation(values)) for values in differences)]
         rows.append([name, *accuracies.minus(published.rows["Baseline"]), *own])
-    notes = ["The paper's are recomputed from its rows."]
+    notes = list(whose)
+    notes += [f"Ours are minus {baseline.short}, by seed." if baseline else "We have no row beside Baseline."]
+    notes += ["The paper's are recomputed from its rows."]
     notes += [
         f"It prints {told:+.1f} for {measure}, where its rows give {gain:+.1f}."
         for measure, (told, gain) in published.misprints().items()
     ]
     title = f"{_title(published)}: differences from Baseline"
-    return Sheet(f"{_key(published, key)}-differences", title, _columns(change), rows, notes)
-
-
-def _key(published: PaperRows, key: str) -> str:
-    return f"{key}-paper-table-{published.table}-{published.start}"
+    return Sheet(key, title, _columns(change), rows, notes)
 
 
 def _title(published: PaperRows) -> str:
@@ -81,6 +106,7 @@ def _columns(show: Callable[[Any], str]) -> list[Column]:
     return [
         Column("row"),
         *(Column(f"paper, {name}", show) for name in Accuracies._fields),
+        Column("our row"),
         Column("our runs", number(0)),
         *(Column(f"ours, {name}", show, PARTS) for name in MEASURES),
     ]

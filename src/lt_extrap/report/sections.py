@@ -55,6 +55,7 @@ def section_of(group: Group, key: str, outcomes: dict[Path, Outcomes | None], we
     return Section(
         key,
         group.name or "runs",
+        text=list(_not_compared(group)),
         sheets=[sheet for sheet in sheets if sheet is not None],
         comparisons=[comparison for comparison in comparisons if comparison.differences],
     )
@@ -123,6 +124,7 @@ def components(group: Group, key: str, weights: str) -> Sheet | None:
             name,
             "retrained" if again else "direct",
             papers.get((component, again)),
+            row.short,
             len(row.results),
             *estimates(row, weights),
         ]
@@ -135,7 +137,11 @@ def components(group: Group, key: str, weights: str) -> Sheet | None:
     return Sheet(
         f"{key}-components",
         "Components of the method (as the paper's Table 6)",
-        [Column("component"), Column("classifier"), Column("row of the paper"), Column("runs", number(0)), *ACCURACIES],
+        [
+            *map(Column, ("component", "classifier", "row of the paper", "our row")),
+            Column("runs", number(0)),
+            *ACCURACIES,
+        ],
         rows,
         [
             "RD: random auxiliary classes; SD: neighbors, label spaces merged. In the paper's table these two and "
@@ -201,6 +207,14 @@ def estimates(row: Row, weights: str) -> list[Estimate]:
     return [Estimate(*mean_and_deviation(row.values(weights, measure))) for measure in MEASURES.values()]
 
 
+def _not_compared(group: Group) -> Iterable[str]:
+    """Why rows are in no table of differences."""
+    if group.baseline is None:
+        yield "No differences: no row is a baseline (component+baseline..., or the one that baseline= names)."
+    elif alone := [row.short for row in group.unpaired()]:
+        yield f"No difference from {group.baseline.short}, with which they share no seed: {', '.join(alone)}."
+
+
 def _notes(comparisons: Sequence[Comparison]) -> Iterable[str]:
     found = [difference for one in comparisons for difference in one.differences]
     tests = {difference.paired.test for difference in found}
@@ -218,8 +232,8 @@ def _notes(comparisons: Sequence[Comparison]) -> Iterable[str]:
     with_interval = [one.row.short for one in comparisons if any(d.interval for d in one.differences)]
     if with_interval:
         yield (
-            "Interval: classes within their group, their test images and seeds resampled 2,000 times, the same for "
-            "both rows."
+            "Interval: classes within their group and their test images resampled 2,000 times, the same for both rows; "
+            "seeds by Student's t."
         )
     if without := [one.row.short for one in comparisons if one.row.short not in with_interval]:
         yield (

@@ -109,12 +109,12 @@ class Sheet:
 
 def as_markdown(sheet: Sheet) -> str:
     """Title, table and notes."""
-    cells = [[_for_markdown(column.name) for column in sheet.columns]]
+    cells = [[for_markdown(column.name) for column in sheet.columns]]
     for row in sheet.shown():
-        spelled = (_span if column.show is code else _for_markdown for column in sheet.columns)
+        spelled = (_span if column.show is code else for_markdown for column in sheet.columns)
         cells.append([spell(cell) for spell, cell in zip(spelled, row, strict=True)])
-    lines = [f"**{_for_markdown(sheet.title)}**", markdown(cells)]
-    return "\n\n".join([*lines, *map(_for_markdown, sheet.notes)]) + "\n"
+    lines = [f"**{for_markdown(sheet.title)}**", markdown(cells)]
+    return "\n\n".join([*lines, *map(for_markdown, sheet.notes)]) + "\n"
 
 
 def as_csv(sheet: Sheet) -> str:
@@ -162,7 +162,7 @@ def _for_latex(cell: str) -> str:
     return re.sub(r"(?<![\w.+-])([+-])(?=\d)", r"$\1$", escaped)  # a sign, no hyphen
 
 
-def _for_markdown(cell: str) -> str:
+def for_markdown(cell: str) -> str:
     """One line that is no markup: rows of runs hold *, _ and |, and names of classes may hold anything."""
     return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", " ".join(cell.split())) if cell != NONE else cell
 

@@ -134,7 +134,7 @@ def run(config: DiagnoseConfig) -> list[Statement]:
         target, statements, score = diagnose(config.target, options)
         title = f"When does it help? {config.target.folder}"
         if score is not None:
-            rows = zip(target.classes.ids, target.classes.names, target.classes.counts, score, strict=True)
+            rows = zip(target.classes.ids, target.classes.names, target.trained_on, score, strict=True)
             cells = ((*row[:3], "" if row[3] != row[3] else f"{row[3]:.4f}") for row in rows)
             write_table(output / "predicted.csv", ["id", "name", "train_images", "score"], cells)
     stem = "diagnosis" if config.do == "diagnose" else "validation"

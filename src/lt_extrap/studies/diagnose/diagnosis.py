@@ -62,7 +62,7 @@ def diagnose(
     table = read_table(target.place.lists, node.names, target.classes.ids)
     kinship = kinship_of(table, target.classes, options.wordnet)
     known = find_neighbors(node.neighbors, target, kinship, options.wordnet)
-    score = predicted_gains(target.classes.counts, known) if known is not None else None
+    score = predicted_gains(target.trained_on, known) if known is not None else None
     statements = [
         *tail(target),
         *test_images(target),
@@ -97,7 +97,7 @@ def _predicted(
     has = np.isfinite(score)
     order = (np.argsort(-np.where(has, score, -np.inf), kind="stable") if sound else np.arange(len(score))).tolist()
     have = known.of(len(score))
-    classes = target.classes
+    names, counts = target.classes.names, target.trained_on
     says = (
         f"score = {FORMULA}: {np.nanmin(score):.2f} to {np.nanmax(score):.2f}, the most first"
         if sound
@@ -109,15 +109,12 @@ def _predicted(
         PART,
         "score",
         f"{says}. {told[:1].upper()}{told[1:]}",
-        f"counts n of the training list, at most m images of a neighbor an epoch, similarities s of {known.source}"
+        f"n images that a class trains on, at most m images of a neighbor an epoch, similarities s of {known.source}"
         f"{similarities}",
         {"lowest": float(np.nanmin(score)), "highest": float(np.nanmax(score)), "holds": int(sound)},
         [
-            ["class", "shots", "neighbors", "score"],
-            *(
-                [classes.names[i], str(classes.counts[i]), str(have[i]), f"{score[i]:.2f}" if has[i] else "-"]
-                for i in order[:_SHOWN]
-            ),
+            ["class", "images", "neighbors", "score"],
+            *([names[i], str(counts[i]), str(have[i]), f"{score[i]:.2f}" if has[i] else "-"] for i in order[:_SHOWN]),
         ],
     )
 

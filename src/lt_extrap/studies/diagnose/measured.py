@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from lt_extrap.studies.diagnose.score import predicted_gains
 
 BASELINE, METHOD, EXTRA = "baseline", "silencing", "target_extra"
 Rows = Mapping[str, Mapping[int, Path]]  # run folders by row and seed
+GroupGains = Mapping[str, Mapping[str, Sequence[float]]]  # points of each seed by row and group of classes
 _OF_A_ROW = re.compile(
     r"(name|kinds\.auxiliary|kinds\.loss|auxiliary\b.*|loss\b.*|target\.(neighbors|random|extra)\b.*)"
 )
@@ -41,7 +42,7 @@ class World:
         gains: of each pair of runs, accuracy with neighbors minus without, -1..1; NaN of a class without test images.
         halves: the same on each half of the test images of a class, where per_class.csv tells images apart; else on
             all of them, as one half.
-        counts: training images of each class.
+        counts: training images that each class really has, with those of `target.extra_per_class`.
     """
 
     name: str
@@ -124,26 +125,26 @@ def read_world(rows: Rows, wordnet: WordNet | None) -> World | None:
         target=run.config.target.folder,
         backbone=type(run.config.backbone).__name__ + (" pretrained" if weights else " from scratch"),
         seeds=seeds,
-        score=predicted_gains(target.classes.counts, neighbors),
+        score=predicted_gains(target.trained_on, neighbors),
         gains=now - before,
         halves=halves_now - halves_before,
-        counts=target.classes.counts,
+        counts=target.trained_on,
     )
 
 
-def group_gains(rows: Rows) -> dict[str, dict[str, float]]:
-    """Points that each row gains over the baseline, the mean over common seeds, by row and group of classes."""
+def group_gains(rows: Rows) -> GroupGains:
+    """Points that each row gains over the baseline, of each common seed, by row and group of classes."""
     measures = {"overall": "acc", **{str(shot): f"acc_{shot}" for shot in (Shot.MANY, Shot.MEDIUM, Shot.FEW)}}
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, Mapping[str, Sequence[float]]] = {}
     for row in rows.keys() - {BASELINE}:
-        differences = defaultdict(list)
+        differences: defaultdict[str, list[float]] = defaultdict(list)
         for seed in rows[row].keys() & rows[BASELINE].keys():
             before, now = (runs.read_json(of[seed] / runs.RESULTS)["test"] for of in (rows[BASELINE], rows[row]))
             for name, measure in measures.items():
                 if before[measure] is not None and now[measure] is not None:
                     differences[name].append(100 * (now[measure] - before[measure]))
         if differences:
-            found[row] = {name: float(np.mean(values)) for name, values in differences.items()}
+            found[row] = dict(differences)
     return found
 
 

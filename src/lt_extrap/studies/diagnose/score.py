@@ -5,8 +5,9 @@ than its own images do:
 
     score_c = log2((n_c + sum_j s_cj m_j) / n_c)
 
-n_c are the training images of class c, m_j the images of its neighbor j that an epoch shows, s_cj their similarity: how
-often the neighbors double the images of the class. Nothing in it is fitted, and no result of a run goes into it.
+n_c are the training images that class c really has (those of target.extra_per_class too), m_j the images of its
+neighbor j that an epoch shows, s_cj their similarity: how often the neighbors double the images of the class. Nothing
+in it is fitted, and no result of a run goes into it.
 """
 
 import numpy as np

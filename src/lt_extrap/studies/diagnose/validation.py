@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lt_extrap import runs
 from lt_extrap.curate.wordnet import WordNet
 from lt_extrap.errors import RunError
-from lt_extrap.studies.diagnose.measured import EXTRA, METHOD, World, comparisons, group_gains, read_world
+from lt_extrap.studies.diagnose.measured import EXTRA, METHOD, GroupGains, World, comparisons, group_gains, read_world
 from lt_extrap.studies.diagnose.statement import Statement
 from lt_extrap.studies.diagnose.verdict import Verdict, judge, kind_of, verdict_lines
 
@@ -22,7 +23,7 @@ def validate(folders: Sequence[Path], wordnet: WordNet | None, resamples: int) -
         LtExtrapError: the data of a run with accuracies of classes is not there, or has changed.
     """
     worlds: list[World] = []
-    gains: dict[str, list[Mapping[str, Mapping[str, float]]]] = defaultdict(list)
+    gains: dict[str, list[GroupGains]] = defaultdict(list)
     for rows in [rows for folder in folders for rows in comparisons(folder)]:
         world = read_world(rows, wordnet)
         worlds += [world] if world is not None else []
@@ -43,21 +44,21 @@ def gain_statements(verdict: Verdict) -> Iterator[Statement]:
         gains = kind["gains"]
         if METHOD not in gains or "few" not in gains[METHOD]:
             continue
-        method = gains[METHOD]["few"]["points"]
-        says = f"{kind['kind']}: neighbors gained the few-shot classes {_points(method)} points"
-        numbers = {"neighbors_few": method[0]}
+        method = gains[METHOD]["few"]
+        says = f"{kind['kind']}: neighbors gained the few-shot classes {_gain(method)}"
+        numbers = {"neighbors_few": method["points"][0]}
         if EXTRA in gains:
-            extra = gains[EXTRA]["few"]["points"]
-            says += f", as many further target images {_points(extra)}"
-            numbers["target_extra_few"] = extra[0]
-            if method[0] > 0 and extra[0] > method[0] and (method[1] is None or method[1] > 0):
-                numbers["ratio"] = extra[0] / method[0]
-                says += f": {numbers['ratio']:.1f} times as much, where they can be had"
-        table = [["row - baseline, points", *gains[METHOD], "comparisons"]] + [
-            [row, *(_points(of.get(group, {"points": [None] * 3})["points"]) for group in gains[METHOD]),
-             str(max(cell["comparisons"] for cell in of.values()))]
-            for row, of in gains.items()
-        ]  # fmt: skip
+            extra = gains[EXTRA]["few"]
+            says += f"; as many further target images {_gain(extra)}"
+            numbers["target_extra_few"] = extra["points"][0]
+            if _above_none(method) and _above_none(extra) and extra["points"][0] > method["points"][0]:
+                numbers["ratio"] = extra["points"][0] / method["points"][0]
+                says += f", {numbers['ratio']:.1f} times as much, where they can be had"
+        table = [["row - baseline, points", *gains[METHOD], "over"]]
+        for row, of in gains.items():
+            most = max(of.values(), key=lambda cell: cell["n"])
+            cells = (_points(of[group]["points"]) if group in of else "-" for group in gains[METHOD])
+            table.append([row, *cells, f"{most['n']} {most['over']}"])
         yield Statement(
             "Neighbors or further target images",
             f"gains, {kind['kind']}",
@@ -94,10 +95,23 @@ def _kind(run: Path) -> str:
     return kind_of(str(settings["target.folder"]), str(settings.get("kinds.backbone", "a network")) + start)
 
 
+def _above_none(cell: Mapping[str, Any]) -> bool:
+    """Whether its interval lies above 0."""
+    low = cell["points"][1]
+    return low is not None and low > 0
+
+
+def _gain(cell: Mapping[str, Any]) -> str:
+    """A mean with its interval, and what that rests on."""
+    _, low, high = cell["points"]
+    if low is None or high is None:
+        return f"{_points(cell['points'])} points (of a single pair of runs: not told from none)"
+    rests = f"sd {cell['deviation']:.1f} of {cell['n']} {cell['over']}"
+    return f"{_points(cell['points'])} points ({rests}{'' if low > 0 or high < 0 else ': not told from none'})"
+
+
 def _points(numbers: Sequence[float | None]) -> str:
     value, low, high = numbers
-    if value is None:
-        return "-"
     return f"{value:+.1f}" + (f" [{low:+.1f}, {high:+.1f}]" if low is not None and high is not None else "")
 
 

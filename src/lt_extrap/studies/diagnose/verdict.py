@@ -11,24 +11,21 @@ import numpy as np
 from jaxtyping import Float64
 
 from lt_extrap.errors import RunError
-from lt_extrap.keys import Stream, generator
 from lt_extrap.studies.diagnose.correlation import Interval, over_worlds, partial_spearman, reliability, spearman
-from lt_extrap.studies.diagnose.measured import World
+from lt_extrap.studies.diagnose.measured import GroupGains, World
 from lt_extrap.studies.diagnose.score import FORMULA
 
 VERDICT = "verdict.json"
 Verdict = dict[str, Any]
 
 
-def judge(
-    worlds: Sequence[World], group_gains: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]], resamples: int
-) -> Verdict:
+def judge(worlds: Sequence[World], group_gains: Mapping[str, Sequence[GroupGains]], resamples: int) -> Verdict:
     """Compare predicted and measured gains, for each kind of target set and network by itself.
 
     Args:
         worlds: those with accuracies of classes.
-        group_gains: by kind (see `kind_of`), of each comparison the points that a row gains by group of classes.
-        resamples: of the bootstrap.
+        group_gains: by kind (see `kind_of`), of each comparison the points that a row gains.
+        resamples: of the bootstrap of correlations.
     """
     kinds = sorted({kind_of(world.target, world.backbone) for world in worlds} | group_gains.keys())
     found = []
@@ -38,7 +35,7 @@ def judge(
             {
                 "kind": kind,
                 **(_correlations(of, resamples) if of else {}),
-                "gains": _gains(group_gains.get(kind, ()), resamples),
+                "gains": _gains(group_gains.get(kind, ())),
             }
         )
     return {"formula": FORMULA, "kinds": found}
@@ -138,27 +135,34 @@ def _over(worlds: Sequence[World]) -> str:
     return " and ".join(kinds) or "nothing"
 
 
-def _gains(comparisons: Sequence[Mapping[str, Mapping[str, float]]], resamples: int) -> dict[str, dict[str, Any]]:
-    """The mean of each row and group over comparisons, points, with an interval of the bootstrap where there are 3."""
+def _gains(comparisons: Sequence[GroupGains]) -> dict[str, dict[str, Any]]:
+    """The mean of each row and group over comparisons, points, and how sure it is; of one comparison over its seeds."""
     rows = sorted({row for gains in comparisons for row in gains})
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         groups = dict.fromkeys(group for gains in comparisons for group in gains.get(row, ()))
         found[row] = {}
         for group in groups:
-            values = np.array([gains[row][group] for gains in comparisons if group in gains.get(row, ())])
-            interval = _mean_interval(values, resamples)
-            found[row][group] = {"points": _plain(interval), "comparisons": len(values)}
+            of = [gains[row][group] for gains in comparisons if group in gains.get(row, ())]
+            values = np.array([np.mean(seeds) for seeds in of] if len(of) > 1 else of[0])
+            found[row][group] = {
+                "points": _plain(_mean_interval(values)),
+                "deviation": _number(float(values.std(ddof=1)) if len(values) > 1 else math.nan),
+                "n": len(values),
+                "over": "comparisons" if len(of) > 1 else "seeds",
+            }
     return found
 
 
-def _mean_interval(values: np.ndarray, resamples: int) -> Interval:
-    nan = float("nan")
-    if len(values) < 3:
-        return Interval(float(values.mean()), nan, nan)
-    chosen = generator(Stream.DIAGNOSE, 1).integers(len(values), size=(resamples, len(values)))
-    low, high = np.quantile(values[chosen].mean(axis=1), (0.025, 0.975)).tolist()
-    return Interval(float(values.mean()), low, high)
+def _mean_interval(values: Float64[np.ndarray, " values"]) -> Interval:
+    """That of Student's t: a bootstrap of a few values is far too narrow."""
+    from scipy.special import stdtrit
+
+    count, mean = len(values), float(values.mean())
+    if count < 2:
+        return Interval(mean, math.nan, math.nan)
+    half = float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / math.sqrt(count))
+    return Interval(mean, mean - half, mean + half)
 
 
 def _mean(values: Sequence[float]) -> float:

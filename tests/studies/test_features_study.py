@@ -1,10 +1,8 @@
 """The study of two finished runs: pictures, numbers, what is refused."""
 
 import csv
-import os
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -14,7 +12,7 @@ from conftest import SMALL
 from lt_extrap.compose import configure
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.model.direct import DirectClassifier
-from lt_extrap.studies.features.__main__ import FeaturesConfig, look
+from lt_extrap.studies.features.__main__ import FeaturesConfig, look, main
 from lt_extrap.studies.features.opened import OpenedRun
 from lt_extrap.studies.features.study import study
 from lt_extrap.train import train
@@ -119,13 +117,12 @@ def test_what_is_refused(baseline, convnet_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_draws_the_same_with_umap(baseline, timm_run, tmp_path):
-    """In another process; a transformer beside a convolutional network."""
+def test_the_command_draws_the_same_with_umap(baseline, timm_run, tmp_path, monkeypatch):
+    """A transformer beside a convolutional network."""
     pytest.importorskip("umap")
     look(options(baseline, timm_run, tmp_path / "a", projection="umap", format="png"))
     words = [f"baseline={baseline}", f"ours={timm_run}", "tokens=2", "workers=0", f"output={tmp_path / 'b'}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "lt_extrap.studies.features", *words]
-    subprocess.run(command, env=environment, check=True, timeout=500)
+    monkeypatch.setattr(sys, "argv", ["features", *words])
+    main()
     for name in ("pair.png", "tokens.png", "numbers.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
