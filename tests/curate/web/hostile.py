@@ -30,6 +30,7 @@ import numpy as np
 import trustme
 from PIL import Image
 
+HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 TICK = 0.02  # seconds between the bytes of a drip
 HOME = ip_address("127.0.0.1")
 
@@ -219,11 +220,6 @@ async def _(visit):
     await visit.forever(b"a")
 
 
-@_behaves("slow/informed-for-ever.jpg", "timeout", hasty=True)
-async def _(visit):
-    await visit.forever(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-
-
 @_behaves("slow/drip-of-body.jpg", "slow", hasty=True)
 async def _(visit):
     await visit.head(200, ("Content-Length", "90000"))
@@ -336,6 +332,26 @@ async def _(visit):
     visit.reset()
 
 
+@_behaves("broken/reset-when-idle.jpg", None)  # as load balancers do
+async def _(visit):
+    await visit.image()
+    await asyncio.sleep(0.05)
+    visit.reset()
+
+
+@_behaves("broken/reset-once.jpg", None)
+async def _(visit):
+    await visit.image() if visit.before else visit.reset()
+
+
+@_behaves("broken/no-answer-once.jpg", None)
+async def _(visit):
+    if visit.before:
+        await visit.image()
+    else:
+        visit.close = True
+
+
 @_behaves("broken/reset-in-the-middle.jpg", "truncated")
 async def _(visit):
     await visit.head(200, ("Content-Length", "90000"))
@@ -365,6 +381,28 @@ async def _(visit):
 async def _(visit):
     await visit.send(b"HTTP/1.1 200 So\r\nX-Long: ")
     await visit.forever(b"a" * 0x4000, 0)
+
+
+@_behaves("broken/informed-ten-times.jpg", None)
+async def _(visit):
+    await visit.send(HINT * 10)
+    await visit.image()
+
+
+@_behaves("broken/informed-too-often.jpg", "protocol")
+async def _(visit):
+    await visit.send(HINT * 11)
+    await visit.image()
+
+
+@_behaves("broken/informed-for-ever.jpg", "protocol")
+async def _(visit):
+    await visit.forever(HINT)
+
+
+@_behaves("broken/informed-at-once.jpg", "protocol")
+async def _(visit):
+    await visit.forever(HINT * 10_000, 0)
 
 
 @_behaves("broken/two-lengths.jpg", "protocol")
@@ -538,6 +576,11 @@ def _text(text: str | bytes) -> Behaviour:
     return lambda visit: visit.answer(200, body, ("Content-Type", "text/plain"))
 
 
+def _coded(coding: str, body: bytes, status: int = 200) -> Behaviour:
+    return lambda visit: visit.answer(status, body, ("Content-Type", "text/plain"), ("Content-Encoding", coding))
+
+
+_FORBIDS = b"User-agent: *\nDisallow: /\n"
 # Host: what it answers, and what becomes of /image/jpeg there.
 ROBOTS: dict[str, tuple[Behaviour, str | None]] = {
     "forbids.example": (_text("User-agent: *\nDisallow: /image/\n"), "robots"),
@@ -560,6 +603,12 @@ ROBOTS: dict[str, tuple[Behaviour, str | None]] = {
     "robots-of-many.example": (_text(_many_rules()), None),
     "robots-crumbs.example": (_crumbs_of_robots, "robots"),
     "robots-noise.example": (_text(bytes(range(256)) * 900), None),
+    "robots-gzip.example": (_coded("gzip", gzip.compress(_FORBIDS)), "robots"),
+    "robots-x-gzip.example": (_coded("identity, X-GZIP", gzip.compress(_FORBIDS)), "robots"),
+    "robots-gzip-bomb.example": (_coded("gzip", gzip.compress(bytes(20_000_000), 6)), "robots"),
+    "robots-br.example": (_coded("br", b"\x0b\x0d\x80" + _FORBIDS + b"\x03"), "robots"),
+    "robots-identity.example": (_coded("Identity", _FORBIDS.replace(b"/", b"/private")), None),
+    "robots-404-gzip.example": (_coded("gzip", gzip.compress(PAGE), 404), None),
     "robots-drip.example": (_dripping_robots, "robots"),
 }
 HASTY.add("robots-drip.example")

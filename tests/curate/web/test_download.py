@@ -128,14 +128,16 @@ def test_what_only_begins_as_an_image_is_refused_by_the_decoder(became):
 def test_what_is_endless_is_left_soon(became, server):
     """Up to what was asked for, and what the sockets between had taken."""
     assert server.sent["/large/by-its-own-word.jpg"] < 500_000
-    for path in ("/large/endless-chunks.jpg", "/large/without-a-length.jpg", "/broken/huge-header.jpg"):
-        assert server.sent[path] < 16_000_000, path
+    for path in ("large/endless-chunks", "large/without-a-length", "broken/huge-header", "broken/informed-at-once"):
+        assert server.sent[f"/{path}.jpg"] < 16_000_000, path
     # One robots.txt has no end; the requests for all others are some kilobytes.
     assert server.sent["/robots.txt"] < 16_000_000
 
 
 def test_a_reason_says_what_was_met(became):
     assert str(became["to/page.jpg"]) == "not_image: HTML, from " + became["to/page.jpg"].detail.rpartition(" ")[2]
+    assert "more than 10 answers of 1xx" in became["broken/informed-for-ever.jpg"].detail
+    assert "content coding 'gzip'" in became["robots-gzip.example"].detail
     assert "gzip" in became["large/gzip-bomb.jpg"].detail
     assert "410" in became["status/410.jpg"].detail
     assert "x-robots-tag: noai" in became["says/two.jpg"].detail
@@ -147,8 +149,30 @@ def test_a_reason_says_what_was_met(became):
 
 
 def test_another_attempt_is_made_where_it_can_help(became, server):
-    attempts = {"status/500.jpg": 3, "status/404.jpg": 1, "wait/429.jpg": 3, "wait/a-day.jpg": 1, "broken/reset.jpg": 3}
+    attempts = {
+        "status/500.jpg": 3,
+        "status/404.jpg": 1,
+        "wait/429.jpg": 3,
+        "wait/a-day.jpg": 1,
+        "broken/no-http.jpg": 3,
+    }
     assert {path: server.count(f"/{path}") for path in attempts} == attempts
+
+
+@pytest.mark.parametrize("how", ["reset", "no-answer"])
+def test_a_kept_connection_that_has_ended_costs_no_attempt(server, trusted, how):
+    async def one_after_the_other(*paths: str) -> list[str | None]:
+        async with Downloader(once, resolver=Names(), loopback=server.ports, tls=trusted) as downloader:
+            urls = [server.url(path, host=f"kept-{how}.example") for path in paths]
+            return [ending((await asyncio.gather(downloader.fetch(url), return_exceptions=True))[0]) for url in urls]
+
+    once, path = replace(PATIENT, robots=False, retries=0), f"broken/{how}-once.jpg"
+    assert asyncio.run(one_after_the_other("image/jpeg", path)) == [None, None]
+    server.asked.clear()
+    assert asyncio.run(one_after_the_other(path)) == [BEHAVIOURS[f"broken/{how}.jpg"]]  # it was not kept
+    never = f"broken/{how}.jpg"
+    assert asyncio.run(one_after_the_other("image/jpeg", never)) == [None, BEHAVIOURS[never]]
+    assert server.count(f"/{never}", f"kept-{how}.example") == 2
 
 
 def test_opt_outs_that_are_not_obeyed_are_recorded(fetch, server):

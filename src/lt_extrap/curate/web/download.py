@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -16,7 +16,7 @@ import httpx
 from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.web.addresses import Url, checked_url
 from lt_extrap.curate.web.agent import AGENT, agent
-from lt_extrap.curate.web.connection import Connection, Connections
+from lt_extrap.curate.web.connection import Connection, Connections, Outlived
 from lt_extrap.curate.web.failure import Failure
 from lt_extrap.curate.web.network import PublicNetwork, Resolver, SystemResolver
 from lt_extrap.curate.web.opt_out import opt_outs
@@ -179,6 +179,7 @@ class Downloader:
             try:
                 async with self._answer(url, time) as answer:
                     if answer.status not in _REDIRECTS:
+                        _refuse_coded(answer)
                         return answer.status, await _beginning(answer, LONGEST)
                     url = self._redirected(url, answer)
             except Failure as failure:
@@ -190,18 +191,27 @@ class Downloader:
     @asynccontextmanager
     async def _answer(self, url: Url, time: "_Time") -> AsyncIterator[_Answer]:
         """The answer of a host, when it is its turn; its body has not been read. Notes whether the host is there."""
+        async with AsyncExitStack() as stack:
+            try:
+                answer = await stack.enter_async_context(self._turn(url, time, fresh=False))
+            except Outlived:  # it says nothing of the host, or of this address
+                answer = await stack.enter_async_context(self._turn(url, time, fresh=True))
+            yield answer
+
+    @asynccontextmanager
+    async def _turn(self, url: Url, time: "_Time", *, fresh: bool) -> AsyncIterator[_Answer]:
         async with self._pace.turn(url.host):
             answered = False
             try:
                 async with time.running():
-                    connection = await self._connections.take(url)
+                    connection = await self._connections.take(url, fresh=fresh)
                     try:
                         answer = await self._asked(connection, url)
                         answered = True
                         self._heard(url, answer)
                         yield answer
                     finally:
-                        self._connections.give(connection)
+                        await self._connections.give(connection)
             except Failure as failure:
                 if not answered and failure.kind in _MISSES:
                     self._pace.missed(url.host, failure)
@@ -329,6 +339,13 @@ def _while_reading() -> Iterator[None]:
         raise Failure("timeout", "silence in the middle of the body") from error
     except (OSError, h11.RemoteProtocolError) as error:
         raise Failure("truncated", str(error) or "the connection was ended") from error
+
+
+def _refuse_coded(answer: _Answer) -> None:
+    """Compressed, though it was asked for as it is: as text it would have no rules, and so allow everything."""
+    said = answer.headers.get("content-encoding", "")
+    if answer.status < 300 and {coding.strip().lower() for coding in said.split(",")} - {"", "identity"}:
+        raise Failure("protocol", f"the content coding {said!r}, which was not asked for")
 
 
 async def _beginning(answer: _Answer, size: int) -> bytes:

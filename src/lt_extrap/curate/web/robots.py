@@ -106,8 +106,9 @@ class Robots:
             The rules of its host.
 
         Raises:
-            Failure: `robots`: it may not, or the host did not say (5xx, 429, no answer in time), for as long as this
-                runs. `dns`, `address`, `connect`, `tls`, `postponed`: the host cannot be asked now.
+            Failure: `robots`: it may not, or the host did not say (5xx, 429, no answer in time, or one that is
+                compressed), for as long as this runs. `dns`, `address`, `connect`, `tls`, `postponed`: the host cannot
+                be asked now.
         """
         origin = url.origin
         found = self._rules.get(origin)
