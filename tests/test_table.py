@@ -114,6 +114,20 @@ def test_each_experiment_is_compared_with_its_own_baseline(tmp_path):
     ]
 
 
+def test_another_tail_has_a_baseline_of_its_own(tmp_path):
+    tails = {0: ("", 0.1), 1: ("-target.reshuffle+1", 0.6)}
+    for number, (name, accuracy) in tails.items():
+        put(tmp_path, f"component+baseline{name}-seed+0", 0, accuracy, target={"reshuffle": number})
+        more = {"reshuffle": number, "neighbors": {"train": "another.txt"}}  # does not change what is tested
+        put(tmp_path, f"component+silencing{name}-seed+0", 0, accuracy + 0.1, target=more)
+    assert [(row[0], row[2]) for row in tabulate(read(tmp_path))[5:]] == [
+        ("component+silencing - component+baseline", "+10.0"),
+        ("component+silencing-target.reshuffle+1 - component+baseline-target.reshuffle+1", "+10.0"),
+    ]
+    run = tmp_path / "component+baseline-seed+0"
+    assert row_name(run, run) == "component+baseline"
+
+
 def test_the_shortest_baseline_counts_and_comes_first(runs):
     put(runs, "component+baseline-budget+20-seed+0", 0, 0.30)
     names = [row[0] for row in tabulate(read(runs))]

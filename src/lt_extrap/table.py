@@ -12,6 +12,8 @@ from lt_extrap.run_name import row_of
 from lt_extrap.runs import RESULTS, RUN, read_json, settings
 
 MEASURES = {"overall": "acc", "many": "acc_many", "medium": "acc_medium", "few": "acc_few"}
+# Of another one of these no difference tells anything: other test images, or another tail.
+_TARGET = re.compile(r"target\.(?!(neighbors|random|extra)\b)")
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 
@@ -71,6 +73,8 @@ def row_name(run: Path, root: Path) -> str:
     if (run.parent / RUN).is_file():
         return f"{row_name(run.parent, root)}, {run.name}"
     name = row_of(run.name)
+    if run == root:
+        return name
     return name if run.parent == root else f"{run.parent.relative_to(root)}/{name}"
 
 
@@ -101,10 +105,10 @@ def read_rows(runs: Iterable[tuple[str, Path]]) -> list[Row]:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that lie in one folder.
+    """Rows that lie in one folder and are of one target: the same classes, tail and test images.
 
     Attributes:
-        name: of the folder; empty where that is the root.
+        name: of the folder, empty where that is the root; and what tells its target from others in that folder.
         rows: a baseline first.
         baseline: which the others are compared with; None where there is none.
     """
@@ -135,8 +139,13 @@ def groups_of(rows: Sequence[Row], baseline: str | None = None) -> list[Group]:
         RunError: there is no such baseline.
     """
     members: dict[str, list[Row]] = {}
+    differ = {
+        folder: [key for key in varied([row for row in rows if row.group == folder]) if _TARGET.match(key)]
+        for folder in {row.group for row in rows}
+    }
     for row in rows:
-        members.setdefault(row.group, []).append(row)
+        target = ", ".join(f"{key}={row.settings.get(key)}" for key in differ[row.group])
+        members.setdefault(", ".join(filter(None, (row.group, target))), []).append(row)
     groups = []
     for name, own in members.items():
         against = _baseline(own, baseline)
