@@ -59,7 +59,8 @@ def test_what_is_interrupted_may_end_by_itself(tmp_path):
 
 
 @pytest.mark.slow
-def test_it_ends_with_a_table_and_goes_on_where_it_was(tmp_path, monkeypatch, capfd):
+def test_it_ends_with_a_table(tmp_path, monkeypatch, capfd):
+    """That each of its commands goes on where it was is for the tests of the command."""
     monkeypatch.chdir(tmp_path)
     assert demo(WORDS) == 0
     told = capfd.readouterr().out
@@ -74,9 +75,5 @@ def test_it_ends_with_a_table_and_goes_on_where_it_was(tmp_path, monkeypatch, ca
         "| component+baseline",
         "| component+silencing",
     }
-    finished = {file: file.stat().st_mtime_ns for file in RUNS.glob("*/results.json")}
-    assert len(finished) == 2
-    assert demo(WORDS) == 0
-    assert capfd.readouterr().out.count("finished before") == 2
-    assert {file: file.stat().st_mtime_ns for file in RUNS.glob("*/results.json")} == finished
+    assert len([*RUNS.glob("*/results.json")]) == 2
     assert (POOL / "truth.csv").is_file()
