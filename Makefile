@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 export PYTHONDONTWRITEBYTECODE = # tests start Python some hundred times: what it compiles is kept
 
-.PHONY: help demo test test-all check bench notebooks clean
+.PHONY: help demo test test-all test-long check bench notebooks clean
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -27,7 +27,10 @@ check: .venv/installed ## style, types, direction of imports
 	.venv/bin/lint-imports
 
 test-all: check ## everything that CI runs
-	$(RUN) -m pytest -q -n 2 --dist worksteal -m 'slow or not slow'
+	$(RUN) -m pytest -q -n 2 --dist worksteal -m 'not long'
+
+test-long: .venv/installed ## what CI has no time for: before a release
+	$(RUN) -m pytest -q -n 2 --dist worksteal -m long
 
 bench: .venv/installed ## speed and memory against peers, into runs/bench.json
 	$(RUN) -m benchmarks

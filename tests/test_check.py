@@ -535,7 +535,7 @@ def test_the_command_ends_with_1_if_there_are_errors(tree, monkeypatch, capfd): 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGINT])
 def test_a_killed_check_goes_on_and_leaves_no_process(tree, number):
     for label in range(3):
         for position in range(400):

@@ -59,6 +59,7 @@ def test_what_is_interrupted_may_end_by_itself(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_it_ends_with_a_table(tmp_path, monkeypatch, capfd):
     """That each of its commands goes on where it was is for the tests of the command."""
     monkeypatch.chdir(tmp_path)

@@ -464,6 +464,7 @@ def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: other threads wait
 def test_killed_at_fifty_moments(made, curated, tmp_path):
     """And begun again each time, until it ends by itself, again and again: always the same bytes."""

@@ -440,7 +440,9 @@ def test_hosts_that_were_lost_long_ago_are_no_evidence():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: other threads wait
-@pytest.mark.parametrize(("workers", "most", "seconds"), [(0, 40, 0.6), (2, 10, 2.0)])
+@pytest.mark.parametrize(
+    ("workers", "most", "seconds"), [pytest.param(0, 40, 0.6, marks=pytest.mark.long), (2, 10, 2.0)]
+)
 def test_killed_at_random_moments_no_finished_request_is_repeated(tmp_path, server, workers, most, seconds):
     """50 kills: what is written down is not asked for again, and the end is that of one start."""
     server.status |= {"0/01.png": 404, "3/03.png": 503, "5/00.jpg": 404}
