@@ -210,7 +210,10 @@ train(configure(*{SMALL + RUN!r}), Path(sys.argv[1]))
     train(small(*RUN), folder)
     train(small(*RUN), tmp_path / "whole")
     wandb, whole = told(folder), told(tmp_path / "whole")
-    assert points(wandb.rows) == points(whole.rows)
+    # Step by step each once; of values the last digits are those of a process, which may have loaded other libraries.
+    (found, expected) = (sorted(points(of.rows).elements()) for of in (wandb, whole))
+    assert [point[:2] for point in found] == [point[:2] for point in expected]
+    assert [point[2] for point in found] == pytest.approx([point[2] for point in expected], rel=1e-5)
     assert {run.run_id for run in wandb.runs} == {json.loads((folder / "run.json").read_text())["id"]}
     assert wandb.exits == [0]
     command = said(capfd.readouterr().out)[0].split()
