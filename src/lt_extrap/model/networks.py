@@ -8,49 +8,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Convolution(nn.Conv2d):
-    """A square convolution, without bias: one matrix product where it is 1x1 or the map is at most 3x3.
-
-    oneDNN is made for large maps: on small ones its convolutions took most of a step of `backbone=convnet` on a CPU.
-    Elsewhere, and in what is exported, it is `nn.Conv2d`.
-    """
-
-    def __init__(self, width_in: int, width: int, size: int, stride: int = 1) -> None:
-        super().__init__(width_in, width, size, stride=stride, padding=size // 2, bias=False)
-
-    def forward(
-        self, x: Float[Tensor, "batch width_in height_in columns_in"]
-    ) -> Float[Tensor, "batch width height columns"]:
-        (size, _), (step, _), edge = self.kernel_size, self.stride, self.kernel_size[0] // 2
-        if x.device.type != "cpu" or (size > 1 and max(x.shape[-2:]) > 3) or torch.compiler.is_compiling():
-            return super().forward(x)
-        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, edge, edge, edge, edge))
-        rows, columns = ((length + 2 * edge - size) // step + 1 for length in x.shape[-2:])
-        # One copy a place of the kernel: the gradient of overlapping windows is several times as slow.
-        windows = torch.cat(
-            [
-                padded[:, i : i + step * (rows - 1) + 1 : step, j : j + step * (columns - 1) + 1 : step]
-                for i in range(size)
-                for j in range(size)
-            ],
-            dim=-1,
-        )
-        return F.linear(windows, self.weight.permute(0, 2, 3, 1).flatten(1)).permute(0, 3, 1, 2)
-
-
 class ResidualStage(nn.Module):
     """A strided residual block: two 3x3 convolutions beside a 1x1, halving the resolution."""
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
         self.block = nn.Sequential(
-            Convolution(width_in, width, 3, stride=2),
+            nn.Conv2d(width_in, width, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
-            Convolution(width, width, 3),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
         )
-        self.shortcut = nn.Sequential(Convolution(width_in, width, 1, stride=2), nn.BatchNorm2d(width))
+        self.shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride=2, bias=False), nn.BatchNorm2d(width))
 
     def forward(
         self, x: Float[Tensor, "batch width_in height_in columns_in"]
@@ -64,7 +34,7 @@ class ResidualNet(nn.Module):
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            Convolution(3, widths[0], 3, stride=2),
+            nn.Conv2d(3, widths[0], 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         )
