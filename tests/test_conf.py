@@ -178,7 +178,7 @@ def test_only_the_known_files_are_there():
     assert groups == {
         *("train.yaml", "report.yaml", "evaluate.yaml", "predict.yaml", "export.yaml"),
         *("check.yaml", "auxiliary_set.yaml", "pack.yaml", "curate.yaml", "workspace.yaml"),
-        *("target", "auxiliary", "loss", "backbone", "head", "recipe"),
+        *("target", "auxiliary", "loss", "backbone", "adapter", "head", "recipe"),
         *("trainer", "logger", "component", "experiment", "sweep"),
         *("proposer", "prompt", "source", "features", "filter"),
         *("studies", "pool", "grid"),

@@ -17,6 +17,7 @@ from lt_extrap.paths import conf_dir
 from lt_extrap.refusals import experiments, spelled, told
 
 _FORMER = {"Recipe": "AdamW"}  # what a run.json may call a class that has another name now
+_ONCE = {"adapter": "NoAdapter"}  # groups that it may lack, and what all runs had then
 
 
 def configure(*overrides: str) -> TrainConfig:
@@ -99,7 +100,7 @@ def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> TrainConfi
     node = OmegaConf.structured(TrainConfig)
     for group, options in OPTIONS.items():
         known = {option.__name__: option for option in options.values()}
-        kind = kinds.get(group)
+        kind = kinds.get(group, _ONCE.get(group))
         kind = _FORMER.get(str(kind), kind)
         check(kind in known, f"the class of {group}", "one of " + ", ".join(known), kind)
         node[group] = OmegaConf.structured(known[str(kind)])

@@ -22,7 +22,7 @@ from lt_extrap.data.layout import find_images
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.target import TargetSet, check_labels, load_target
 from lt_extrap.errors import ConfigError, RunError
-from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.adapters.rebuilt import rebuilt
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import empty_head
 from lt_extrap.module import ExtrapolationModule
@@ -160,7 +160,8 @@ def load_module(run: Run, target: TargetSet, weights: str) -> ExtrapolationModul
     name = checkpoints.BEST if weights == "selected" and run.results["selected"] == "best" else checkpoints.LAST
     path = run.folder / runs.CHECKPOINTS / name
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state = content["state_dict"]
         columns = len(state["model.head.weight"])
     except (OSError, KeyError, RuntimeError, EOFError) as error:
         raise RunError(f"the weights of the run in {path}", str(error), "copy the whole run folder") from error
@@ -172,7 +173,14 @@ def load_module(run: Run, target: TargetSet, weights: str) -> ExtrapolationModul
             f"{columns} in {path}, trained on {run.results['target_classes']} target classes",
             "give the class names and lists that the run was trained on",
         )
-    backbone = build_backbone(run.config.backbone, image_size=run.config.recipe.image_size, seed=0)
+    backbone = rebuilt(
+        run.config.backbone,
+        run.config.adapter,
+        image_size=run.config.recipe.image_size,
+        classes=len(target.classes),
+        identity=content.get("frozen_backbone"),
+        holder=str(path),
+    )
     module = ExtrapolationModule(
         model=Classifier(backbone, empty_head(run.config.head, dim=backbone.dim, classes=columns)),
         loss=None,

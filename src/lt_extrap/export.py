@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,13 +25,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lt_extrap import cli, compose, runs
-from lt_extrap.config import Timm, check
+from lt_extrap.config import AdaptFormer, Prompts, Timm, check
 from lt_extrap.data.decode import UnreadableImage, decode_rgb
 from lt_extrap.data.images import find_images
 from lt_extrap.data.target import load_target
 from lt_extrap.data.transforms import EvalTransform
 from lt_extrap.errors import ConfigError, DataError, ExportError, LtExtrapError, RunError
 from lt_extrap.files import write_whole
+from lt_extrap.model.adapters.adapted import merge
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.model.heads import ScaledCosineHead
 from lt_extrap.model.timm_models import timm_options
@@ -257,8 +259,16 @@ def _timm(direct: DirectClassifier, folder: Path) -> Exported:
             f"head={type(direct.head).__name__}, a cosine",
             "choose format=safetensors, onnx or torchscript",
         )
+    if isinstance(direct.adapter, AdaptFormer | Prompts):
+        raise ConfigError(
+            "an adapter that timm's own modules can hold, for format=timm: LoRA, scales and shifts, biases, norms",
+            f"adapter={type(direct.adapter).__name__.lower()}",
+            "choose format=onnx or torchscript",
+        )
     import timm  # seconds that other formats need not wait
 
+    body = deepcopy(direct.model.backbone)
+    merge(body)
     size, count = direct.image_size, len(direct.classes)
     options = timm_options(backbone, size)
     if backbone.pooling is not None:
@@ -276,7 +286,7 @@ def _timm(direct: DirectClassifier, folder: Path) -> Exported:
     name = next((name for name, module in network.named_modules() if module is layer), "")
     weight, bias = head.folded()
     rows = {f"{name}.weight": weight, f"{name}.bias": bias}
-    weights = {**direct.model.backbone.network.state_dict(), **rows}
+    weights = {**body.network.state_dict(), **rows}
     if not isinstance(layer, nn.Linear) or _shapes(weights) != _shapes(network.state_dict()):
         raise ConfigError(
             f"a linear layer with a bias on {head.in_features} features as the classifier of timm's {backbone.model}",

@@ -21,8 +21,9 @@ from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.mixing import Mixing
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
-from lt_extrap.errors import ConfigError, DataError, TrainingError
+from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
 from lt_extrap.keys import Stream, torch_seed
+from lt_extrap.model.adapters.adapted import adapt
 from lt_extrap.model.backbones import build_backbone, load_pretrained
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.clip import TextTower
@@ -191,9 +192,17 @@ class ExtrapolationModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["unreadable"] = list(self.unreadable)
         checkpoint["processes"] = self.trainer.world_size
+        checkpoint["frozen_backbone"] = self.model.backbone.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.unreadable = dict.fromkeys(checkpoint["unreadable"])
+        wanted, found = checkpoint.get("frozen_backbone"), self.model.backbone.identity
+        if wanted != found:
+            raise RunError(
+                f"the backbone of the first start, with digest {wanted}",
+                f"{self.model.backbone.start}: digest {found}",
+                "give back its weights: checkpoints hold adapter and head alone",
+            )
 
     def _measure(self, batch: Batch) -> None:
         # Never skipped: an accuracy over fewer images would be another number under the same name.
@@ -307,14 +316,16 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
                 f"set recipe.image_size to {low} or {low + patch}; recipe=finetune has the backbone's own up to 224",
             )
         backbone.start = load_pretrained(backbone, config.backbone) or backbone.start
+        adapt(backbone, config.adapter, classes=len(target.classes), seed=config.seed)
     else:
         donor = DirectClassifier.load(Path(config.features_from))
-        wanted, found = (config.backbone, image_size), (donor.backbone, donor.image_size)
+        wanted = (config.backbone, config.adapter, image_size)
+        found = (donor.backbone, donor.adapter, donor.image_size)
         if wanted != found:
             raise ConfigError(
-                f"features_from with the backbone {wanted[0]} at {wanted[1]} pixels",
-                f"{found[0]} at {found[1]} in {config.features_from}",
-                "give the same backbone and recipe.image_size as that run",
+                f"features_from with the backbone {wanted[0]}, {wanted[1]}, at {wanted[2]} pixels",
+                f"{found[0]}, {found[1]}, at {found[2]} in {config.features_from}",
+                "give the same backbone, adapter and recipe.image_size as that run",
             )
         backbone = donor.model.backbone
         backbone.start = f"{config.features_from}, kept frozen"

@@ -32,6 +32,7 @@ from lt_extrap.data.target import ClassTable, TargetSet, load_target, numbered, 
 from lt_extrap.data.training_set import build_training_set, optimizer_steps
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model import clip, hub
+from lt_extrap.model.adapters.adapted import adapt
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.heads import empty_head
 
@@ -138,12 +139,14 @@ class Size:
     """How large a model is.
 
     Attributes:
-        parameters: of the classifier over all classes.
-        exported: parameters of the direct classifier.
+        parameters: of the classifier over all classes, but for a backbone that is frozen beside an adapter.
+        frozen: parameters of that one, which no file of the run holds.
+        exported: parameters of the direct classifier, but for those.
         state, weights: bytes of a checkpoint to go on from, and of one with weights alone.
     """
 
     parameters: int
+    frozen: int
     exported: int
     state: int
     weights: int
@@ -158,13 +161,19 @@ def size(config: TrainConfig, epoch: Epoch) -> Size:
     """How large the model of a run is, built without memory and without weights."""
     with torch.device("meta"):
         backbone = build_backbone(config.backbone, image_size=config.recipe.image_size, seed=config.seed)
-    body = sum(parameter.numel() for parameter in backbone.parameters())
+        adapt(backbone, config.adapter, classes=epoch.target_classes, seed=config.seed)
+    kept = [p.requires_grad or backbone.adapter_keys is None for p in backbone.parameters()]
+    body, frozen = (
+        sum(p.numel() for p, keep in zip(backbone.parameters(), kept, strict=True) if keep is which)
+        for which in (True, False)
+    )
     row = sum(parameter.numel() for parameter in empty_head(config.head, dim=backbone.dim, classes=1).parameters())
     parameters = body + row * (epoch.target_classes + epoch.auxiliary_classes)
     copies = 1 + (config.recipe.ema is not None)
     moments = 1 if isinstance(config.recipe, Sgd) else 2
     return Size(
         parameters=parameters,
+        frozen=frozen,
         exported=body + row * epoch.target_classes,
         state=_BYTES * parameters * (copies + moments),
         weights=_BYTES * parameters * copies,
@@ -183,7 +192,8 @@ def plan_panel(plan: Plan, size: Size, config: TrainConfig) -> Panel:
         "views": f"{plan.views:,}: {plan.target_views:,} target, {plan.views - plan.target_views:,} auxiliary",
         "validation": f"{plan.validation_views:,} further images, without a backward pass",
         "hours": ", ".join(f"{plan.hours(rate):.3g} at {rate:,g} images/s" for rate in rates) + ", without validation",
-        "parameters": f"{size.parameters:,}; {size.exported:,} exported",
+        "parameters": f"{size.parameters:,}; {size.exported:,} exported"
+        + (f"; beside a frozen backbone of {size.frozen:,}" if size.frozen else ""),
         "disk": f"{_bytes(during)} while it trains, then {_bytes(after)}; of that weights {_bytes(size.weights)}, "
         f"a state to go on from {_bytes(size.state)}",
         "there": "\n".join(plan.there) or "-",

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from lt_extrap.agreement import mean
-from lt_extrap.config import AdamW, OfficialTarget, Recipe, Sgd, TrainConfig
+from lt_extrap.config import AdamW, NoAdapter, OfficialTarget, Recipe, Sgd, TrainConfig
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.errors import some
@@ -66,7 +66,7 @@ def start_panel(
     """What is about to be trained on what, and how."""
     shots = target.classes.shots
     recipe = config.recipe
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    body, whole = (sum(p.numel() for p in part.parameters() if p.requires_grad) for part in (model.backbone, model))
     extra = len(training.index) - len(target.train)
     shown = len(training.draw)
     repeated = len(target.train.duplicates())
@@ -81,7 +81,9 @@ def start_panel(
         f"{shown - len(target.train):,} of them an epoch" + "".join(f"; {note}" for note in training.notes),
         "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
         "loss": f"{type(config.loss).__name__} {vars(config.loss)}",
-        "model": f"{_node(config.backbone)}; head {_node(config.head)}; {trained:,} parameters trained",
+        "model": f"{_node(config.backbone)}; head {_node(config.head)}; "
+        + ("" if isinstance(config.adapter, NoAdapter) else f"adapter {_node(config.adapter)}; ")
+        + f"{whole:,} parameters trained, {body:,} without the head",
         "start": model.backbone.start,
         "input": _input(model.backbone.preprocessing, recipe.image_size),
         "optimizer": f"{type(recipe).__name__}, {_batch(recipe, devices)}, lr {recipe.lr:g} "
@@ -153,7 +155,9 @@ def _layer_decay(recipe: AdamW, model: Classifier) -> str:
 def _caution(config: TrainConfig, model: Classifier) -> str:
     """What is no mistake for certain, and mostly one: rates of random weights for pretrained ones."""
     recipe, pretrained = config.recipe, getattr(config.backbone, "weights", None) is not None
-    if not pretrained or model.backbone.frozen or not isinstance(recipe, AdamW):
+    if not pretrained or model.backbone.frozen or model.backbone.adapter_keys is not None:
+        return ""  # what learns is new
+    if not isinstance(recipe, AdamW):
         return ""
     if recipe.layer_decay < 1 or recipe.lr <= _FASTEST:
         return ""

@@ -229,6 +229,7 @@ def _leave(run: _Run, results: dict[str, Any]) -> None:
         classes=target.classes.names,
         image_size=config.recipe.image_size,
         crop_fraction=config.recipe.crop_fraction,
+        adapter=config.adapter,
     )
     direct.save(folder / runs.WEIGHTS)
     relation = run.training.relation

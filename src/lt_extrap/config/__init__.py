@@ -4,6 +4,7 @@
 `trainer` and `logger` belong to Lightning and stay open dictionaries.
 """
 
+from lt_extrap.config.adapter import Adapter, AdaptFormer, Biases, LoRA, NoAdapter, Norms, Prompts, ScaleShift
 from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtra
 from lt_extrap.config.checks import check
 from lt_extrap.config.loading import Loading
@@ -34,11 +35,14 @@ from lt_extrap.config.train import OPTIONS, TrainConfig
 __all__ = [
     "OPTIONS",
     "AdamW",
+    "AdaptFormer",
+    "Adapter",
     "AuxiliaryClasses",
     "AuxiliaryFiles",
     "Backbone",
     "Balanced",
     "BatchNormHead",
+    "Biases",
     "Budget",
     "CifarResNet",
     "CifarTarget",
@@ -47,13 +51,18 @@ __all__ = [
     "EmbeddedTarget",
     "FolderTarget",
     "Head",
+    "LoRA",
     "Loading",
     "Loss",
+    "NoAdapter",
     "NoAuxiliary",
+    "Norms",
     "Official",
     "OfficialTarget",
     "OpenClip",
+    "Prompts",
     "Recipe",
+    "ScaleShift",
     "Sgd",
     "Silencing",
     "Target",

@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from lt_extrap.config.adapter import AdaptFormer, Biases, LoRA, NoAdapter, Norms, Prompts, ScaleShift
 from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtra
 from lt_extrap.config.checks import check, one_of
 from lt_extrap.config.loading import Loading
@@ -41,6 +42,7 @@ class TrainConfig:
     auxiliary: Any = MISSING
     loss: Any = MISSING
     backbone: Any = MISSING
+    adapter: Any = MISSING
     head: Any = MISSING
     recipe: Any = MISSING
     budget: Budget = field(default_factory=Budget)
@@ -75,6 +77,7 @@ class TrainConfig:
             "less than recipe.batch_size with head=batchnorm, which wants two images at once",
             recipe.accumulate,
         )
+        self._check_adapter()
         if self.features_from is not None:
             check(not self.retrained, "retrained", "false with features_from, which trains a new head itself", True)
             check(recipe.freeze == 0, "recipe.freeze", "0 with features_from, which freezes all layers", recipe.freeze)
@@ -92,6 +95,22 @@ class TrainConfig:
             True,
         )
 
+    def _check_adapter(self) -> None:
+        if isinstance(self.adapter, NoAdapter):
+            return
+        check(
+            getattr(self.backbone, "weights", None) is not None,
+            "backbone.weights",
+            "pretrained ones with an adapter: random ones that stay as they are mean nothing",
+            None,
+        )
+        check(
+            self.recipe.freeze == 0,
+            "recipe.freeze",
+            "0 with an adapter, beside which the backbone is frozen anyway",
+            self.recipe.freeze,
+        )
+
 
 # Every class that a group of conf/ can be, by the name that its option files start from.
 OPTIONS: dict[str, dict[str, type]] = {
@@ -105,6 +124,15 @@ OPTIONS: dict[str, dict[str, type]] = {
     "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
     "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
     "backbone": {"convnet": ConvNet, "cifar_resnet": CifarResNet, "timm": Timm, "open_clip": OpenClip},
+    "adapter": {
+        "none": NoAdapter,
+        "adaptformer": AdaptFormer,
+        "lora": LoRA,
+        "prompts": Prompts,
+        "ssf": ScaleShift,
+        "biases": Biases,
+        "norms": Norms,
+    },
     "head": {"linear": Head, "batchnorm": BatchNormHead, "cosine": CosineHead, "text": TextHead},
     "recipe": {"adamw": AdamW, "sgd": Sgd},
 }

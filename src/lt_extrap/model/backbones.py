@@ -35,6 +35,8 @@ class NormalisedBackbone(nn.Module):
         dim: width of the features.
         preprocessing: of its images; mean and deviation are applied here.
         start: the weights that it starts from, in words.
+        adapter_keys: of its parameters those of an adapter, by name, which alone are trained and kept; None = without.
+        identity: with an adapter, what tells the frozen weights from others.
     """
 
     mean: Tensor
@@ -46,6 +48,8 @@ class NormalisedBackbone(nn.Module):
         super().__init__()
         self.network, self.dim, self.preprocessing, self.pooling = network, dim, preprocessing, pooling
         self.start = RANDOM_START
+        self.adapter_keys: frozenset[str] | None = None
+        self.identity: str | None = None
         self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(preprocessing.std).view(3, 1, 1), persistent=False)
 
@@ -125,7 +129,8 @@ class NormalisedBackbone(nn.Module):
     def undecayed(self) -> set[str]:
         """Parameters of the network that weight decay leaves alone, beside those of one dimension."""
         names: set[str] = self.network.no_weight_decay() if hasattr(self.network, "no_weight_decay") else set()  # type: ignore[operator]
-        return names
+        prompts = {name for name, _ in self.network.named_parameters() if name.endswith(".prompts")}  # of an adapter
+        return names | prompts
 
 
 def build_backbone(backbone: Backbone, *, image_size: int, seed: int) -> NormalisedBackbone:

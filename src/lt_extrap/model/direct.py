@@ -1,7 +1,7 @@
 """The direct classifier in one file: target rows only, with the class names and the preprocessing inside."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from lt_extrap.config import OPTIONS, Backbone, Head, TextHead
+from lt_extrap.config import OPTIONS, Adapter, Backbone, Head, NoAdapter, TextHead
 from lt_extrap.errors import LtExtrapError, RunError
 from lt_extrap.files import write_whole
-from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.adapters.rebuilt import rebuilt
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import empty_head
 from lt_extrap.model.preprocessing import Interpolation, preprocessing_of
@@ -31,6 +31,7 @@ class DirectClassifier:
         classes: name of each column.
         image_size: edge of its square input, pixels.
         crop_fraction: share of the shorter side that the central crop keeps, in (0, 1].
+        adapter: what is on its backbone. With one, a file holds adapter and head alone, and the backbone's identity.
     """
 
     model: Classifier
@@ -39,6 +40,7 @@ class DirectClassifier:
     classes: tuple[str, ...]
     image_size: int
     crop_fraction: float
+    adapter: Adapter = field(default_factory=NoAdapter)
 
     @property
     def mean(self) -> list[float]:
@@ -57,7 +59,9 @@ class DirectClassifier:
 
     def metadata(self) -> dict[str, str]:
         """All but the weights, as the strings of a safetensors header."""
-        return {
+        identity = self.model.backbone.identity
+        frozen = {} if identity is None else {"adapter": _described(self.adapter), "frozen_backbone": identity}
+        return frozen | {
             "format": FORMAT,
             "classes": json.dumps(self.classes, ensure_ascii=False),
             "backbone": _described(self.backbone),
@@ -79,7 +83,8 @@ class DirectClassifier:
         """Read what `save` wrote. In evaluation mode, on the CPU.
 
         Raises:
-            RunError: no such file, one of another format, or weights that do not fit its own description.
+            RunError: no such file, one of another format, weights that do not fit its own description, or an adapter
+                whose backbone is another one today or is not there.
         """
         try:
             with safe_open(path, "pt") as file:
@@ -91,16 +96,26 @@ class DirectClassifier:
             head = _built(metadata["head"], "head") if "head" in metadata else Head()  # the only kind, once
             classes = tuple(json.loads(metadata["classes"]))
             image_size, crop_fraction = int(metadata["image_size"]), float(metadata["crop_fraction"])
-            body = build_backbone(backbone, image_size=image_size, seed=0)
+            adapter = _built(metadata["adapter"], "adapter") if "adapter" in metadata else NoAdapter()
+            body = rebuilt(
+                backbone,
+                adapter,
+                image_size=image_size,
+                classes=len(classes),
+                identity=metadata.get("frozen_backbone"),
+                holder=str(path),
+            )
             model = Classifier(body, empty_head(head, dim=body.dim, classes=len(classes)))
             model.load_state_dict(weights)
+        except RunError:
+            raise
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, LtExtrapError) as error:
             raise RunError(
                 f"a classifier of format {FORMAT!r} in {path}",
                 f"{type(error).__name__}: {error}",
                 "give a run folder or model.safetensors that this version wrote",
             ) from error
-        return cls(model.eval(), backbone, head, classes, image_size, crop_fraction)
+        return cls(model.eval(), backbone, head, classes, image_size, crop_fraction, adapter)
 
     def to(self, device: torch.device) -> "DirectClassifier":
         """Move the weights."""

@@ -1,6 +1,7 @@
 """Pretrained weights: read from a file, and put into a network whole or not at all."""
 
 import argparse
+import hashlib
 import pickle
 import re
 import struct
@@ -65,6 +66,15 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     except (OSError, SafetensorError, *_NO_PICKLE) as error:
         raise DataError(f"a state dict in backbone.weights={path}", *_told(error, path)) from error
     return weights, source
+
+
+def digest(values: Mapping[str, Tensor]) -> str:
+    """A hash of tensors with their names, shapes and types, of 16 hexadecimal digits."""
+    found = hashlib.sha256()
+    for name, value in values.items():
+        found.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()[:16]
 
 
 def refuse_pointer(path: Path) -> None:
