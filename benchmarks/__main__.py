@@ -15,7 +15,7 @@ from rich.table import Table
 
 PARTS = (
     *("lists", "sampler", "resident", "store", "augmentation", "check", "captions", "near_copies"),
-    *("gallery", "downloads", "loss", "step", "vit_step"),
+    *("gallery", "downloads", "loss", "step", "vit_step", "adapters", "features"),
 )
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks")

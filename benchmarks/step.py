@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from benchmarks.rows import Row, row, show
 from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
 from lt_extrap.config import AdamW, ConvNet, Head
-from lt_extrap.data.datamodule import Batch
+from lt_extrap.data.batch import Batch
 from lt_extrap.data.loader import ResumableLoader
 from lt_extrap.data.sampler import EpochDraw, EpochSampler
 from lt_extrap.model.backbones import build_backbone

@@ -30,7 +30,7 @@ from benchmarks.rows import PAIRS, Row, keep_freed_memory, row, show, skipped
 from benchmarks.step import Batches
 from lt_extrap.checkpoints import Checkpoints, StopSignal, WholeFileIO
 from lt_extrap.config import AdamW, Head, Timm
-from lt_extrap.data.datamodule import Batch
+from lt_extrap.data.batch import Batch
 from lt_extrap.data.loader import ResumableLoader
 from lt_extrap.data.sampler import EpochDraw, EpochSampler
 from lt_extrap.model.backbones import build_backbone

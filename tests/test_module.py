@@ -7,7 +7,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch.utils.data import DataLoader
 
 from lt_extrap.config import AdamW, BatchNormHead, ConvNet, Head, Sgd, Timm
-from lt_extrap.data.datamodule import Batch
+from lt_extrap.data.batch import Batch
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.model.backbones import build_backbone

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lt_extrap.agreement import from_first, gathered, mean
 from lt_extrap.config import Backbone, Balanced, Loss, OpenClip, Recipe, Silencing, TextHead, TrainConfig
-from lt_extrap.data.datamodule import Batch
+from lt_extrap.data.batch import Batch
 from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.mixing import Mixing
 from lt_extrap.data.target import TargetSet
@@ -331,7 +331,7 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
         backbone.start = f"{config.features_from}, kept frozen"
         backbone.freeze()
     if config.recipe.freeze:
-        backbone.freeze(config.recipe.freeze)
+        backbone.freeze(None if config.recipe.freeze == "all" else config.recipe.freeze)
         for key in ("drop_path", "gradient_checkpointing"):
             if backbone.frozen and getattr(config.backbone, key, False):
                 raise ConfigError(

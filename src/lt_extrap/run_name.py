@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 # What changes no result, and so may differ between two starts of one run. Every other key counts.
 FREE = re.compile(
-    r"(do|images_per_second|logger\b.*|checkpoint_minutes|compile|retrained|data\.(workers|prefetch|resident)"
+    r"(do|images_per_second|logger\b.*|checkpoint_minutes|compile|retrained|data\.(workers|prefetch|resident|features_once)"
     r"|backbone\.gradient_checkpointing"
     r"|target\.(root|images|archive|download|package|official\b.*)|(auxiliary|target\.(neighbors|random))\.images"
     r"|trainer\.(accelerator|devices|num_nodes|strategy|log_every_n_steps|profiler|detect_anomaly))"

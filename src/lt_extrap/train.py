@@ -130,6 +130,7 @@ def _build(config: TrainConfig, folder: Path, processes: Processes, stop: StopSi
         preprocessing=module.model.backbone.preprocessing,
         loading=config.data,
         seed=config.seed,
+        backbone=module.model.backbone,
     )
     kept = Checkpoints(folder / runs.CHECKPOINTS, stop, every=60 * config.checkpoint_minutes)
     stopwatch = Stopwatch(

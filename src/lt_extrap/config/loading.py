@@ -20,6 +20,9 @@ class Loading:
         resident: decode all images once and keep them on the device as bytes, cropped and resized there to the same
             pixels. The images of a list have one size then, and all of them take at most half of the GPU's free
             memory, or of the machine's.
+        features_once: compute the features of each image once, at the start, and train the head on them: of a backbone
+            that is frozen (recipe.freeze=all, or features_from) and a recipe without augmentation (recipe=probe). The
+            same numbers up to rounding, an epoch in seconds; they stay on the device, 4 bytes a value.
         on_unreadable: `error` (stop and name the file) or `skip`: a training image that is not there is left out of
             the set, before the prior is counted; one that cannot be read is left out of its batch, named once and
             counted. Validation and test images are never skipped, and shots are those of the whole list.
@@ -28,6 +31,7 @@ class Loading:
     workers: int | None = None
     prefetch: int | None = None
     resident: bool = False
+    features_once: bool = False
     on_unreadable: str = "error"
 
     def __post_init__(self) -> None:

@@ -26,13 +26,15 @@ class Recipe:
         head_lr_factor: the head learns at this times the rate of the backbone.
         head_warmup_factor: during budget.head_warmup, where the head alone learns, it does so at this times its rate of
             the warm-up; null without.
-        freeze: first layers of the backbone that are not trained, 1 = its embeddings; they are in evaluation mode.
+        freeze: first layers of the backbone that are not trained, 1 = its embeddings, or `all`: the head alone is
+            trained; they are in evaluation mode. Of a transformer of d blocks, d + 1 - n leaves its last n to learn.
         clip: largest gradient norm; null = no clipping.
         image_size: pixels, height and width, of what the network sees.
         padding: black pixels around the image at that size, of which training sees a random window of that size;
             null = a random crop, resized.
-        crop_scale: smallest and largest share of the image that a random crop keeps; null with padding.
-        crop_ratio: narrowest and widest width / height of that crop before it is made square; null with padding.
+        crop_scale: smallest and largest share of the image that a random crop keeps; null with padding; null without
+            it = training sees images as evaluation does, without augmentation.
+        crop_ratio: narrowest and widest width / height of that crop before it is made square; null where crop_scale is.
         flip: probability of a horizontal flip, 0..1.
         randaugment: [magnitude, std] of RandAugment, 0 < magnitude <= 10: two of 15 operations, each with probability
             1/2, at a magnitude from that normal distribution, clipped to 0..10. [9, 0.5] is timm's
@@ -53,7 +55,7 @@ class Recipe:
     gamma: float | None = None
     head_lr_factor: float = 1.0
     head_warmup_factor: float | None = None
-    freeze: int = 0
+    freeze: int | str = 0
     clip: float | None = None
     image_size: int = MISSING
     padding: int | None = None
@@ -97,7 +99,10 @@ class Recipe:
             "positive, or null",
             self.head_warmup_factor,
         )
-        check(self.freeze >= 0, "recipe.freeze", "at least 0", self.freeze)
+        freeze = self.freeze
+        check(
+            freeze == "all" or (isinstance(freeze, int) and freeze >= 0), "recipe.freeze", "at least 0, or all", freeze
+        )
         check(self.clip is None or self.clip > 0, "recipe.clip", "positive, or null", self.clip)
         check(self.image_size >= 1, "recipe.image_size", "at least 1", self.image_size)
         check(
@@ -107,11 +112,25 @@ class Recipe:
             self.padding,
         )
         scale, ratio = self.crop_scale, self.crop_ratio
-        if self.padding is None:
+        if self.padding is None and scale is None:
+            off = {
+                "crop_ratio": ratio,
+                "flip": self.flip,
+                "randaugment": self.randaugment,
+                "color_jitter": self.color_jitter,
+            }
+            for key, value in off.items():
+                check(
+                    not value,
+                    f"recipe.{key}",
+                    "null or 0 with recipe.crop_scale=null, for images as evaluation sees",
+                    value,
+                )
+        elif self.padding is None:
             check(
                 scale is not None and len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1,
                 "recipe.crop_scale",
-                "[smallest, largest] with 0 < smallest <= largest <= 1",
+                "[smallest, largest] with 0 < smallest <= largest <= 1, or null for images as evaluation sees them",
                 scale,
             )
             check(
@@ -148,6 +167,11 @@ class Recipe:
         check(self.ema is None or 0 < self.ema < 1, "recipe.ema", "in 0 < ema < 1, or null", self.ema)
         check(self.mixup >= 0, "recipe.mixup", "at least 0", self.mixup)
         check(self.cutmix >= 0, "recipe.cutmix", "at least 0", self.cutmix)
+
+    @property
+    def plain(self) -> bool:
+        """Whether training sees images as evaluation does, so that each is always the same."""
+        return self.padding is None and self.crop_scale is None
 
     @property
     def lr(self) -> float:

@@ -78,6 +78,7 @@ class TrainConfig:
             recipe.accumulate,
         )
         self._check_adapter()
+        self._check_features_once()
         if self.features_from is not None:
             check(not self.retrained, "retrained", "false with features_from, which trains a new head itself", True)
             check(recipe.freeze == 0, "recipe.freeze", "0 with features_from, which freezes all layers", recipe.freeze)
@@ -110,6 +111,30 @@ class TrainConfig:
             "0 with an adapter, beside which the backbone is frozen anyway",
             self.recipe.freeze,
         )
+
+    def _check_features_once(self) -> None:
+        if not self.data.features_once:
+            return
+        once, recipe = "with data.features_once=true", self.recipe
+        if self.features_from is None:
+            check(
+                isinstance(self.adapter, NoAdapter),
+                "adapter",
+                f"none {once}: features that an adapter changes are others each step",
+                type(self.adapter).__name__,
+            )
+            check(recipe.freeze == "all", "recipe.freeze", f"all {once}, or features_from given", recipe.freeze)
+        check(
+            recipe.plain,
+            "recipe.crop_scale",
+            f"null {once}, whose images are always as evaluation sees them: recipe=probe",
+            recipe.crop_scale,
+        )
+        for key in ("erasing", "mixup", "cutmix"):
+            value = getattr(recipe, key)
+            check(value == 0, f"recipe.{key}", f"0 {once}, which keeps no images to change", value)
+        check(not self.data.resident, "data.resident", f"false {once}: no image is needed again", True)
+        check(not self.compile, "compile", f"false {once}, where the head alone runs", True)
 
 
 # Every class that a group of conf/ can be, by the name that its option files start from.

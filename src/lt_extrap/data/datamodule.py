@@ -2,18 +2,20 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
 import torch
-from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lt_extrap.config import Loading, Recipe
+from lt_extrap.data.batch import Batch
 from lt_extrap.data.color_jitter import ColorJitter
 from lt_extrap.data.decode import EncodedImage, UnreadableImage
+from lt_extrap.data.features_once import FeaturesOnce, computed_once, whole
 from lt_extrap.data.lists import SampleIndex
 from lt_extrap.data.loader import ResumableLoader, leave_signals
 from lt_extrap.data.randaugment import RandAugment
@@ -25,24 +27,8 @@ from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.data.transforms import Augment, EvalTransform, PaddedCrop, TrainTransform, Transform
 from lt_extrap.errors import ConfigError
 from lt_extrap.keys import Stream, generator
+from lt_extrap.model.backbones import NormalisedBackbone
 from lt_extrap.model.preprocessing import Preprocessing
-
-
-class Batch(NamedTuple):
-    """A batch as the loader delivers it.
-
-    Attributes:
-        images: values 0..255; erased, mixed and normalised on the device.
-        label: classifier columns.
-        sample: positions in the list, which name an image in messages.
-        unreadable: "path: reason" of the images that are missing here.
-    """
-
-    images: UInt8[Tensor, "batch 3 height width"]
-    label: Int64[Tensor, " batch"]
-    sample: Int64[Tensor, " batch"]
-    unreadable: list[str]
-
 
 Item = tuple[Tensor, int, int] | UnreadableImage
 
@@ -88,7 +74,8 @@ def collate(items: Sequence[Any], stack: Callable[[list[Any]], Tensor] = torch.s
 class ImageDataModule(L.LightningDataModule):
     """Loaders of a target set and its training set, for one device or each of several.
 
-    Without a training set it serves validation and test.
+    Without a training set it serves validation and test; with data.features_once, features of `backbone` instead of
+    images.
 
     Raises:
         ConfigError: resident images with an augmentation that only the loader has.
@@ -103,8 +90,10 @@ class ImageDataModule(L.LightningDataModule):
         preprocessing: Preprocessing,
         loading: Loading,
         seed: int,
+        backbone: NormalisedBackbone | None = None,
     ) -> None:
         super().__init__()
+        self.backbone = backbone
         self.target, self.training = target, training
         self.recipe, self.preprocessing, self.loading, self.seed = recipe, preprocessing, loading, seed
         if loading.resident and self._augment is not None:
@@ -115,11 +104,17 @@ class ImageDataModule(L.LightningDataModule):
                 f"set data.resident=false, or leave out recipe.{key}",
             )
         self._resident: dict[str, ResidentImages] = {}
+        self._features: dict[str, FeaturesOnce] = {}
 
     def setup(self, stage: str) -> None:
         """Decode what is to be resident: all lists before training, so that what cannot be kept is refused then."""
         splits = {"fit": ("train", "val", "test"), "validate": ("val",), "test": ("test",)}[stage]
         wanted = [split for split in splits if split != "val" or self.target.val is not None]
+        if self.loading.features_once:
+            for split in wanted:
+                if split not in self._features:
+                    self._features[split] = self._computed(split)
+            return
         if not self.loading.resident or self._resident.keys() >= set(wanted):
             return
         left = room(self._device, self._of_machine)
@@ -183,7 +178,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def _transform(self, split: str) -> Transform:
         recipe, interpolation = self.recipe, self.preprocessing.interpolation
-        if split != "train":
+        if split != "train" or recipe.plain:
             return EvalTransform(
                 size=recipe.image_size, crop_fraction=recipe.crop_fraction, interpolation=interpolation
             )
@@ -195,7 +190,7 @@ class ImageDataModule(L.LightningDataModule):
                 interpolation=interpolation,
                 augment=self._augment,
             )
-        assert recipe.crop_scale is not None  # the schema wants both without a padding
+        assert recipe.crop_scale is not None  # the schema wants both or none
         assert recipe.crop_ratio is not None
         return TrainTransform(
             size=recipe.image_size,
@@ -216,10 +211,20 @@ class ImageDataModule(L.LightningDataModule):
             return RandAugment(magnitude=magnitude, std=std, mean=mean, interpolation=interpolation)
         return ColorJitter(amount=recipe.color_jitter) if recipe.color_jitter > 0 else None
 
+    def _computed(self, split: str) -> FeaturesOnce:
+        """The features of a list, in the precision of the run."""
+        assert self.backbone is not None
+        how = self._of_images(split, self.recipe.part)
+        context = self.trainer.precision_plugin.forward_context() if self.trainer else nullcontext()
+        with context:
+            return computed_once(self.backbone, how, self._index(split).labels, self._device)
+
     def _how(self, split: str) -> dict[str, Any]:
         """Arguments of a loader: what it reads, and how."""
         of_all = self.recipe.batch_size if split == "train" else self.recipe.part
         batch_size = max(1, of_all // self._processes[0])
+        if self.loading.features_once:
+            return {"dataset": self._features[split], "batch_size": batch_size, "collate_fn": whole}
         if self.loading.resident:
             # In this process, which has the images: another would only send keys.
             images = self._resident[split]
@@ -228,6 +233,10 @@ class ImageDataModule(L.LightningDataModule):
                 "batch_size": batch_size,
                 "collate_fn": partial(collate, stack=images.render),
             }
+        return self._of_images(split, batch_size)
+
+    def _of_images(self, split: str, batch_size: int) -> dict[str, Any]:
+        """Arguments of a loader that reads the images of a list."""
         workers = self._workers
         return {
             "dataset": ImageDataset(self._index(split), self._images(split), self._transform(split), self.seed),

@@ -20,10 +20,17 @@ class Classifier(nn.Module):
         self.backbone, self.head = backbone, head
 
     def forward(
-        self, images: Float[Tensor, "batch 3 height width"] | UInt8[Tensor, "batch 3 height width"]
+        self,
+        images: Float[Tensor, "batch 3 height width"]
+        | UInt8[Tensor, "batch 3 height width"]
+        | Float[Tensor, "batch dim"],
     ) -> Float[Tensor, "batch classes"]:
-        """Logits of images whose values are 0..255."""
-        logits: Tensor = self.head(self.backbone(images.float()))
+        """Logits of images whose values are 0..255, or of features that are there already (data.features_once)."""
+        logits: Tensor
+        if images.ndim == 2:
+            logits = self.head(images)
+            return logits
+        logits = self.head(self.backbone(images.float()))
         return logits
 
     def direct(self, num_target: int) -> "Classifier":
