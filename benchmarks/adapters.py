@@ -55,9 +55,9 @@ class Step:
 def peak(name: str) -> float:
     """Megabytes by which steps raise what a process of its own has at most, its model and optimizer included."""
     code = (
-        "import resource; from benchmarks.adapters import *; base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "
-        f"torch.set_num_threads(1); Step(ADAPTERS.get({name!r}, NoAdapter())).run(); "
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)"
+        "import resource, torch; from benchmarks.adapters import ADAPTERS, NoAdapter, Step; torch.set_num_threads(1); "
+        "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024; base = most(); "
+        f"Step(ADAPTERS.get({name!r}, NoAdapter())).run(); print(most() - base)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)

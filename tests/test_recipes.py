@@ -14,6 +14,7 @@ from lt_extrap.paths import conf_dir
 from lt_extrap.train import train
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "recipe/scripts").glob("*.yaml"))
+ADAPTED = sorted(path.stem for path in (conf_dir() / "experiment").glob("*_adaptformer.yaml"))
 TINY = {"depth": 2, "embed_dim": 24, "num_heads": 2}
 MODEL = {"scratch": "vit_tiny_patch16_224", "dinov2": "vit_small_patch14_dinov2.lvd142m", "clip": "tiny-recipe-clip"}
 SIZE = {"scratch": 32, "dinov2": 28, "clip": 32}
@@ -43,7 +44,7 @@ def weights(tmp_path_factory):
 
 def shrunk(experiment, weights, *overrides):
     """An experiment on the small world with a small backbone; all else is its own."""
-    kind = experiment.rpartition("_")[2]
+    kind = next(kind for kind in MODEL if f"_{kind}" in experiment)
     return configure(
         f"experiment={experiment}",
         "target=embedded",
@@ -56,7 +57,7 @@ def shrunk(experiment, weights, *overrides):
         "recipe.batch_size=8",
         "recipe.accumulate=2",
         f"recipe.image_size={SIZE[kind]}",
-        f"budget={{unit: steps, amount: 4, warmup: 1, head_warmup: {int(kind == 'dinov2')}}}",
+        f"budget={{unit: steps, amount: 4, warmup: 1, head_warmup: {int(kind == 'dinov2' and experiment in EXPERIMENTS)}}}",
         "data.workers=0",
         "logger=none",
         *overrides,
@@ -64,7 +65,7 @@ def shrunk(experiment, weights, *overrides):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", [*EXPERIMENTS, *ADAPTED])
 def test_it_runs(experiment, weights, tmp_path):
     config = shrunk(experiment, weights, "component=silencing")
     results = train(config, tmp_path / "run")
@@ -72,3 +73,5 @@ def test_it_runs(experiment, weights, tmp_path):
     assert results["auxiliary_classes"] == 9
     assert 0 <= results["test"]["acc"] <= 1
     assert (tmp_path / "run" / "model.safetensors").is_file()
+    if experiment in ADAPTED:  # two blocks of a bottleneck of 2, for 9 classes; a cosine head has no bias
+        assert results["trained_parameters"] == 2 * (2 * 24 + 2 * 24 + 2 + 2 * 24 + 24 + 1) + 24 * 18
