@@ -28,7 +28,7 @@ class Supply:
     Attributes:
         workers: loader processes of one training process.
         cores: that those may use, without what the training process computes with.
-        resident: the images are on the device already.
+        resident: the images, or their features, are on the device already.
         fits: they could be (`ResidentImages`), as far as those that were looked at tell.
         edge: longest edge of a stored training image, pixels: the median.
         image_size: of the crops, pixels.
@@ -96,7 +96,7 @@ def supply_of(config: TrainConfig, target: TargetSet, training: TrainingSet, tra
     return Supply(
         workers=config.data.workers_of(trainer.num_devices),
         cores=max(0, cores(trainer.num_devices) - own),
-        resident=config.data.resident,
+        resident=config.data.resident or config.data.features_once,
         fits=fits,
         edge=int(median(map(max, sizes))) if sizes else 0,
         image_size=recipe.image_size,

@@ -62,7 +62,7 @@ def test_each_image_has_its_own_features_and_unreadable_ones_are_named():
     backbone = build_backbone(Timm(model="test_vit"), image_size=32, seed=0)
     backbone.freeze()
     how = {"dataset": OneIsBroken(), "batch_size": 3, "collate_fn": collate}
-    once = computed_once(backbone, how, np.arange(7) % 2, torch.device("cpu"))
+    once = computed_once(backbone, how, np.arange(7, dtype=np.int32) % 2, torch.device("cpu"))
     batch = once.__getitems__([(9, 6), (9, 4), (9, 0), (9, 6)])
     wanted = backbone(torch.stack([_Images()[(0, place)][0] for place in (6, 0, 6)]).float())
     torch.testing.assert_close(batch.images, wanted)

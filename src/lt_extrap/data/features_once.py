@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int32, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -54,7 +54,7 @@ def whole(batch: Batch) -> Batch:
 def computed_once(
     backbone: NormalisedBackbone,
     images: Mapping[str, Any],
-    labels: Int64[np.ndarray, " images"],
+    labels: Int32[np.ndarray, " images"],
     device: torch.device,
 ) -> FeaturesOnce:
     """Compute the features of a list.
