@@ -57,7 +57,7 @@ class _Images(torch.utils.data.Dataset):
 def test_each_image_has_its_own_features_and_unreadable_ones_are_named():
     class OneIsBroken(_Images):
         def __getitem__(self, key):
-            return UnreadableImage("four.jpg: broken") if key[1] == 4 else super().__getitem__(key)
+            return UnreadableImage("four.jpg", "broken") if key[1] == 4 else super().__getitem__(key)
 
     backbone = build_backbone(Timm(model="test_vit"), image_size=32, seed=0)
     backbone.freeze()
