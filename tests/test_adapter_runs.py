@@ -119,6 +119,8 @@ def test_a_retrained_head_stands_on_the_adapter(run, tmp_path):
 def test_an_adapter_wants_weights_and_no_further_freezing(weights):
     with pytest.raises(ConfigError, match="pretrained ones with an adapter"):
         configure(*BASE, "adapter=lora")
+    with pytest.raises(ConfigError, match="backbone.drop_path to be 0 with an adapter"):
+        configure(*BASE, f"backbone.weights={weights}", "adapter=lora", "backbone.drop_path=0.1")
     with pytest.raises(ConfigError, match="recipe.freeze to be 0 with an adapter"):
         configure(*BASE, f"backbone.weights={weights}", "adapter=lora", "recipe.freeze=2")
 

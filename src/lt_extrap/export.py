@@ -262,7 +262,7 @@ def _timm(direct: DirectClassifier, folder: Path) -> Exported:
     if isinstance(direct.adapter, AdaptFormer | Prompts):
         raise ConfigError(
             "an adapter that timm's own modules can hold, for format=timm: LoRA, scales and shifts, biases, norms",
-            f"adapter={type(direct.adapter).__name__.lower()}",
+            type(direct.adapter).__name__,
             "choose format=onnx or torchscript",
         )
     import timm  # seconds that other formats need not wait

@@ -48,6 +48,7 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
         recipe=recipe,
         budget=Budget(unit="epochs", amount=float(EPOCHS), warmup=0.0),
         features_from=str(run.folder / WEIGHTS),
+        data=dataclasses.replace(config.data, features_once=False),  # which Mixup would change
         retrained=False,
         logger={},
         # One device is enough for a head, and this machine may not have those of the run.

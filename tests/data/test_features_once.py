@@ -14,6 +14,7 @@ from lt_extrap.data.decode import UnreadableImage
 from lt_extrap.data.features_once import computed_once
 from lt_extrap.errors import ConfigError
 from lt_extrap.model.backbones import build_backbone
+from lt_extrap.retrained import retrained
 from lt_extrap.train import train
 
 WITHOUT = [word for word in SMALL if not word.startswith(("backbone", "recipe", "budget"))]
@@ -43,6 +44,7 @@ def test_a_probe_on_features_is_one_on_images(head, tmp_path):
         if key.startswith("backbone."):
             assert torch.equal(value, start[key.removeprefix("backbone.network.")])
     assert ended["true"]["trained_parameters"] == ended["false"]["trained_parameters"]
+    assert not retrained(runs.load(tmp_path / "true")).data.features_once
     assert ended["true"]["test"]["acc"] == pytest.approx(ended["false"]["test"]["acc"], abs=0.03)
 
 

@@ -308,7 +308,7 @@ def test_it_stands_on_plain_transformers_alone(node, found):
             adapt(backbone, AdaptFormer(), classes=CLASSES, seed=0)
             assert backbone.adapter_keys
         else:
-            with pytest.raises(ConfigError, match=rf"for adapter=adaptformer\n  found:  {found}"):
+            with pytest.raises(ConfigError, match=rf"for the adapter AdaptFormer\n  found:  {found}"):
                 adapt(backbone, AdaptFormer(), classes=CLASSES, seed=0)
 
 

@@ -111,6 +111,12 @@ class TrainConfig:
             "0 with an adapter, beside which the backbone is frozen anyway",
             self.recipe.freeze,
         )
+        check(
+            getattr(self.backbone, "drop_path", 0) == 0,
+            "backbone.drop_path",
+            "0 with an adapter, for what is frozen stays in evaluation mode",
+            getattr(self.backbone, "drop_path", 0),
+        )
 
     def _check_features_once(self) -> None:
         if not self.data.features_once:

@@ -36,7 +36,7 @@ def adapt(backbone: NormalisedBackbone, adapter: Adapter, *, classes: int, seed:
     """
     if isinstance(adapter, NoAdapter):
         return
-    blocks = blocks_of(backbone.network, type(adapter).__name__.lower())
+    blocks = blocks_of(backbone.network, type(adapter).__name__)
     if not next(backbone.network.parameters()).is_meta:
         backbone.identity = identity(backbone.network)
     for parameter in backbone.network.parameters():

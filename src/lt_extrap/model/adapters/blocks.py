@@ -45,7 +45,7 @@ def blocks_of(network: nn.Module, name: str) -> Blocks:
 
     Args:
         network: of a backbone.
-        name: of what is to be put on them, for the message.
+        name: of the adapter that is to be put on them, for the message.
 
     Raises:
         ConfigError: it is no transformer of the usual blocks of timm or open_clip.
@@ -72,7 +72,7 @@ def blocks_of(network: nn.Module, name: str) -> Blocks:
                 return Blocks(inside, blocks, inside.transformer.width, open_clip=True)
             found += f" of {', '.join(sorted({type(block).__name__ for block in blocks}))}"
     raise ConfigError(
-        f"a vision transformer of the plain blocks of timm (ViT, DeiT, DINOv2) or open_clip, for adapter={name}",
+        f"a vision transformer of the plain blocks of timm (ViT, DeiT, DINOv2) or open_clip, for the adapter {name}",
         found,
         "choose such a backbone, or adapter=none with recipe.freeze",
     )
