@@ -45,6 +45,7 @@ def weights(tmp_path_factory):
 def shrunk(experiment, weights, *overrides):
     """An experiment on the small world with a small backbone; all else is its own."""
     kind = next(kind for kind in MODEL if f"_{kind}" in experiment)
+    head_warmup = int(kind == "dinov2" and experiment in EXPERIMENTS)
     return configure(
         f"experiment={experiment}",
         "target=embedded",
@@ -57,7 +58,7 @@ def shrunk(experiment, weights, *overrides):
         "recipe.batch_size=8",
         "recipe.accumulate=2",
         f"recipe.image_size={SIZE[kind]}",
-        f"budget={{unit: steps, amount: 4, warmup: 1, head_warmup: {int(kind == 'dinov2' and experiment in EXPERIMENTS)}}}",
+        f"budget={{unit: steps, amount: 4, warmup: 1, head_warmup: {head_warmup}}}",
         "data.workers=0",
         "logger=none",
         *overrides,
