@@ -193,6 +193,6 @@ def newest(folder: Path, warn: Callable[[str], None], *, processes: int = 1) -> 
 def strip(folder: Path) -> None:
     """Keep of the last state its weights alone: nothing goes on from a run that has its results."""
     content = torch.load(folder / LAST, map_location="cpu", weights_only=True)
-    weights = {key: content[key] for key in ("state_dict", "frozen_backbone", "global_step", "epoch")}
+    weights = {key: content.get(key) for key in ("state_dict", "frozen_backbone", "global_step", "epoch")}
     write_whole(folder / LAST, lambda file: torch.save(weights, file))
     (folder / BEFORE).unlink(missing_ok=True)
