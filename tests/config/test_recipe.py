@@ -15,7 +15,7 @@ PADDED = {"crop_scale": None, "crop_ratio": None, "padding": 4}
         ({"padding": 4}, "recipe.crop_scale to be null with recipe.padding"),
         ({"padding": 4, "crop_scale": None}, "recipe.crop_ratio to be null with recipe.padding"),
         ({**PADDED, "padding": 32}, "recipe.padding to be in 0 <= padding < recipe.image_size"),
-        ({"crop_scale": None}, "recipe.crop_scale to be [smallest, largest]"),
+        ({"crop_scale": None}, "recipe.crop_ratio to be null or 0 with recipe.crop_scale=null"),
         ({"crop_ratio": None}, "recipe.crop_ratio to be [narrowest, widest]"),
         ({"milestones": [0.5]}, "recipe.gamma to be in 0 < gamma < 1 with recipe.milestones"),
         ({"milestones": [0.5], "gamma": 1.0}, "recipe.gamma"),
