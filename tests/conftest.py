@@ -126,6 +126,28 @@ def timm_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return _train(tmp_path_factory, cache, *model, budget, "component=baseline", "target.val=null", base=without)
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """What tests/curate/pool.py makes: a pool of images with planted faults."""
+    from pool import make
+
+    return make(tmp_path_factory.mktemp("curation"), cache)
+
+
+@pytest.fixture(scope="session")
+def curated(made: Path, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The folder of a finished curation of it."""
+    from pool import config
+
+    from lt_extrap.curate.__main__ import curate
+
+    folder = tmp_path_factory.mktemp("curated") / "state"
+    with pytest.MonkeyPatch.context() as patch:  # a session fixture is set up before `_environment`
+        patch.setenv("LT_EXTRAP_CACHE", str(cache))
+        assert curate(config(made, folder)) == 0
+    return folder
+
+
 def _train(factory: pytest.TempPathFactory, cache: Path, *overrides: str, base: Sequence[str] = SMALL) -> Path:
     folder = factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:  # a session fixture is set up before `_environment`
