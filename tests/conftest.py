@@ -1,24 +1,18 @@
 """What every test stands on: no network, no environment of the user's, one thread, a small embedded world."""
 
+import importlib
 import os
 import signal
 import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import beartype.claw  # noqa: F401 (these first: what a module of lt_extrap imports, jaxtyping's hook compiles anew)
-import httpx  # noqa: F401
-import hydra  # noqa: F401
-import jinja2  # noqa: F401
-import lightning  # noqa: F401
-import protego  # noqa: F401
 import pytest
-import torch
 
-from lt_extrap.compose import configure
-from lt_extrap.config import TrainConfig
-from lt_extrap.train import train
+if TYPE_CHECKING:
+    from lt_extrap.config import TrainConfig
 
 SMALL = (
     "experiment=demo",
@@ -42,6 +36,15 @@ SMALL = (
 )
 
 
+def pytest_collectstart() -> None:
+    """Import what takes seconds here: the process that waits for xdist's workers collects nothing.
+
+    And these first: what a module of lt_extrap imports, jaxtyping's hook compiles anew.
+    """
+    for name in ("beartype.claw", "httpx", "hydra", "jinja2", "lightning", "protego"):
+        importlib.import_module(name)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible():
     """A shell starts what runs in its background deaf to SIGINT, and so would be the commands that tests start."""
@@ -51,6 +54,8 @@ def _interruptible():
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -104,8 +109,9 @@ def tmpfs(tmp_path):
 @pytest.fixture
 def small():
     """Make a configuration of the small world from overrides."""
+    from lt_extrap.compose import configure
 
-    def make(*overrides: str) -> TrainConfig:
+    def make(*overrides: str) -> "TrainConfig":
         return configure(*SMALL, *overrides)
 
     return make
@@ -149,6 +155,9 @@ def curated(made: Path, tmp_path_factory: pytest.TempPathFactory, cache: Path) -
 
 
 def _train(factory: pytest.TempPathFactory, cache: Path, *overrides: str, base: Sequence[str] = SMALL) -> Path:
+    from lt_extrap.compose import configure
+    from lt_extrap.train import train
+
     folder = factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:  # a session fixture is set up before `_environment`
         patch.setenv("LT_EXTRAP_CACHE", str(cache))
