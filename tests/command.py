@@ -95,4 +95,7 @@ def _run(
     sys.stdout = sys.stderr = file
     sys.argv = [main.__module__, *words]
     os.chdir(cwd)
-    main()
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows is multiprocessing's

@@ -123,8 +123,7 @@ def test_launchers_of_hydra_run_the_shards(made, curated, tmp_path, cache, launc
     folder, environment = tmp_path / "state", {**os.environ, "LT_EXTRAP_CACHE": str(cache)}
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
-        multirun = ["-m"] if more[0].startswith("shard=") else []
-        line = [sys.executable, "-m", "lt_extrap.curate", *multirun, *words(made, folder, *more)]
+        line = [sys.executable, "-m", "lt_extrap.curate", "-m", *words(made, folder, *more)]
         return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     parts = ["shard=0,1", "shards=2", f"hydra/launcher={launcher}"]
@@ -133,7 +132,6 @@ def test_launchers_of_hydra_run_the_shards(made, curated, tmp_path, cache, launc
     assert (broken.returncode, "Traceback" in broken.stderr) == (2, False), broken.stderr
     done = run(*parts)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    merged = run("do=merge", "shards=2")
-    assert merged.returncode == 0, merged.stderr
+    assert curate(config(made, folder, "do=merge", "shards=2")) == 0
     assert bytes_of(folder) == bytes_of(curated)
     assert not (tmp_path / "multirun").exists()
