@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 LONG = (
     *SMALL,
     "component=silencing",
-    "budget={unit: epochs, amount: 6, warmup: 1}",
+    "budget={unit: epochs, amount: 3, warmup: 1}",
     "recipe.ema=0.9",
     "recipe.cutmix=1.0",
     "logger.version=null",
