@@ -3,14 +3,16 @@
 import copy
 import functools
 import importlib
+import inspect
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import jaxtyping
 import pytest
 
 if TYPE_CHECKING:
@@ -36,6 +38,23 @@ SMALL = (
     "data.workers=0",
     "logger=csv",
 )
+
+
+def _sparing(shapes: Callable[..., Any]) -> Callable[..., Any]:
+    """jaxtyping's decorator where a signature has arrays; elsewhere beartype alone, for a small part of the time."""
+
+    def decorator(*, typechecker: Callable[..., Any]) -> Callable[..., Any]:
+        def decorate(of: Any) -> Any:
+            hints = of.__annotations__.values() if inspect.isfunction(of) else ["unknown"]
+            arrays = any(isinstance(hint, str) or "jaxtyping." in repr(hint) for hint in hints)
+            return shapes(of, typechecker=typechecker) if arrays else typechecker(of)
+
+        return decorate
+
+    return decorator
+
+
+jaxtyping.jaxtyped = _sparing(jaxtyping.jaxtyped)  # which the hook of --jaxtyping-packages puts on every function
 
 
 def pytest_collectstart() -> None:
