@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from command import run
+from command import interpreted, run
 from lt_extrap.compose import configure
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
-from lt_extrap.evaluate import main as evaluate_command
 from lt_extrap.export import ExportConfig, export
 from lt_extrap.predict import PredictConfig, predict
 from lt_extrap.signals import Stopped
@@ -145,6 +144,6 @@ def test_the_command_line(mine, tmp_path):
     assert status == 0, said
     assert "label 0: Dog (train 4, val 1, test 1)" in said
     (folder,) = (tmp_path / "runs" / "folder").iterdir()
-    status, said = run(evaluate_command, f"run={folder}", "workers=0", "trainer.accelerator=cpu", cwd=tmp_path)
-    assert status == 0, said
-    assert "the numbers of" in said
+    done = interpreted("lt_extrap.evaluate", f"run={folder}", "workers=0", "trainer.accelerator=cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the numbers of" in done.stdout
