@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import gc
 import importlib
 import inspect
 import os
@@ -64,6 +65,12 @@ def pytest_collectstart() -> None:
     """
     for name in ("beartype.claw", "httpx", "hydra", "jinja2", "lightning", "protego"):
         importlib.import_module(name)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: Python need not look through it for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
