@@ -21,7 +21,7 @@ from lt_extrap.model.backbones import build_backbone, load_pretrained
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.clip import TextTower, is_cached
 from lt_extrap.model.direct import DirectClassifier
-from lt_extrap.model.heads import build_head, text_head
+from lt_extrap.model.heads import build_head, started_head
 from lt_extrap.model.preprocessing import preprocessing_of
 from lt_extrap.module import build_model
 from lt_extrap.optimizer import build_optimizer
@@ -310,7 +310,7 @@ def test_a_text_head_is_the_zero_shot_classifier_of_open_clip(saved, name):
     model, path = saved(name)
     body, templates = loaded(name, path), ["a photo of a {}.", "art of the {}."]
     tower = TextTower(OpenClip(model=name, weights=str(path)))
-    head = text_head(TextHead(), tower.embed(NAMES, templates), tower.embed(["tiger"], templates))
+    head = started_head(TextHead(), tower.embed([*NAMES, "tiger"], templates))
     assert zero_shot_differs_by(model, name, Classifier(body, head), [*NAMES, "tiger"], templates) < 1e-4
 
 

@@ -8,8 +8,18 @@ from omegaconf import MISSING
 from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtra
 from lt_extrap.config.checks import check, one_of
 from lt_extrap.config.loading import Loading
-from lt_extrap.config.loss import Balanced, Loss, Silencing
-from lt_extrap.config.model import BatchNormHead, CifarResNet, ConvNet, CosineHead, Head, OpenClip, TextHead, Timm
+from lt_extrap.config.loss import Balanced, ClassBalanced, Focal, Ldam, Loss, Silencing
+from lt_extrap.config.model import (
+    BatchNormHead,
+    CifarResNet,
+    ClassMeanHead,
+    ConvNet,
+    CosineHead,
+    Head,
+    OpenClip,
+    TextHead,
+    Timm,
+)
 from lt_extrap.config.recipe import AdamW, Budget, Sgd
 from lt_extrap.config.target import CifarTarget, EmbeddedTarget, FolderTarget, OfficialTarget, Target
 
@@ -103,8 +113,21 @@ OPTIONS: dict[str, dict[str, type]] = {
         "embedded": EmbeddedTarget,
     },
     "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
-    "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
+    "loss": {
+        "ce": Loss,
+        "balanced": Balanced,
+        "silencing": Silencing,
+        "focal": Focal,
+        "class_balanced": ClassBalanced,
+        "ldam": Ldam,
+    },
     "backbone": {"convnet": ConvNet, "cifar_resnet": CifarResNet, "timm": Timm, "open_clip": OpenClip},
-    "head": {"linear": Head, "batchnorm": BatchNormHead, "cosine": CosineHead, "text": TextHead},
+    "head": {
+        "linear": Head,
+        "batchnorm": BatchNormHead,
+        "cosine": CosineHead,
+        "text": TextHead,
+        "class_mean": ClassMeanHead,
+    },
     "recipe": {"adamw": AdamW, "sgd": Sgd},
 }

@@ -142,6 +142,12 @@ class ImageDataModule(L.LightningDataModule):
         sampler = EpochSampler(self.training.draw, batch_size=batch_size, num_replicas=replicas, rank=rank)
         return ResumableLoader(sampler=sampler, drop_last=True, **self._how("train"))
 
+    def still_dataloader(self) -> "DataLoader[Any]":
+        """Every training image once, as evaluation shows it, all in this process."""
+        assert self.training is not None
+        how = self._how("still")
+        return DataLoader(sampler=EvaluationSampler(len(self.training.index)), **how)
+
     def val_dataloader(self) -> "list[DataLoader[Any]]":
         return [self._evaluation_loader("val")] if self.target.val is not None else []
 
@@ -174,12 +180,13 @@ class ImageDataModule(L.LightningDataModule):
 
     def _index(self, split: str) -> SampleIndex:
         train = self.training.index if self.training else None
-        index = {"train": train, "val": self.target.val, "test": self.target.test}[split]
+        index = {"train": train, "still": train, "val": self.target.val, "test": self.target.test}[split]
         assert index is not None
         return index
 
     def _images(self, split: str) -> ImageStore:
-        return self.training.images if split == "train" and self.training else self.target.place.images
+        of_training = split in ("train", "still") and self.training
+        return self.training.images if of_training else self.target.place.images
 
     def _transform(self, split: str) -> Transform:
         recipe, interpolation = self.recipe, self.preprocessing.interpolation
@@ -220,7 +227,7 @@ class ImageDataModule(L.LightningDataModule):
         """Arguments of a loader: what it reads, and how."""
         of_all = self.recipe.batch_size if split == "train" else self.recipe.part
         batch_size = max(1, of_all // self._processes[0])
-        if self.loading.resident:
+        if self.loading.resident and split != "still":
             # In this process, which has the images: another would only send keys.
             images = self._resident[split]
             return {
