@@ -1,15 +1,43 @@
 """The mean feature of each class, over its training images as evaluation shows them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from lt_extrap.data.datamodule import Batch
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model.backbones import NormalisedBackbone
 from lt_extrap.module import ExtrapolationModule
+
+
+def features(
+    backbone: NormalisedBackbone, batches: Iterable[Batch], *, device: torch.device, skip_unreadable: bool = False
+) -> Iterator[tuple[Float32[Tensor, "batch dim"], Int64[Tensor, " batch"]]]:
+    """Features of images in evaluation, and their labels, batch by batch, on the CPU.
+
+    Args:
+        backbone: in the end on the device and in the mode that it was.
+        batches: of images.
+        device: that computes, in float32.
+        skip_unreadable: leave out images that cannot be read.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    before, mode = backbone.mean.device, backbone.training
+    backbone.to(device).eval()
+    try:
+        for batch in batches:
+            if batch.unreadable and not skip_unreadable:
+                raise DataError("images that can be read", batch.unreadable[0], "replace the file")
+            if len(batch.label):
+                with torch.inference_mode():
+                    of_batch = backbone(batch.images.to(device).float()).float().cpu()
+                yield of_batch, batch.label
+    finally:
+        backbone.to(before).train(mode)
 
 
 def class_means(
@@ -35,19 +63,11 @@ def class_means(
         ConfigError: a class has no image.
         DataError: an image cannot be read.
     """
-    of_before, mode = backbone.mean.device, backbone.training
-    backbone.to(device).eval()
     sums = torch.zeros(classes, backbone.dim, dtype=torch.float64)
     counts = torch.zeros(classes, dtype=torch.int64)
-    with torch.inference_mode():
-        for batch in batches:
-            if batch.unreadable and not skip_unreadable:
-                raise DataError("training images that can be read", batch.unreadable[0], "replace the file")
-            if len(batch.label):
-                features = backbone(batch.images.to(device).float())
-                sums.index_add_(0, batch.label, features.double().cpu())
-                counts += torch.bincount(batch.label, minlength=classes)
-    backbone.to(of_before).train(mode)
+    for of_batch, label in features(backbone, batches, device=device, skip_unreadable=skip_unreadable):
+        sums.index_add_(0, label, of_batch.double())
+        counts += torch.bincount(label, minlength=classes)
     if (empty := (counts == 0).nonzero().flatten()).numel():
         raise ConfigError(
             "a training image of every class, for its mean feature",

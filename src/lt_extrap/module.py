@@ -215,7 +215,12 @@ class ExtrapolationModule(L.LightningModule):
         # Never skipped: an accuracy over fewer images would be another number under the same name.
         self._account(batch.unreadable, skip=False)
         # forward itself is never compiled: `evaluate` gives the same numbers.
-        logits: Float[Tensor, "batch classes"] = self.measured.forward(batch.images)
+        images = batch.images
+        logits: Float[Tensor, "batch classes"]
+        if images.ndim == 5:  # the test-time ensemble: the mean over the crops of an image
+            logits = self.measured.forward(images.flatten(0, 1)).float().view(*images.shape[:2], -1).mean(dim=1)
+        else:
+            logits = self.measured.forward(images)
         self.metrics.update(logits, batch.label, batch.sample)
 
     def _report(self, split: str) -> None:

@@ -124,7 +124,13 @@ def _build(config: TrainConfig, folder: Path, processes: Processes, stop: StopSi
     _check_shares(config, processes.count)
     target = load_target(config.target, missing=config.data.missing)
     _check_evaluation(target, processes.count)
-    training = build_training_set(config.auxiliary, target, seed=config.seed, missing=config.data.missing)
+    training = build_training_set(
+        config.auxiliary,
+        target,
+        seed=config.seed,
+        missing=config.data.missing,
+        balanced=config.sampling == "balanced",
+    )
     steps = _steps(config, training)
     module = build_module(config, target, training, steps=steps)
     data = ImageDataModule(

@@ -33,6 +33,8 @@ class TrainConfig:
         images_per_second: that a plan's hours are for; null = 500, 1,000 and 2,000.
         name: of the folder below runs/ that holds the runs of this experiment.
         seed: of everything random, 0..2**63-1.
+        sampling: `all` = an epoch shows every target image once; `balanced` = as many images of each target class, the
+            mean number, of rare classes the same ones again (with auxiliary=none). The prior of the loss follows.
         features_from: a model.safetensors whose backbone is taken over and kept frozen, so that only a new head is
             trained; null = everything is trained.
         retrained: when the run has ended, also train the retrained classifier into <run>/retrained, a run of its own
@@ -55,6 +57,7 @@ class TrainConfig:
     recipe: Any = MISSING
     budget: Budget = field(default_factory=Budget)
     data: Loading = field(default_factory=Loading)
+    sampling: str = "all"
     features_from: str | None = None
     retrained: bool = False
     compile: bool = False
@@ -84,6 +87,13 @@ class TrainConfig:
             "recipe.accumulate",
             "less than recipe.batch_size with head=batchnorm, which wants two images at once",
             recipe.accumulate,
+        )
+        one_of("sampling", self.sampling, ("all", "balanced"))
+        check(
+            self.sampling == "all" or isinstance(self.auxiliary, NoAuxiliary),
+            "sampling",
+            "all with auxiliary classes or images, which have a number of their own",
+            self.sampling,
         )
         if self.features_from is not None:
             check(not self.retrained, "retrained", "false with features_from, which trains a new head itself", True)

@@ -131,7 +131,7 @@ def _take_projection(visual: nn.Module, backbone: OpenClip) -> None:
             f"{backbone.model}, whose projection is a part of another network",
             "set backbone.projection=true, or choose a model such as ViT-B-16",
         )
-    visual.proj = None
+    visual.register_parameter("proj", None)
 
 
 def load_image_tower(tower: ImageTower, backbone: OpenClip) -> str:
