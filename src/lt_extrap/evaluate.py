@@ -210,8 +210,8 @@ def _evaluate(config: EvaluateConfig, run: Run, processes: Processes) -> dict[st
         console.print(line, highlight=False, soft_wrap=True)
         if "prior" in results:
             of_prior = f"{config.prior} prior, imbalance {results['prior']['imbalance']:g}"
-            known = ", known to the classifier" if config.prior_known else ""
-            print(f"expected over images of a {of_prior}{known}: {percent(results['prior']['acc'])}")
+            knows = ", known to the classifier" if config.prior_known else ""
+            print(f"expected over images of a {of_prior}{knows}: {percent(results['prior']['acc'])}")
         before = run.results["test" if config.weights == "selected" else "last"]
         same = config.classifier in ("direct", *TRAINED) and not config.tte and not config.prior_known
         if same and not config.images:
