@@ -41,8 +41,8 @@ def test_rows_are_shortened_by_a_power_of_their_length(tau):
     trained = head(Head())
     with torch.no_grad():
         trained.bias += 3
-    before = trained.weight.clone()
-    found = tau_normalized(trained, num_target=4, tau=tau)(FEATURES)
+    before = trained.weight.detach().clone()
+    found = tau_normalized(trained, num_target=4, tau=tau)(FEATURES).detach()
     wanted = [[float(f @ w) / float(w.norm()) ** tau for w in before[:4]] for f in FEATURES]
     torch.testing.assert_close(found, torch.tensor(wanted), rtol=1e-4, atol=1e-6)
     assert torch.equal(trained.weight, before)

@@ -41,7 +41,7 @@ def tau_normalized(head: AnyHead, *, num_target: int, tau: float) -> LinearHead:
 
 def best_tau(
     head: AnyHead,
-    features: Iterable[tuple[Float[Tensor, "batch dim"], Int64[Tensor, " batch"]]],
+    features: Iterable[tuple[Float[Tensor, "_ dim"], Int64[Tensor, " _"]]],
     *,
     shots: Sequence[Shot],
 ) -> float:
