@@ -13,7 +13,8 @@ from lt_extrap.model.backbones import build_backbone
 from lt_extrap.paths import conf_dir
 from lt_extrap.train import train
 
-EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "recipe/scripts").glob("*.yaml"))
+PUBLISHED = [*(conf_dir() / "recipe/scripts").glob("*.yaml"), *(conf_dir() / "experiment").glob("*_lift.yaml")]
+EXPERIMENTS = sorted(path.stem for path in PUBLISHED)
 TINY = {"depth": 2, "embed_dim": 24, "num_heads": 2}
 MODEL = {"scratch": "vit_tiny_patch16_224", "dinov2": "vit_small_patch14_dinov2.lvd142m", "clip": "tiny-recipe-clip"}
 SIZE = {"scratch": 32, "dinov2": 28, "clip": 32}
@@ -43,7 +44,7 @@ def weights(tmp_path_factory):
 
 def shrunk(experiment, weights, *overrides):
     """An experiment on the small world with a small backbone; all else is its own."""
-    kind = experiment.rpartition("_")[2]
+    kind = experiment.rpartition("_")[2].replace("lift", "clip")
     return configure(
         f"experiment={experiment}",
         "target=embedded",

@@ -22,7 +22,7 @@ from lt_extrap.data.sampler import EpochSampler, EvaluationSampler
 from lt_extrap.data.store import ImageStore
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
-from lt_extrap.data.transforms import Augment, EvalTransform, PaddedCrop, TrainTransform, Transform
+from lt_extrap.data.transforms import Augment, EvalTransform, FiveCrops, PaddedCrop, TrainTransform, Transform
 from lt_extrap.errors import ConfigError
 from lt_extrap.keys import Stream, generator
 from lt_extrap.model.preprocessing import Preprocessing
@@ -32,13 +32,13 @@ class Batch(NamedTuple):
     """A batch as the loader delivers it.
 
     Attributes:
-        images: values 0..255; erased, mixed and normalised on the device.
+        images: values 0..255; erased, mixed and normalised on the device. Of the test-time ensemble five of each.
         label: classifier columns.
         sample: positions in the list, which name an image in messages.
         unreadable: "path: reason" of the images that are missing here.
     """
 
-    images: UInt8[Tensor, "batch 3 height width"]
+    images: UInt8[Tensor, "batch 3 height width"] | UInt8[Tensor, "batch 5 3 height width"]
     label: Int64[Tensor, " batch"]
     sample: Int64[Tensor, " batch"]
     unreadable: list[str]
@@ -50,7 +50,7 @@ Item = tuple[Tensor, int, int] | UnreadableImage
 class ImageDataset(Dataset[Item]):
     """Images of an index, asked for by (epoch, position) so that augmentation is a function of both."""
 
-    def __init__(self, index: SampleIndex, images: ImageStore, transform: Transform, seed: int) -> None:
+    def __init__(self, index: SampleIndex, images: ImageStore, transform: Transform | FiveCrops, seed: int) -> None:
         self.index, self.images, self.transform, self.seed = index, images, transform, seed
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ def collate(items: Sequence[Any], stack: Callable[[list[Any]], Tensor] = torch.s
 class ImageDataModule(L.LightningDataModule):
     """Loaders of a target set and its training set, for one device or each of several.
 
-    Without a training set it serves validation and test.
+    Without a training set it serves validation and test. With `tte` those show five crops of each image.
 
     Raises:
         ConfigError: resident images with an augmentation that only the loader has.
@@ -103,6 +103,7 @@ class ImageDataModule(L.LightningDataModule):
         preprocessing: Preprocessing,
         loading: Loading,
         seed: int,
+        tte: bool = False,
     ) -> None:
         super().__init__()
         self.target, self.training = target, training
@@ -114,6 +115,7 @@ class ImageDataModule(L.LightningDataModule):
                 f"recipe.{key}={getattr(recipe, key)}, which Pillow does to each image in the loader",
                 f"set data.resident=false, or leave out recipe.{key}",
             )
+        self.tte = tte
         self._resident: dict[str, ResidentImages] = {}
 
     def setup(self, stage: str) -> None:
@@ -141,6 +143,12 @@ class ImageDataModule(L.LightningDataModule):
         batch_size = self.recipe.batch_size // replicas
         sampler = EpochSampler(self.training.draw, batch_size=batch_size, num_replicas=replicas, rank=rank)
         return ResumableLoader(sampler=sampler, drop_last=True, **self._how("train"))
+
+    def still_dataloader(self) -> "DataLoader[Any]":
+        """Every training image once, as evaluation shows it, all in this process."""
+        assert self.training is not None
+        how = self._how("still")
+        return DataLoader(sampler=EvaluationSampler(len(self.training.index)), **how)
 
     def val_dataloader(self) -> "list[DataLoader[Any]]":
         return [self._evaluation_loader("val")] if self.target.val is not None else []
@@ -174,12 +182,14 @@ class ImageDataModule(L.LightningDataModule):
 
     def _index(self, split: str) -> SampleIndex:
         train = self.training.index if self.training else None
-        index = {"train": train, "val": self.target.val, "test": self.target.test}[split]
+        index = {"train": train, "still": train, "val": self.target.val, "test": self.target.test}[split]
         assert index is not None
         return index
 
     def _images(self, split: str) -> ImageStore:
-        return self.training.images if split == "train" and self.training else self.target.place.images
+        if split in ("train", "still") and self.training:
+            return self.training.images
+        return self.target.place.images
 
     def _transform(self, split: str) -> Transform:
         recipe, interpolation = self.recipe, self.preprocessing.interpolation
@@ -218,9 +228,9 @@ class ImageDataModule(L.LightningDataModule):
 
     def _how(self, split: str) -> dict[str, Any]:
         """Arguments of a loader: what it reads, and how."""
-        of_all = self.recipe.batch_size if split == "train" else self.recipe.part
+        of_all = self.recipe.batch_size if split == "train" else self.recipe.part // (5 if self.tte else 1)
         batch_size = max(1, of_all // self._processes[0])
-        if self.loading.resident:
+        if self.loading.resident and split != "still":
             # In this process, which has the images: another would only send keys.
             images = self._resident[split]
             return {
@@ -229,8 +239,11 @@ class ImageDataModule(L.LightningDataModule):
                 "collate_fn": partial(collate, stack=images.render),
             }
         workers = self._workers
+        transform: Transform | FiveCrops = self._transform(split)
+        if self.tte and split in ("val", "test"):
+            transform = FiveCrops(size=transform.size, interpolation=transform.interpolation)
         return {
-            "dataset": ImageDataset(self._index(split), self._images(split), self._transform(split), self.seed),
+            "dataset": ImageDataset(self._index(split), self._images(split), transform, self.seed),
             "batch_size": batch_size,
             "collate_fn": collate,
             "num_workers": workers,

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from lt_extrap.config import OPTIONS, Backbone, Head, TextHead
+from lt_extrap.config import OPTIONS, Backbone, ClassMeanHead, Head, TextHead
 from lt_extrap.errors import LtExtrapError, RunError
 from lt_extrap.files import write_whole
 from lt_extrap.model.backbones import build_backbone
@@ -35,7 +35,7 @@ class DirectClassifier:
 
     model: Classifier
     backbone: Backbone
-    head: Head | TextHead
+    head: Head | TextHead | ClassMeanHead
     classes: tuple[str, ...]
     image_size: int
     crop_fraction: float
