@@ -1,24 +1,23 @@
 """What every test stands on: no network, no environment of the user's, one thread, a small embedded world."""
 
+import copy
+import functools
+import gc
+import importlib
+import inspect
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import beartype.claw  # noqa: F401 (these first: what a module of lt_extrap imports, jaxtyping's hook compiles anew)
-import httpx  # noqa: F401
-import hydra  # noqa: F401
-import jinja2  # noqa: F401
-import lightning  # noqa: F401
-import protego  # noqa: F401
+import jaxtyping
 import pytest
-import torch
 
-from lt_extrap.compose import configure
-from lt_extrap.config import TrainConfig
-from lt_extrap.train import train
+if TYPE_CHECKING:
+    from lt_extrap.config import TrainConfig
 
 SMALL = (
     "experiment=demo",
@@ -42,6 +41,38 @@ SMALL = (
 )
 
 
+def _sparing(shapes: Callable[..., Any]) -> Callable[..., Any]:
+    """jaxtyping's decorator where a signature has arrays; elsewhere beartype alone, for a small part of the time."""
+
+    def decorator(*, typechecker: Callable[..., Any]) -> Callable[..., Any]:
+        def decorate(of: Any) -> Any:
+            hints = of.__annotations__.values() if inspect.isfunction(of) else ["unknown"]
+            arrays = any(isinstance(hint, str) or "jaxtyping." in repr(hint) for hint in hints)
+            return shapes(of, typechecker=typechecker) if arrays else typechecker(of)
+
+        return decorate
+
+    return decorator
+
+
+jaxtyping.jaxtyped = _sparing(jaxtyping.jaxtyped)  # which the hook of --jaxtyping-packages puts on every function
+
+
+def pytest_collectstart() -> None:
+    """Import what takes seconds here: the process that waits for xdist's workers collects nothing.
+
+    And these first: what a module of lt_extrap imports, jaxtyping's hook compiles anew.
+    """
+    for name in ("beartype.claw", "httpx", "hydra", "jinja2", "lightning", "protego"):
+        importlib.import_module(name)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: Python need not look through it for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible():
     """A shell starts what runs in its background deaf to SIGINT, and so would be the commands that tests start."""
@@ -51,7 +82,17 @@ def _interruptible():
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
+    import torch
+
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_loss_of_power():
+    """No test waits for its disk: a kill loses nothing of what was written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -101,12 +142,19 @@ def tmpfs(tmp_path):
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@functools.cache
+def _small(*overrides: str) -> "TrainConfig":
+    from lt_extrap.compose import configure
+
+    return configure(*SMALL, *overrides)
+
+
 @pytest.fixture
 def small():
     """Make a configuration of the small world from overrides."""
 
-    def make(*overrides: str) -> TrainConfig:
-        return configure(*SMALL, *overrides)
+    def make(*overrides: str) -> "TrainConfig":
+        return copy.deepcopy(_small(*overrides))  # which takes a hundredth of the time
 
     return make
 
@@ -126,7 +174,32 @@ def timm_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return _train(tmp_path_factory, cache, *model, budget, "component=baseline", "target.val=null", base=without)
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """What tests/curate/pool.py makes: a pool of images with planted faults."""
+    from pool import make
+
+    return make(tmp_path_factory.mktemp("curation"), cache)
+
+
+@pytest.fixture(scope="session")
+def curated(made: Path, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The folder of a finished curation of it."""
+    from pool import config
+
+    from lt_extrap.curate.__main__ import curate
+
+    folder = tmp_path_factory.mktemp("curated") / "state"
+    with pytest.MonkeyPatch.context() as patch:  # a session fixture is set up before `_environment`
+        patch.setenv("LT_EXTRAP_CACHE", str(cache))
+        assert curate(config(made, folder)) == 0
+    return folder
+
+
 def _train(factory: pytest.TempPathFactory, cache: Path, *overrides: str, base: Sequence[str] = SMALL) -> Path:
+    from lt_extrap.compose import configure
+    from lt_extrap.train import train
+
     folder = factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:  # a session fixture is set up before `_environment`
         patch.setenv("LT_EXTRAP_CACHE", str(cache))

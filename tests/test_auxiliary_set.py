@@ -3,17 +3,16 @@
 import dataclasses
 import json
 import shlex
-import subprocess
-import sys
 
 import hydra
 import numpy as np
 import pytest
 from PIL import Image
 
+from command import interpreted, run
 from conftest import SMALL
 from lt_extrap import runs
-from lt_extrap.auxiliary_set import AuxiliarySetConfig, check_set, convert, import_released
+from lt_extrap.auxiliary_set import AuxiliarySetConfig, check_set, convert, import_released, main
 from lt_extrap.compose import configure, from_hydra
 from lt_extrap.config import AuxiliaryClasses, Target
 from lt_extrap.data.stored.reader import read_images, read_set
@@ -226,11 +225,10 @@ def test_lists_that_can_be_no_set(fish, tmp_path):
 
 @pytest.mark.slow
 def test_the_command(folder, tmp_path):
-    command = [sys.executable, "-m", "lt_extrap.auxiliary_set", "do=verify"]
-    good = subprocess.run([*command, f"folder={folder}"], capture_output=True, text=True, cwd=tmp_path)
+    good = interpreted("lt_extrap.auxiliary_set", "do=verify", f"folder={folder}", cwd=tmp_path)
     assert (good.returncode, good.stdout[:16]) == (0, "nothing is wrong")
-    bad = subprocess.run([*command, f"folder={tmp_path}"], capture_output=True, text=True, cwd=tmp_path)
-    assert bad.returncode == 1
-    assert "set.json" in bad.stderr
-    assert "Traceback" not in bad.stderr
+    status, said = run(main, "do=verify", f"folder={tmp_path}", cwd=tmp_path)
+    assert status == 1
+    assert "set.json" in said
+    assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []

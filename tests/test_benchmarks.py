@@ -1,13 +1,12 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+from command import run
 
 
 @pytest.mark.slow
-def test_the_benchmark_of_a_gpu_runs_where_there_is_none():
-    command = [sys.executable, "-m", "benchmarks.gpu", "--smoke"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "waiting for data" in done.stdout
+def test_the_benchmark_of_a_gpu_runs_where_there_is_none(tmp_path):
+    from benchmarks.gpu import main
+
+    status, said = run(main, "--smoke", cwd=tmp_path)
+    assert status == 0, said
+    assert "waiting for data" in said

@@ -1,32 +1,20 @@
 """The command line as a user meets it: in processes of their own."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from command import run
 from conftest import SMALL
-
-
-def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+from lt_extrap import train
+from lt_extrap.report import __main__ as report
 
 
 @pytest.mark.slow
 def test_a_mistake_ends_in_one_message(tmp_path):
-    result = run("lt_extrap.train", "experiment=tiny_imagenet_lt", cwd=tmp_path)
-    assert result.returncode == 1
-    said = result.stdout + result.stderr
+    status, said = run(train.main, "experiment=tiny_imagenet_lt", cwd=tmp_path)
+    assert status == 1
     assert "Traceback" not in said
     assert all(word in said for word in ("wanted:", "found:", "to do:", "LT_EXTRAP_DATA"))
 
@@ -39,26 +27,26 @@ def test_an_unreadable_image_in_a_worker_ends_in_one_message(tmp_path, monkeypat
     target = load_target(small("component=baseline").target)
     file = target.place.images.path / target.train.path(3)
     file.write_bytes(file.read_bytes()[:60])
-    result = run("lt_extrap.train", *SMALL, "component=baseline", "data.workers=2", cwd=tmp_path)
-    assert result.returncode == 1
-    assert "Traceback" not in result.stdout + result.stderr
-    assert target.train.path(3) in result.stdout + result.stderr
+    status, said = run(train.main, *SMALL, "component=baseline", "data.workers=2", cwd=tmp_path)
+    assert status == 1
+    assert "Traceback" not in said
+    assert target.train.path(3) in said
 
 
 @pytest.mark.slow
 def test_a_sweep_and_its_table(tmp_path):
     """A sweep, twice, and its table."""
-    sweep = run("lt_extrap.train", "-m", *SMALL, "component=silencing", "seed=0,1", cwd=tmp_path)
-    assert sweep.returncode == 0, sweep.stdout + sweep.stderr
+    status, said = run(train.main, "-m", *SMALL, "component=silencing", "seed=0,1", cwd=tmp_path)
+    assert status == 0, said
     folders = sorted(path.parent.name for path in tmp_path.glob("runs/demo/*/results.json"))
     assert len(folders) == 2
     assert not (tmp_path / "outputs").exists()
-    again = run("lt_extrap.train", "-m", *SMALL, "component=silencing", "seed=0,1", cwd=tmp_path)
-    assert again.stdout.count("finished before") == 2
-    table = run("lt_extrap.report", "runs=runs/demo", "csv=table.csv", cwd=tmp_path)
-    assert table.returncode == 0, table.stderr
-    assert "±" in table.stdout
-    assert "runs/demo/" in table.stdout
+    _, said = run(train.main, "-m", *SMALL, "component=silencing", "seed=0,1", cwd=tmp_path)
+    assert said.count("finished before") == 2
+    status, said = run(report.main, "runs=runs/demo", "csv=table.csv", cwd=tmp_path)
+    assert status == 0, said
+    assert "±" in said
+    assert "runs/demo/" in said
     assert (tmp_path / "table.csv").is_file()
 
 

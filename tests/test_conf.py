@@ -14,8 +14,10 @@ from lt_extrap.config import (
     AuxiliaryClasses,
     Balanced,
     NoAuxiliary,
+    Sgd,
     Silencing,
     TargetExtra,
+    TextHead,
     TrainConfig,
 )
 from lt_extrap.errors import ConfigError
@@ -27,6 +29,7 @@ from lt_extrap.trainer import OWN_TRAINER_KEYS
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 RECIPES = sorted(path.stem for path in (conf_dir() / "recipe/scripts").glob("*.yaml"))  # of the published experiments
+LIFT = sorted(path.stem for path in (conf_dir() / "experiment").glob("*_lift.yaml"))
 PUBLISHED = ("imagenet_lt_", "inat18_", "places_lt_")  # targets whose experiments are alike
 COMPONENTS = sorted(path.stem for path in (conf_dir() / "component").glob("*.yaml"))
 
@@ -143,6 +146,21 @@ def test_recipes_have_the_published_rates_and_images(experiment):
     assert recipe.crop_fraction == 224 / 256
     kind = experiment.rpartition("_")[2]
     assert preprocessing_of(config.backbone).mean == MEAN[experiment if kind == "scratch" else kind]
+
+
+@pytest.mark.parametrize("experiment", LIFT)
+def test_lift_has_its_published_recipe_in_every_row(experiment):
+    config = configure(f"experiment={experiment}", "component=silencing")
+    recipe, epochs = config.recipe, 20 if experiment == "inat18_lift" else 10
+    assert (type(recipe), recipe.lr, recipe.batch_size) == (Sgd, pytest.approx(0.01), 128)
+    assert (recipe.momentum, recipe.weight_decay, recipe.milestones) == (0.9, 5e-4, [])
+    assert (config.budget.unit, config.budget.amount, config.budget.warmup) == ("epochs", epochs, 0)
+    assert (recipe.mixup, recipe.cutmix, recipe.randaugment, recipe.color_jitter, recipe.erasing) == (0, 0, None, 0, 0)
+    assert (recipe.crop_scale, recipe.crop_ratio, recipe.flip) == ([0.08, 1], [3 / 4, 4 / 3], 0.5)
+    assert (recipe.image_size, recipe.crop_fraction) == (224, 224 / 256)
+    assert (config.head, config.backbone.projection) == (TextHead(scale=25.0, templates=["a photo of a {}."]), False)
+    assert (config.loss.tau, config.loss.smoothing) == (1, 0)
+    assert configure(f"experiment={experiment}", "component=baseline").recipe == recipe
 
 
 def test_finetuning_ones_own_images_is_at_224_pixels():

@@ -2,21 +2,19 @@
 
 import dataclasses
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 
+import command
 from conftest import SMALL
 from lt_extrap import runs
 from lt_extrap.compose import configure
 from lt_extrap.config import Budget
 from lt_extrap.data.target import load_target
 from lt_extrap.errors import ConfigError, DataError, RunError
-from lt_extrap.evaluate import EvaluateConfig, evaluate
+from lt_extrap.evaluate import EvaluateConfig, evaluate, main
 from lt_extrap.retrained import retrained
 from lt_extrap.train import train
 from test_resume import worsening
@@ -105,20 +103,11 @@ def test_two_processes_give_the_numbers_of_one(run, tmp_path):
     rows = [f"{target.test.path(i)} {target.test.labels[i]}" for i in range(53)]
     images = tmp_path / "odd.txt"
     images.write_text("\n".join(rows))
-    process = subprocess.run(
-        [
-            *(sys.executable, "-m", "lt_extrap.evaluate", f"run={run}", "workers=0", f"images={images}"),
-            *("trainer.accelerator=cpu", "trainer.devices=2", "output=two.json"),
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
-    assert process.stdout.count("test: overall") == 1
+    words = [f"run={run}", "workers=0", f"images={images}", "output=two.json"]
+    words += ["trainer.accelerator=cpu", "trainer.devices=2"]
+    status, said = command.run(main, *words, cwd=tmp_path, OMP_NUM_THREADS="1")
+    assert status == 0, said
+    assert said.count("test: overall") == 1
     two, one = json.loads((tmp_path / "two.json").read_text())["test"], measured(run, images=str(images))
     assert two.keys() == one.keys()
     for key, value in one.items():

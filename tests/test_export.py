@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_data_config
 
+from command import interpreted
 from lt_extrap import export as module
 from lt_extrap import runs
 from lt_extrap.config import BatchNormHead, CosineHead, Head, TextHead, Timm
@@ -25,7 +26,6 @@ from lt_extrap.model.backbones import build_backbone, load_pretrained
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.model.heads import build_head, empty_head
-from test_cli import run
 
 
 @pytest.fixture(params=["convnet_run", "timm_run"])
@@ -279,7 +279,7 @@ def test_formats_are_named():
 @pytest.mark.slow
 def test_the_command_line(convnet_run, cache, tmp_path):
     words = (f"run={convnet_run}", "format=onnx", "output=out")
-    result = run("lt_extrap.export", *words, cwd=tmp_path, LT_EXTRAP_CACHE=str(cache))
+    result = interpreted("lt_extrap.export", *words, cwd=tmp_path, LT_EXTRAP_CACHE=str(cache))
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("out/model.onnx\nlogits differ by at most ")
     assert result.stderr == ""

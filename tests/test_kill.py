@@ -1,11 +1,9 @@
 """Runs in processes of their own that are killed, on disks that are full."""
 
 import hashlib
-import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from command import Command, begin
 from conftest import SMALL
+from lt_extrap.train import main
 from test_resume import assert_same_run
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 LONG = (
     *SMALL,
     "component=silencing",
-    "budget={unit: epochs, amount: 6, warmup: 1}",
+    "budget={unit: epochs, amount: 3, warmup: 1}",
     "recipe.ema=0.9",
     "recipe.cutmix=1.0",
     "logger.version=null",
@@ -29,27 +29,14 @@ LONG = (
 )
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "lt_extrap.train", *LONG, *words]
-
-
-def start(cwd: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*words),
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # a signal to the group is one to the workers too
-    )
+def start(cwd: Path, *words: str, log: Path | None = None, **environment: str) -> Command:
+    return begin(main, *LONG, *words, log=log or cwd / "log", cwd=cwd, **environment)
 
 
 def finished(cwd: Path, *words: str, **environment: str) -> str:
-    process = start(cwd, *words, **environment)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
-    return out
+    command = start(cwd, *words, **environment)
+    assert command.status() == 0, command.said
+    return command.said
 
 
 def folder(cwd: Path) -> Path:
@@ -83,17 +70,16 @@ def test_killed_again_and_again(tmp_path, straight, number, workers):
     when = random.Random(f"{number}{workers}")
     kills = 0
     while kills < 2:
-        process = start(tmp_path, f"data.workers={workers}")
+        command = start(tmp_path, f"data.workers={workers}")
         checkpoint = tmp_path / "runs" / "demo" / straight.name / "checkpoints" / "last.ckpt"
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
+        while not command.ended() and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
             time.sleep(0.01)
         time.sleep(when.uniform(0, 0.3))
-        if process.poll() is not None:
+        if command.ended():
             break
-        os.killpg(process.pid, number)
-        out, _ = process.communicate(timeout=60)
-        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), out
+        command.tell(number)
+        assert command.status() == (-number if number == signal.SIGKILL else 128 + number), command.said
         kills += 1
     assert kills >= 2
     finished(tmp_path, f"data.workers={workers}")
@@ -109,11 +95,11 @@ def test_the_temporary_folder_is_not_used(tmp_path, tmpfs, straight):
 
 def test_a_full_disk(tmp_path, tmpfs, straight):
     place = tmpfs("disk", 400)
-    process = start(place)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 1
-    assert "Traceback" not in out
-    assert all(word in out for word in ("wanted:", "No space left", "run the same command again")), out
+    command = start(place, log=tmp_path / "log")
+    assert command.status() == 1
+    assert "Traceback" not in command.said
+    words = ("wanted:", "No space left", "run the same command again")
+    assert all(word in command.said for word in words), command.said
     subprocess.run(["mount", "-o", "remount,size=100m", str(place)], check=True)
     again = finished(place)
     assert "goes on from step" in again
@@ -121,12 +107,11 @@ def test_a_full_disk(tmp_path, tmpfs, straight):
 
 
 def test_two_at_once(tmp_path):
-    first = start(tmp_path)
+    first = start(tmp_path, log=tmp_path / "first")
     while not list(tmp_path.glob("runs/demo/*/run.json")):
         time.sleep(0.05)
-    second = start(tmp_path)
-    out, _ = second.communicate(timeout=120)
-    first_out, _ = first.communicate(timeout=120)
-    assert first.returncode == 0, first_out
-    assert second.returncode == 1 or "finished before" in out
-    assert second.returncode == 0 or "another process" in out
+    second = start(tmp_path, log=tmp_path / "second")
+    status = second.status()
+    assert first.status() == 0, first.said
+    assert status == 1 or "finished before" in second.said
+    assert status == 0 or "another process" in second.said

@@ -3,19 +3,19 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from command import interpreted, run
 from lt_extrap.compose import configure
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.export import ExportConfig, export
 from lt_extrap.predict import PredictConfig, predict
 from lt_extrap.signals import Stopped
+from lt_extrap.train import main as train_command
 from lt_extrap.train import train
 from test_resume import stop_at
 
@@ -140,12 +140,10 @@ def test_without_a_root():
 
 @pytest.mark.slow
 def test_the_command_line(mine, tmp_path):
-    def run(command, *overrides):
-        call = [sys.executable, "-m", f"lt_extrap.{command}", *overrides]
-        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    assert "label 0: Dog (train 4, val 1, test 1)" in run("train", *words(mine))
+    status, said = run(train_command, *words(mine), cwd=tmp_path)
+    assert status == 0, said
+    assert "label 0: Dog (train 4, val 1, test 1)" in said
     (folder,) = (tmp_path / "runs" / "folder").iterdir()
-    assert "the numbers of" in run("evaluate", f"run={folder}", "workers=0", "trainer.accelerator=cpu")
+    done = interpreted("lt_extrap.evaluate", f"run={folder}", "workers=0", "trainer.accelerator=cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the numbers of" in done.stdout

@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from command import run
 from conftest import SMALL
 from lt_extrap.auxiliary_set import AuxiliarySetConfig, check_set, convert
 from lt_extrap.check import CheckConfig, check_data
@@ -32,7 +33,7 @@ from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.export import ExportConfig, export
-from lt_extrap.pack import PackConfig, pack, verify
+from lt_extrap.pack import PackConfig, main, pack, verify
 from lt_extrap.plan import plan
 from lt_extrap.predict import PredictConfig, predict
 from lt_extrap.train import train
@@ -275,9 +276,8 @@ def test_options_that_mean_nothing(options, key):
         PackConfig(folder="packed", **options)
 
 
-def command(world: Path, folder: Path, *words: str) -> list[str]:
-    options = ("shard_megabytes=1", "workers=2", *words)
-    return [sys.executable, "-m", "lt_extrap.pack", f"folder={folder}", f"images={world}", *options]
+def words(world: Path, folder: Path) -> tuple[str, ...]:
+    return (f"folder={folder}", f"images={world}", "shard_megabytes=1", "workers=2")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -325,7 +325,8 @@ def test_killed_again_and_again(photos, tmp_path, workers):
 @pytest.mark.skipif(sys.platform != "linux", reason="children are told by /proc")
 def test_workers_end_with_a_pack_that_is_killed(photos, tmp_path):
     """Although nobody takes what they have read."""
-    process = subprocess.Popen(command(photos, tmp_path / "packed"), stdout=subprocess.DEVNULL)
+    line = [sys.executable, "-m", "lt_extrap.pack", *words(photos, tmp_path / "packed")]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
     while not (tmp_path / "packed" / "shard-000000.tar.tmp").exists():
         assert process.poll() is None
     process.send_signal(signal.SIGSTOP)
@@ -349,10 +350,10 @@ def _runs(stat: Path) -> bool:
 @pytest.mark.slow
 def test_a_full_disk(photos, tmp_path, tmpfs, capsys):
     place = tmpfs("disk", 5000)
-    full = subprocess.run(command(photos, place / "packed"), capture_output=True, text=True, check=False, timeout=60)
-    assert full.returncode == 1
-    assert "Traceback" not in full.stdout + full.stderr
-    assert all(word in full.stderr for word in ("No space left", "the shards that are whole stay")), full.stderr
+    status, said = run(main, *words(photos, place / "packed"), cwd=tmp_path)
+    assert status == 1
+    assert "Traceback" not in said
+    assert all(word in said for word in ("No space left", "the shards that are whole stay")), said
     assert (place / "packed" / "shard-000002.tar").is_file()
     subprocess.run(["mount", "-o", "remount,size=100m", str(place)], check=True)
     pack(PackConfig(folder=str(place / "packed"), images=str(photos), shard_megabytes=1, workers=0))
@@ -371,13 +372,13 @@ def test_two_at_once(world, tmp_path):
 
 @pytest.mark.slow
 def test_the_command(world, tmp_path):
-    words = [sys.executable, "-m", "lt_extrap.pack", f"folder={tmp_path / 'packed'}"]
+    folder = f"folder={tmp_path / 'packed'}"
     listed = [override for override in LISTS if override.startswith("target")]
-    made = subprocess.run(
-        [*words, *listed, f"target.root={world}", "longest_edge=16"], capture_output=True, text=True, check=True
-    )
-    assert made.stdout.splitlines()[-1] == f"train on it by: target.images={tmp_path / 'packed'}"
+    status, said = run(main, folder, *listed, f"target.root={world}", "longest_edge=16", cwd=tmp_path)
+    assert status == 0, said
+    assert said.splitlines()[-1] == f"train on it by: target.images={tmp_path / 'packed'}"
     store = open_store(tmp_path / "packed")
     assert Image.open(io.BytesIO(store.read(store.index.path(0)))).size == (16, 16)
-    found = subprocess.run([*words, "do=verify"], capture_output=True, text=True, check=True)
-    assert found.stdout.startswith("nothing is wrong with")
+    status, said = run(main, folder, "do=verify", cwd=tmp_path)
+    assert status == 0, said
+    assert said.startswith("nothing is wrong with")

@@ -2,12 +2,11 @@
 
 import math
 import re
-import subprocess
-import sys
 
 import pytest
 from rich.console import Console
 
+from command import run
 from conftest import SMALL
 from lt_extrap.compose import configure
 from lt_extrap.data.target import load_target
@@ -16,6 +15,7 @@ from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.module import build_module
 from lt_extrap.paths import conf_dir
 from lt_extrap.plan import plan, plan_panel, size
+from lt_extrap.train import main
 
 HEADERS = {
     file.stem: text.split("defaults:")[0]
@@ -160,13 +160,12 @@ def test_hours_are_for_the_rate_that_is_given(small):
 
 @pytest.mark.slow
 def test_it_leaves_nothing_on_disk(tmp_path, cache):
-    command = [sys.executable, "-m", "lt_extrap.train", "do=plan", *SMALL]
-    one = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "plan of demo, seed 0" in one.stdout
-    many = subprocess.run(
-        [*command, "component=baseline,silencing", "-m"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert many.stdout.count("plan of demo") == 2
+    status, said = run(main, "do=plan", *SMALL, cwd=tmp_path)
+    assert status == 0, said
+    assert "plan of demo, seed 0" in said
+    status, said = run(main, "do=plan", *SMALL, "component=baseline,silencing", "-m", cwd=tmp_path)
+    assert status == 0, said
+    assert said.count("plan of demo") == 2
     assert list(tmp_path.iterdir()) == []
 
 

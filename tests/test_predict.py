@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from command import interpreted
 from lt_extrap import runs
 from lt_extrap.data.decode import decode_rgb
 from lt_extrap.data.target import load_target
@@ -21,7 +22,6 @@ from lt_extrap.errors import ConfigError, DataError, RunError
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.module import build_model
 from lt_extrap.predict import PredictConfig, predict
-from test_cli import run
 
 
 def read(output):
@@ -185,7 +185,7 @@ def test_a_device_that_is_not_there_is_named(convnet_run, photos, tmp_path, devi
 @pytest.mark.slow
 def test_the_command_line(convnet_run, photos, tmp_path):
     words = (f"run={convnet_run}", f"images={photos}", "output=labels", "top=1", "workers=0")
-    result = run("lt_extrap.predict", *words, cwd=tmp_path)
+    result = interpreted("lt_extrap.predict", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("13 images, 2 errors, ")
     assert result.stderr == ""

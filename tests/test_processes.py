@@ -18,6 +18,7 @@ from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnect
 from safetensors.torch import load_file
 from torch.distributed import TCPStore
 
+from command import Command, begin
 from conftest import SMALL
 from lt_extrap import checkpoints, compose, processes
 from lt_extrap.agreement import Agreement
@@ -28,7 +29,7 @@ from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.processes import Processes
 from lt_extrap.signals import Stopped
-from lt_extrap.train import train
+from lt_extrap.train import main, train
 
 # Without batch normalisation, which sees its own share of a batch; 16 steps an epoch, 5 test images.
 TRANSFORMER = (
@@ -104,22 +105,16 @@ def test_a_run_of_two_is_read_by_one(two, capfd):
     assert "finished before" in capfd.readouterr().out
 
 
-def srun(cwd: Path, port: int, *overrides: str) -> list[subprocess.Popen[str]]:
+def srun(cwd: Path, port: int, *overrides: str) -> list[Command]:
     """Start two tasks as srun does."""
     job = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "run", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
     job |= {"SLURM_STEP_NUM_TASKS": "2", "SLURM_NODEID": "0", "SLURM_NNODES": "1", "SLURM_NODELIST": "localhost"}
     job |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "lt_extrap.train", *overrides],
-            cwd=cwd,
-            env={**os.environ, **job, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    tasks = []
+    for rank in map(str, range(2)):
+        place = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank}
+        tasks.append(begin(main, *overrides, log=cwd.with_name(f"{cwd.name}.{rank}"), cwd=cwd, **job, **place))
+    return tasks
 
 
 def free_port() -> int:
@@ -133,25 +128,23 @@ def test_a_job_of_slurm_is_requeued(two, tmp_path):
     """SIGTERM to both tasks, at another moment each; then the same command."""
     tasks = srun(tmp_path, free_port(), *of_two())
     try:
-        while not list(tmp_path.glob("runs/demo/*/checkpoints/last.ckpt")) and tasks[0].poll() is None:
+        while not list(tmp_path.glob("runs/demo/*/checkpoints/last.ckpt")) and not tasks[0].ended():
             time.sleep(0.01)
         for task in reversed(tasks):
             task.send_signal(signal.SIGTERM)
-        said = [task.communicate(timeout=60)[0] for task in tasks]
-        assert [task.returncode for task in tasks] == [143, 143], said
-        assert "stopped at step" in said[0]
-        assert not said[1]
+        assert [task.status() for task in tasks] == [143, 143], [task.said for task in tasks]
+        assert "stopped at step" in tasks[0].said
+        assert not tasks[1].said
         assert not list(tmp_path.glob("runs/demo/*/hpc*"))
         (folder,) = tmp_path.glob("runs/demo/*")
         with pytest.raises(RunError, match="as many devices as at the first start of this run, 2"):
             train(configure(*TRANSFORMER), folder)
         tasks = srun(tmp_path, free_port(), *of_two())
-        said = [task.communicate(timeout=120)[0] for task in tasks]
-        assert [task.returncode for task in tasks] == [0, 0], said
+        assert [task.status() for task in tasks] == [0, 0], [task.said for task in tasks]
     finally:
         for task in tasks:
-            task.kill()
-    assert "goes on from step" in said[0]
+            task.process.kill()
+    assert "goes on from step" in tasks[0].said
     straight, resumed = (load_file(run / "model.safetensors") for run in (two, folder))
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in straight.items())
 
@@ -160,16 +153,15 @@ def test_a_job_of_slurm_is_requeued(two, tmp_path):
 def test_a_task_of_slurm_that_dies_is_missed_in_our_words(tmp_path):
     tasks = srun(tmp_path, free_port(), *of_two())
     try:
-        while not list(tmp_path.glob("runs/demo/*/checkpoints/last.ckpt")) and tasks[0].poll() is None:
+        while not list(tmp_path.glob("runs/demo/*/checkpoints/last.ckpt")) and not tasks[0].ended():
             time.sleep(0.01)
-        tasks[1].kill()
-        said, _ = (task.communicate(timeout=60)[0] for task in tasks)
-        assert tasks[0].returncode == 1
-        assert "found:  one that has gone without a word" in said
-        assert "Traceback" not in said
+        tasks[1].process.kill()
+        assert [task.status() for task in tasks] == [1, -signal.SIGKILL]
+        assert "found:  one that has gone without a word" in tasks[0].said
+        assert "Traceback" not in tasks[0].said
     finally:
         for task in tasks:
-            task.kill()
+            task.process.kill()
 
 
 def spoil(target, *rows: int) -> str:

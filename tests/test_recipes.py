@@ -13,7 +13,8 @@ from lt_extrap.model.backbones import build_backbone
 from lt_extrap.paths import conf_dir
 from lt_extrap.train import train
 
-EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "recipe/scripts").glob("*.yaml"))
+PUBLISHED = [*(conf_dir() / "recipe/scripts").glob("*.yaml"), *(conf_dir() / "experiment").glob("*_lift.yaml")]
+EXPERIMENTS = sorted(path.stem for path in PUBLISHED)
 ADAPTED = sorted(path.stem for path in (conf_dir() / "experiment").glob("*_adaptformer.yaml"))
 TINY = {"depth": 2, "embed_dim": 24, "num_heads": 2}
 MODEL = {"scratch": "vit_tiny_patch16_224", "dinov2": "vit_small_patch14_dinov2.lvd142m", "clip": "tiny-recipe-clip"}
@@ -44,7 +45,7 @@ def weights(tmp_path_factory):
 
 def shrunk(experiment, weights, *overrides):
     """An experiment on the small world with a small backbone; all else is its own."""
-    kind = next(kind for kind in MODEL if f"_{kind}" in experiment)
+    kind = next(kind for kind in MODEL if f"_{kind}" in experiment.replace("_lift", "_clip"))
     head_warmup = int(kind == "dinov2" and experiment in EXPERIMENTS)
     return configure(
         f"experiment={experiment}",

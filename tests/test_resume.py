@@ -130,10 +130,15 @@ def epoch_lines(out):
     return [line.split("  ")[:4] for line in out.splitlines() if line.startswith("epoch ")]
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "steps",
-    [(7, 9, 22), *(pytest.param(at, marks=pytest.mark.slow) for at in ((10, 20), (30,), tuple(range(1, 31, 2))))],
+    ("steps", "workers"),
+    [
+        ((7, 9, 22), 0),
+        *(pytest.param(at, workers, marks=pytest.mark.slow) for at in ((10, 20), (30,)) for workers in (0, 2)),
+        pytest.param((7, 9, 22), 2, marks=pytest.mark.slow),
+        pytest.param(tuple(range(1, 31, 2)), 0, marks=pytest.mark.slow),
+        pytest.param(tuple(range(1, 31, 2)), 2, marks=[pytest.mark.slow, pytest.mark.long]),
+    ],
     ids=str,
 )
 def test_stopped_at_any_step(small, tmp_path, monkeypatch, capsys, straight, steps, workers):
@@ -182,7 +187,7 @@ def test_a_run_may_go_on_compiled_and_be_measured_without(small, tmp_path, monke
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [(5, 14, 26, 35), (13, 26, 27)], ids=str)  # 13 an epoch: at its end, and around it
+@pytest.mark.parametrize("steps", [(5, 13, 14, 26, 27, 35)], ids=str)  # 13 an epoch: at its end, and around it
 @pytest.mark.parametrize(
     "override",
     [
@@ -220,18 +225,20 @@ def worsening(monkeypatch):
 @pytest.mark.parametrize(
     "steps", [pytest.param(at, marks=pytest.mark.slow) for at in [(11,), (9,), (10, 25), (10, 20, 30)]], ids=str
 )
-def test_a_metric_that_only_worsens(small, tmp_path, monkeypatch, steps):
+def test_a_metric_that_only_worsens(small, tmp_path, monkeypatch, straight, steps):
     overrides = ("component=baseline", *LONG, "target.world.test_per_class=6")
-    for name, at in (("straight", ()), ("resumed", steps)):
-        with monkeypatch.context() as patch:
-            worsening(patch)
-            stopped_and_resumed(small(*overrides), tmp_path / name, patch, at)
-    results = json.loads((tmp_path / "resumed" / "results.json").read_text())
+    with monkeypatch.context() as patch:
+        worsening(patch)
+        expected, _ = straight(*overrides)
+    with monkeypatch.context() as patch:
+        worsening(patch)
+        stopped_and_resumed(small(*overrides), tmp_path, patch, steps)
+    results = json.loads((tmp_path / "results.json").read_text())
     assert results["selected"] == "best"
-    for name in ("straight", "resumed"):
-        best = torch.load(tmp_path / name / "checkpoints" / "best.ckpt", weights_only=True)
+    for folder in (expected, tmp_path):
+        best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
         assert best["global_step"] == 10
-    assert_same_run(tmp_path / "straight", tmp_path / "resumed")
+    assert_same_run(expected, tmp_path)
 
 
 @pytest.mark.parametrize("step", [10, 15])

@@ -289,7 +289,7 @@ def start(*words: str) -> subprocess.Popen[str]:
 def test_a_launcher_that_uses_processes():
     """In other processes all is as in this one: folders, failures, table and figure."""
     process = start("hydra/launcher=submitit_local", "loss.lambda_s=0.1,2", "data.workers=1")
-    printed, _ = process.communicate(timeout=120)
+    printed, _ = process.communicate(timeout=300)
     assert process.returncode == 1, printed
     assert listed(printed) == ["finished", "failed"]
     assert "ConfigError wanted: loss.lambda_s to be in 0..1" in printed
@@ -316,7 +316,7 @@ def test_jobs_side_by_side_are_stopped_together_and_go_on():
     assert "stopped" in listed(printed)
     assert "to do: run the same command again" in printed
     process = start(*words, budget)
-    printed, _ = process.communicate(timeout=120)
+    printed, _ = process.communicate(timeout=300)
     assert process.returncode == 0, printed
     assert listed(printed) == ["finished"] * 3
     starts = [len(json.loads(file.read_text())["starts"]) for file in Path("runs/demo").glob("*/run.json")]

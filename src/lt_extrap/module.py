@@ -15,7 +15,19 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lt_extrap.agreement import from_first, gathered, mean
-from lt_extrap.config import Backbone, Balanced, Loss, OpenClip, Recipe, Silencing, TextHead, TrainConfig
+from lt_extrap.config import (
+    Backbone,
+    Balanced,
+    ClassMeanHead,
+    Focal,
+    Ldam,
+    Loss,
+    OpenClip,
+    Recipe,
+    Silencing,
+    TextHead,
+    TrainConfig,
+)
 from lt_extrap.data.batch import Batch
 from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.mixing import Mixing
@@ -28,12 +40,15 @@ from lt_extrap.model.backbones import build_backbone, load_pretrained
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.clip import TextTower
 from lt_extrap.model.direct import DirectClassifier
-from lt_extrap.model.heads import AnyHead, build_head, text_head
+from lt_extrap.model.heads import AnyHead, build_head, empty_head, started_head
 from lt_extrap.model.losses import OffsetCrossEntropy, balanced_softmax, cross_entropy, neighbor_silencing
 from lt_extrap.model.measured import Confusions, PerClass, PerImage
 from lt_extrap.model.metrics import LongTailMetrics
+from lt_extrap.model.rebalancing import Deferred, LabelLoss, rebalancing_loss
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import build_optimizer, lr_share, parameter_groups
+
+TrainingLoss = OffsetCrossEntropy | LabelLoss | Deferred
 
 
 class ExtrapolationModule(L.LightningModule):
@@ -56,7 +71,7 @@ class ExtrapolationModule(L.LightningModule):
         self,
         *,
         model: Classifier,
-        loss: OffsetCrossEntropy | None,
+        loss: TrainingLoss | None,
         recipe: Recipe,
         steps: int,
         warmup: int,
@@ -118,6 +133,7 @@ class ExtrapolationModule(L.LightningModule):
             images, label_b, lam = self.mixing(images, label, step=self.global_step, rank=self.global_rank)
             mixed = (label_b, lam)
         assert self.loss is not None
+        criterion = self.loss.at(self.global_step, self.steps) if isinstance(self.loss, Deferred) else self.loss
         loss = torch.zeros((), device=label.device)
         parts = min(self.recipe.accumulate, len(label))
         edges = [len(label) * i // parts for i in range(parts + 1)]  # equal but for one image, which may be unreadable
@@ -128,7 +144,7 @@ class ExtrapolationModule(L.LightningModule):
                 loss = loss.detach()
             with _attention(label.device):
                 logits = self.model(images[part])
-            of_part = self.loss(logits, label[part], mixed and (mixed[0][part], mixed[1][part]))
+            of_part = criterion(logits, label[part], mixed and (mixed[0][part], mixed[1][part]))
             loss = loss + of_part * (weight * len(label[part]) / len(label))
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -208,7 +224,12 @@ class ExtrapolationModule(L.LightningModule):
         # Never skipped: an accuracy over fewer images would be another number under the same name.
         self._account(batch.unreadable, skip=False)
         # forward itself is never compiled: `evaluate` gives the same numbers.
-        logits: Float[Tensor, "batch classes"] = self.measured.forward(batch.images)
+        images = batch.images
+        logits: Float[Tensor, "batch classes"]
+        if images.ndim == 5:  # the test-time ensemble: the mean over the crops of an image
+            logits = self.measured.forward(images.flatten(0, 1)).float().view(*images.shape[:2], -1).mean(dim=1)
+        else:
+            logits = self.measured.forward(images)
         self.metrics.update(logits, batch.label, batch.sample)
 
     def _report(self, split: str) -> None:
@@ -280,7 +301,7 @@ def build_module(config: TrainConfig, target: TargetSet, training: TrainingSet, 
     parameter_groups(recipe, model)  # refuses what changes nothing for this backbone before anything is written
     module = ExtrapolationModule(
         model=model,
-        loss=build_loss(config.loss, training, len(target.classes)),
+        loss=build_loss(config.loss, training, len(target.classes), scale=getattr(config.head, "scale", None)),
         recipe=recipe,
         steps=steps,
         warmup=training.steps(budget.unit, budget.warmup, recipe.batch_size),
@@ -339,8 +360,12 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
                     f"a frozen one, by recipe.freeze={config.recipe.freeze}",
                     f"leave out backbone.{key}, or lower recipe.freeze",
                 )
-    if isinstance(config.head, TextHead):
-        head: AnyHead = _named_head(config.head, config.backbone, target.classes.names, training.auxiliary_names)
+    if isinstance(config.head, ClassMeanHead):
+        columns = len(target.classes) + len(training.auxiliary_names)
+        head: AnyHead = empty_head(config.head, dim=backbone.dim, classes=columns)
+        torch.nn.init.zeros_(head.weight)  # `class_means.start_from_means` comes where a run begins
+    elif isinstance(config.head, TextHead):
+        head = _named_head(config.head, config.backbone, target.classes.names, training.auxiliary_names)
     else:
         head = build_head(
             config.head,
@@ -357,16 +382,27 @@ def _named_head(head: TextHead, backbone: Backbone, target: Sequence[str], auxil
     if not isinstance(backbone, OpenClip):
         raise ConfigError("backbone=clip for head=text", type(backbone).__name__, "choose it, or head=cosine")
     tower = TextTower(backbone)
-    return text_head(head, tower.embed(target, head.templates), tower.embed(auxiliary, head.templates))
+    return started_head(head, torch.cat([tower.embed(names, head.templates) for names in (target, auxiliary)]))
 
 
-def build_loss(loss: Loss, training: TrainingSet, num_target: int) -> OffsetCrossEntropy:
+def build_loss(
+    loss: Loss | Ldam, training: TrainingSet, num_target: int, *, scale: float | None = None
+) -> TrainingLoss:
     """The loss of a configuration, with the prior and the relation of the training set.
 
+    Args:
+        loss: the node.
+        training: what is trained on.
+        num_target: columns that are target classes.
+        scale: of a head of cosines; None of any other.
+
     Raises:
-        ConfigError: silencing without a pair to silence, which would be the balanced softmax.
+        ConfigError: silencing without a pair to silence, which would be the balanced softmax; margins of cosines
+            where the head has none.
     """
     counts = torch.from_numpy(training.counts)
+    if isinstance(loss, Focal | Ldam):
+        return rebalancing_loss(loss, counts, num_target=num_target, scale=scale)
     if isinstance(loss, Silencing):
         if len(training.relation.neighbor) == 0:
             raise ConfigError(

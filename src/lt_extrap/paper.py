@@ -27,8 +27,8 @@ class PaperRows:
     Attributes:
         table: its number, 2 to 6.
         target: imagenet_lt, inat18 or places_lt.
-        start: scratch, clip or dinov2, all ViT-B; "scratch" is random initialization by the text (Section 4.3), a
-            masked autoencoder by the published code.
+        start: scratch, clip, lift (CLIP, frozen beside adapters) or dinov2, all ViT-B; "scratch" is random
+            initialization by the text (Section 4.3), a masked autoencoder by the published code.
         rows: by the names of the table; a dagger of Tables 3 to 5 is "+ SD", Bal-CE there is "Baseline".
         printed: improvements of "+ Ours" over "Baseline" as Table 2 prints them, which are not always the difference.
     """

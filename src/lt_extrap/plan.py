@@ -256,7 +256,8 @@ def _counted(config: TrainConfig, target: TargetSet, place: Place, there: list[s
             target = replace(target, place=target.place._replace(images=images))
         except DataError as error:
             missing.append(f"target.images: {error.found}")
-    training = build_training_set(config.auxiliary, target, seed=config.seed, missing="keep")
+    balanced = config.sampling == "balanced"
+    training = build_training_set(config.auxiliary, target, seed=config.seed, missing="keep", balanced=balanced)
     if images is not None:
         lists = {"training": training.index, "validation": target.val, "test": target.test}
         for name, index in ((name, index) for name, index in lists.items() if index is not None):

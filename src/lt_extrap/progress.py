@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from lt_extrap.agreement import mean
-from lt_extrap.config import AdamW, NoAdapter, OfficialTarget, Recipe, Sgd, TrainConfig
+from lt_extrap.config import AdamW, ClassMeanHead, NoAdapter, OfficialTarget, Recipe, Sgd, TextHead, TrainConfig
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.errors import some
@@ -84,7 +84,7 @@ def start_panel(
         "model": f"{_node(config.backbone)}; head {_node(config.head)}; "
         + ("" if isinstance(config.adapter, NoAdapter) else f"adapter {_node(config.adapter)}; ")
         + f"{whole:,} parameters trained, {body:,} without the head",
-        "start": model.backbone.start,
+        "start": model.backbone.start + _head_start(config),
         "input": _input(model.backbone.preprocessing, recipe.image_size),
         "optimizer": f"{type(recipe).__name__}, {_batch(recipe, devices)}, lr {recipe.lr:g} "
         f"(blr {recipe.blr:g} x batch / 256), "
@@ -142,6 +142,15 @@ def _batch(recipe: Recipe, devices: int) -> str:
 def _head_warmup(config: TrainConfig) -> str:
     budget, factor = config.budget, config.recipe.head_warmup_factor
     return "" if factor is None else f"; {budget.head_warmup:g} {budget.unit} of the head alone before, x {factor:g}"
+
+
+def _head_start(config: TrainConfig) -> str:
+    """What the class weights start from, where it is not random numbers."""
+    if isinstance(config.head, ClassMeanHead):
+        return "; head from the mean feature of each class, over its training images"
+    if isinstance(config.head, TextHead):
+        return f"; head from the class names, in {len(config.head.templates)} sentences each"
+    return ""
 
 
 def _layer_decay(recipe: AdamW, model: Classifier) -> str:

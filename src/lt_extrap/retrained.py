@@ -2,7 +2,17 @@
 
 import dataclasses
 
-from lt_extrap.config import AdamW, Balanced, Budget, CosineHead, NoAuxiliary, Recipe, TextHead, TrainConfig
+from lt_extrap.config import (
+    AdamW,
+    Balanced,
+    Budget,
+    ClassMeanHead,
+    CosineHead,
+    NoAuxiliary,
+    Recipe,
+    TextHead,
+    TrainConfig,
+)
 from lt_extrap.data.target import load_target
 from lt_extrap.runs import WEIGHTS, Run
 
@@ -14,8 +24,8 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
     """The run that trains the retrained classifier (paper, Section 3.2 and 4.1).
 
     A new head on the frozen backbone of a run, balanced softmax on the target set alone, 30 epochs of AdamW at
-    2e-3 for 512 images without a warm-up, cosine to 0, Mixup 0.8 and CutMix 1. A head that started from text starts
-    from random values here: the features have left the text tower's.
+    2e-3 for 512 images without a warm-up, cosine to 0, Mixup 0.8 and CutMix 1. A head that started from text
+    or class means starts from random values here: the features have left those.
     """
     config, recipe = run.config, run.config.recipe
     target = load_target(run.target(root), missing=config.data.missing)
@@ -37,7 +47,8 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
         freeze=0,
         layer_decay=1.0,
     )
-    head = CosineHead(scale=config.head.scale) if isinstance(config.head, TextHead) else config.head
+    named = isinstance(config.head, TextHead | ClassMeanHead)
+    head = CosineHead(scale=config.head.scale) if named else config.head
     return dataclasses.replace(
         config,
         name=f"{config.name}, retrained",

@@ -4,6 +4,7 @@
 """
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from rich.console import Console
 
 from lt_extrap import checkpoints, cli, compose, runs, sweep
 from lt_extrap.checkpoints import Checkpoints, WholeFileIO
-from lt_extrap.config import BatchNormHead, TrainConfig, check
+from lt_extrap.class_means import class_means, computing_device, start_from_means
+from lt_extrap.config import BatchNormHead, ClassMeanHead, TrainConfig, check
 from lt_extrap.dashboard import Dashboard
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.target import TargetSet, load_target
@@ -102,6 +104,8 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
             checkpoint = checkpoints.newest(run.kept.folder, print, processes=processes.count)
             _tell(run, claim, console)
             runs.keep_lists(folder, run.target)
+            if checkpoint is None and isinstance(config.head, ClassMeanHead):
+                _start_head(run)  # of the first process alone: at their start all get its weights
             processes.begin(
                 {"config": compose.to_dict(config), "kinds": compose.kinds(config), "folder": str(folder)}, checkpoint
             )
@@ -120,7 +124,13 @@ def _build(config: TrainConfig, folder: Path, processes: Processes, stop: StopSi
     _check_shares(config, processes.count)
     target = load_target(config.target, missing=config.data.missing)
     _check_evaluation(target, processes.count)
-    training = build_training_set(config.auxiliary, target, seed=config.seed, missing=config.data.missing)
+    training = build_training_set(
+        config.auxiliary,
+        target,
+        seed=config.seed,
+        missing=config.data.missing,
+        balanced=config.sampling == "balanced",
+    )
     steps = _steps(config, training)
     module = build_module(config, target, training, steps=steps)
     data = ImageDataModule(
@@ -150,6 +160,21 @@ def _tell(run: _Run, claim: runs.Claim, console: Console) -> None:
         print(note)
     for note in claim.notes:
         print(f"not as at the last start: {note}")
+
+
+def _start_head(run: _Run) -> None:
+    """Let the head start from the mean features of the training images of its classes."""
+    config, module = run.config, run.module
+    began, images = time.monotonic(), len(run.training.index)
+    means = class_means(
+        module.model.backbone,
+        run.data.still_dataloader(),
+        classes=module.model.head.out_features,
+        device=computing_device(config.trainer.get("accelerator", "auto")),
+        skip_unreadable=config.data.on_unreadable == "skip",
+    )
+    start_from_means(module, means)
+    print(f"head: class means of {images:,} training images, {time.monotonic() - began:.0f} s")
 
 
 def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[str, Any]:

@@ -2,18 +2,15 @@
 
 import hashlib
 import json
-import os
 import shutil
-import signal
-import sys
-import traceback
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import command
+from command import Command
 from conftest import SMALL
 from lt_extrap.compose import configure, configure_command
 from lt_extrap.config.curate import CurateConfig
@@ -85,62 +82,6 @@ def bytes_of(folder: Path) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class Command:
-    """The command as it runs in a process of its own, the first of its group.
-
-    Attributes:
-        pid: of the process.
-        log: what it prints.
-    """
-
-    pid: int
-    log: Path
-
-    @property
-    def said(self) -> str:
-        """What it has printed so far."""
-        return self.log.read_text()
-
-    def tell(self, number: int) -> None:
-        """Send a signal to it and its workers, as a terminal does."""
-        os.killpg(self.pid, number)
-
-    def ended(self) -> bool:
-        """Whether it has ended; its status is still to be asked for."""
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-    def status(self) -> int:
-        """Wait for its end."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
 def begin(log: Path, *argv: str) -> Command:
-    """Begin the real command with these words: forked from this process, which spares it the seconds of imports."""
-    log.touch()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writing)
-        os.read(reading, 1)  # its group is there
-        os.close(reading)
-        return Command(child, log)
-    status = 1
-    try:
-        os.setsid()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.alarm(300)  # a test that hangs ends
-        with log.open("w", buffering=1) as file:
-            sys.stdout = sys.stderr = file
-            sys.argv = ["curate", *argv]
-            os.close(reading)
-            os.close(writing)
-            try:
-                main()
-                status = 0
-            except SystemExit as end:
-                status = int(end.code or 0)
-            except BaseException:
-                traceback.print_exc()
-    finally:
-        os._exit(status)
+    """Begin the real command with these words."""
+    return command.begin(main, *argv, log=log)

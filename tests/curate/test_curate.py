@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from pool import begin, bytes_of, config, make, words
+from pool import begin, bytes_of, config, words
 
 from conftest import SMALL
 from lt_extrap.compose import configure
@@ -32,11 +32,6 @@ from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.signals import Stopped
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, cache):
-    return make(tmp_path_factory.mktemp("curation"), cache)
-
-
 def hash_of(made: Path, name: str) -> str:
     (file,) = (made / "pool").rglob(name)
     return hashlib.sha256(file.read_bytes()).hexdigest()
@@ -45,15 +40,6 @@ def hash_of(made: Path, name: str) -> str:
 def shards_of(made, folder, shards=3):
     for shard in range(shards):
         assert curate(config(made, folder, f"shard={shard}", f"shards={shards}")) == 0
-
-
-@pytest.fixture(scope="module")
-def curated(made, tmp_path_factory, cache):
-    folder = tmp_path_factory.mktemp("curated") / "state"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LT_EXTRAP_CACHE", str(cache))
-        assert curate(config(made, folder)) == 0
-    return folder
 
 
 def test_it_makes_a_set_that_training_reads(made, curated):

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from pool import Command, begin, bytes_of, config, make, words
+from pool import Command, begin, bytes_of, config, words
 
 from lt_extrap.config.curate import STAGES
 from lt_extrap.curate.__main__ import curate
@@ -30,18 +30,9 @@ prepare, reference = images_stage.prepare, features_stage._reference
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, cache):
-    return make(tmp_path_factory.mktemp("curation"), cache)
-
-
-@pytest.fixture(scope="module")
-def straight(made, tmp_path_factory, cache):
+def straight(curated):
     """The bytes of a curation that nothing interrupts."""
-    folder = tmp_path_factory.mktemp("straight")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LT_EXTRAP_CACHE", str(cache))
-        assert curate(config(made, folder)) == 0
-    return bytes_of(folder)
+    return bytes_of(curated)
 
 
 def stage(said: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from loopback import serving
 from pool import bytes_of, config, words
 
-from curate.test_curate import curated, made, shards_of  # noqa: F401 (fixtures)
+from curate.test_curate import shards_of
 from lt_extrap.compose import from_hydra
 from lt_extrap.curate.__main__ import curate
 from lt_extrap.curate.records import Sought
@@ -32,7 +32,7 @@ def test_every_class_is_in_one_shard_and_stays_there():
 
 
 @pytest.mark.slow
-def test_a_shard_that_is_not_done_or_of_other_words_is_refused(made, tmp_path):  # noqa: F811
+def test_a_shard_that_is_not_done_or_of_other_words_is_refused(made, tmp_path):
     folder = tmp_path / "state"
     shards_of(made, folder, 2)
     with pytest.raises(RunError, match="another candidates_per_class"):
@@ -53,7 +53,7 @@ def test_a_shard_that_is_not_done_or_of_other_words_is_refused(made, tmp_path): 
 
 
 @pytest.mark.slow
-def test_what_is_forgotten_is_forgotten_by_all_shards(made, tmp_path):  # noqa: F811
+def test_what_is_forgotten_is_forgotten_by_all_shards(made, tmp_path):
     folder = tmp_path / "state"
     shards_of(made, folder, 2)
     assert curate(config(made, folder, "do=merge", "shards=2")) == 0
@@ -74,7 +74,7 @@ def test_what_is_forgotten_is_forgotten_by_all_shards(made, tmp_path):  # noqa: 
 @pytest.mark.parametrize(
     "more", [("shard=0",), ("shard=2", "shards=2"), ("shards=2",), ("do=merge",), ("shard=0", "shards=2", "do=export")]
 )
-def test_a_shard_is_one_of_so_many(made, tmp_path, more):  # noqa: F811
+def test_a_shard_is_one_of_so_many(made, tmp_path, more):
     if more == ("shard=0",):
         assert config(made, tmp_path, *more).shards == 1
         return
@@ -83,7 +83,7 @@ def test_a_shard_is_one_of_so_many(made, tmp_path, more):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_shards_that_download_are_one_machine_that_does(made, tmp_path):  # noqa: F811
+def test_shards_that_download_are_one_machine_that_does(made, tmp_path):
     """Places of several classes among them, and what is not to be had."""
     files = sorted(file for file in (made / "pool").rglob("*.*"))
     with serving(made / "pool") as server:
@@ -119,12 +119,11 @@ def test_shards_that_download_are_one_machine_that_does(made, tmp_path):  # noqa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib"])
-def test_launchers_of_hydra_run_the_shards(made, curated, tmp_path, cache, launcher):  # noqa: F811
+def test_launchers_of_hydra_run_the_shards(made, curated, tmp_path, cache, launcher):
     folder, environment = tmp_path / "state", {**os.environ, "LT_EXTRAP_CACHE": str(cache)}
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
-        multirun = ["-m"] if more[0].startswith("shard=") else []
-        line = [sys.executable, "-m", "lt_extrap.curate", *multirun, *words(made, folder, *more)]
+        line = [sys.executable, "-m", "lt_extrap.curate", "-m", *words(made, folder, *more)]
         return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     parts = ["shard=0,1", "shards=2", f"hydra/launcher={launcher}"]
@@ -133,7 +132,6 @@ def test_launchers_of_hydra_run_the_shards(made, curated, tmp_path, cache, launc
     assert (broken.returncode, "Traceback" in broken.stderr) == (2, False), broken.stderr
     done = run(*parts)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    merged = run("do=merge", "shards=2")
-    assert merged.returncode == 0, merged.stderr
+    assert curate(config(made, folder, "do=merge", "shards=2")) == 0
     assert bytes_of(folder) == bytes_of(curated)
     assert not (tmp_path / "multirun").exists()

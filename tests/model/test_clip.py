@@ -21,7 +21,7 @@ from lt_extrap.model.backbones import build_backbone, load_pretrained
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.clip import TextTower, is_cached
 from lt_extrap.model.direct import DirectClassifier
-from lt_extrap.model.heads import build_head, text_head
+from lt_extrap.model.heads import build_head, started_head
 from lt_extrap.model.preprocessing import preprocessing_of
 from lt_extrap.module import build_model
 from lt_extrap.optimizer import build_optimizer
@@ -310,8 +310,47 @@ def test_a_text_head_is_the_zero_shot_classifier_of_open_clip(saved, name):
     model, path = saved(name)
     body, templates = loaded(name, path), ["a photo of a {}.", "art of the {}."]
     tower = TextTower(OpenClip(model=name, weights=str(path)))
-    head = text_head(TextHead(), tower.embed(NAMES, templates), tower.embed(["tiger"], templates))
+    head = started_head(TextHead(), tower.embed([*NAMES, "tiger"], templates))
     assert zero_shot_differs_by(model, name, Classifier(body, head), [*NAMES, "tiger"], templates) < 1e-4
+
+
+def test_before_the_projection_text_is_taken_back_through_it(saved):
+    """As LIFT has it: sentences of length 1, their mean, times the transpose of the projection, of length 1."""
+    model, path = saved()
+    body, templates = loaded("tiny-clip", path, projection=False), ["a photo of a {}.", "art of the {}."]
+    assert body.dim == VIT["width"]
+    assert "network.visual.proj" not in body.state_dict()
+    shown = (IMAGES - body.mean) / body.std
+    with torch.no_grad():
+        torch.testing.assert_close(body(IMAGES) @ model.visual.proj, model.encode_image(shown))
+        texts = torch.stack(
+            [
+                model.encode_text(open_clip.get_tokenizer("tiny-clip")([text.format("snow leopard")]), normalize=True)[
+                    0
+                ]
+                for text in templates
+            ]
+        )
+        row = texts.mean(0) @ model.visual.proj.T
+    tower = TextTower(OpenClip(model="tiny-clip", weights=str(path), projection=False))
+    torch.testing.assert_close(tower.embed(["snow_leopard"], templates), (row / row.norm())[None])
+
+
+@pytest.mark.parametrize("name", ["tiny-rn", "tiny-timm"])
+def test_a_projection_that_cannot_be_left_out_is_refused(name):
+    with pytest.raises(ConfigError, match="whose projection is a part of another network"):
+        build_backbone(OpenClip(model=name, projection=False), image_size=32, seed=0)
+
+
+def test_a_file_without_the_projection_gives_features_and_no_text(saved):
+    def without(weights):
+        return {key: value for key, value in weights.items() if key != "visual.proj"}
+
+    model, path = saved(change=without)
+    body = loaded("tiny-clip", path, projection=False)
+    assert torch.equal(body.network.visual.conv1.weight, model.visual.conv1.weight)
+    with pytest.raises(ConfigError, match="head=class_mean"):
+        TextTower(OpenClip(model="tiny-clip", weights=str(path), projection=False))
 
 
 def zero_shot_differs_by(model, name, built, names, templates):

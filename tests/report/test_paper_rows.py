@@ -82,6 +82,8 @@ def test_each_run_of_a_row_is_of_the_published_set(tmp_path):
         ("OpenClip", {"model": "ViT-B-16", "weights": "w/ViT-B-16.pt", "tag": None}, ("clip", "ViT-B-16.pt")),
         ("OpenClip", {"model": "ViT-B-16", "weights": "hub", "tag": "laion2b_s34b_b88k"}, None),
         ("OpenClip", {"model": "ViT-B-16", "weights": None, "tag": None}, None),
+        # Before the projection and without adapters: neither the paper's CLIP nor LIFT.
+        ("OpenClip", {"model": "ViT-B-16", "weights": "hub", "tag": "openai", "projection": False}, None),
         ("OpenClip", {"model": "ViT-L-14", "weights": "hub", "tag": "openai"}, None),
         ("ConvNet", {"widths": [64]}, None),
     ],

@@ -8,11 +8,12 @@ from lt_extrap.config.adapter import Adapter, AdaptFormer, Biases, LoRA, NoAdapt
 from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtra
 from lt_extrap.config.checks import check
 from lt_extrap.config.loading import Loading
-from lt_extrap.config.loss import Balanced, Loss, Silencing
+from lt_extrap.config.loss import Balanced, ClassBalanced, Focal, Ldam, Loss, Silencing
 from lt_extrap.config.model import (
     Backbone,
     BatchNormHead,
     CifarResNet,
+    ClassMeanHead,
     ConvNet,
     CosineHead,
     Head,
@@ -46,11 +47,15 @@ __all__ = [
     "Budget",
     "CifarResNet",
     "CifarTarget",
+    "ClassBalanced",
+    "ClassMeanHead",
     "ConvNet",
     "CosineHead",
     "EmbeddedTarget",
+    "Focal",
     "FolderTarget",
     "Head",
+    "Ldam",
     "LoRA",
     "Loading",
     "Loss",

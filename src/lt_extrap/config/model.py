@@ -125,12 +125,15 @@ class OpenClip(Backbone):
             towers or of the image tower; OpenAI's TorchScript archives too; null = random ones, from scratch.
         tag: which weights, such as openai. Of a file, what it was downloaded as, or null: then nothing tells its
             activation and its mean, but for an open_clip_config.json beside it.
+        projection: features are the image embeddings; false = what comes before the last projection, as LIFT has it
+            (768 numbers of ViT-B/16 in place of 512). Of open_clip's own transformers alone.
         gradient_checkpointing: compute activations again in the backward pass: less memory, the same numbers.
     """
 
     model: str = MISSING
     weights: str | None = None
     tag: str | None = None
+    projection: bool = True
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -184,8 +187,26 @@ class CosineHead(Head):
 
 
 @dataclass
+class ClassMeanHead:
+    """Scaled cosines whose class weights start as mean features of the training images of each class.
+
+    Features are those of the backbone before the first step, of images as evaluation shows them.
+
+    Attributes:
+        scale: logits are between -scale and scale.
+    """
+
+    scale: float = 25.0
+
+    def __post_init__(self) -> None:
+        check(0 < self.scale < math.inf, "head.scale", "positive", self.scale)
+
+
+@dataclass
 class TextHead:
     """Scaled cosines whose class weights start as text embeddings of the class names (backbone=clip).
+
+    With backbone.projection=false they are taken back through the image tower's projection, as in LIFT.
 
     Attributes:
         scale: logits are between -scale and scale; CLIP was trained to 100.

@@ -9,8 +9,18 @@ from lt_extrap.config.adapter import AdaptFormer, Biases, LoRA, NoAdapter, Norms
 from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtra
 from lt_extrap.config.checks import check, one_of
 from lt_extrap.config.loading import Loading
-from lt_extrap.config.loss import Balanced, Loss, Silencing
-from lt_extrap.config.model import BatchNormHead, CifarResNet, ConvNet, CosineHead, Head, OpenClip, TextHead, Timm
+from lt_extrap.config.loss import Balanced, ClassBalanced, Focal, Ldam, Loss, Silencing
+from lt_extrap.config.model import (
+    BatchNormHead,
+    CifarResNet,
+    ClassMeanHead,
+    ConvNet,
+    CosineHead,
+    Head,
+    OpenClip,
+    TextHead,
+    Timm,
+)
 from lt_extrap.config.recipe import AdamW, Budget, Sgd
 from lt_extrap.config.target import CifarTarget, EmbeddedTarget, FolderTarget, OfficialTarget, Target
 
@@ -24,6 +34,8 @@ class TrainConfig:
         images_per_second: that a plan's hours are for; null = 500, 1,000 and 2,000.
         name: of the folder below runs/ that holds the runs of this experiment.
         seed: of everything random, 0..2**63-1.
+        sampling: `all` = an epoch shows every target image once; `balanced` = as many images of each target class, the
+            mean number, of rare classes the same ones again (with auxiliary=none). The prior of the loss follows.
         features_from: a model.safetensors whose backbone is taken over and kept frozen, so that only a new head is
             trained; null = everything is trained.
         retrained: when the run has ended, also train the retrained classifier into <run>/retrained, a run of its own
@@ -47,6 +59,7 @@ class TrainConfig:
     recipe: Any = MISSING
     budget: Budget = field(default_factory=Budget)
     data: Loading = field(default_factory=Loading)
+    sampling: str = "all"
     features_from: str | None = None
     retrained: bool = False
     compile: bool = False
@@ -79,6 +92,13 @@ class TrainConfig:
         )
         self._check_adapter()
         self._check_features_once()
+        one_of("sampling", self.sampling, ("all", "balanced"))
+        check(
+            self.sampling == "all" or isinstance(self.auxiliary, NoAuxiliary),
+            "sampling",
+            "all with auxiliary classes or images, which have a number of their own",
+            self.sampling,
+        )
         if self.features_from is not None:
             check(not self.retrained, "retrained", "false with features_from, which trains a new head itself", True)
             check(recipe.freeze == 0, "recipe.freeze", "0 with features_from, which freezes all layers", recipe.freeze)
@@ -153,7 +173,14 @@ OPTIONS: dict[str, dict[str, type]] = {
         "embedded": EmbeddedTarget,
     },
     "auxiliary": {"none": NoAuxiliary, "classes": AuxiliaryClasses, "target_extra": TargetExtra},
-    "loss": {"ce": Loss, "balanced": Balanced, "silencing": Silencing},
+    "loss": {
+        "ce": Loss,
+        "balanced": Balanced,
+        "silencing": Silencing,
+        "focal": Focal,
+        "class_balanced": ClassBalanced,
+        "ldam": Ldam,
+    },
     "backbone": {"convnet": ConvNet, "cifar_resnet": CifarResNet, "timm": Timm, "open_clip": OpenClip},
     "adapter": {
         "none": NoAdapter,
@@ -164,6 +191,12 @@ OPTIONS: dict[str, dict[str, type]] = {
         "biases": Biases,
         "norms": Norms,
     },
-    "head": {"linear": Head, "batchnorm": BatchNormHead, "cosine": CosineHead, "text": TextHead},
+    "head": {
+        "linear": Head,
+        "batchnorm": BatchNormHead,
+        "cosine": CosineHead,
+        "text": TextHead,
+        "class_mean": ClassMeanHead,
+    },
     "recipe": {"adamw": AdamW, "sgd": Sgd},
 }

@@ -24,7 +24,7 @@ from lt_extrap.data.sampler import EpochSampler, EvaluationSampler
 from lt_extrap.data.store import ImageStore
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
-from lt_extrap.data.transforms import Augment, EvalTransform, PaddedCrop, TrainTransform, Transform
+from lt_extrap.data.transforms import Augment, EvalTransform, FiveCrops, PaddedCrop, TrainTransform, Transform
 from lt_extrap.errors import ConfigError
 from lt_extrap.keys import Stream, generator
 from lt_extrap.model.backbones import NormalisedBackbone
@@ -36,7 +36,7 @@ Item = tuple[Tensor, int, int] | UnreadableImage
 class ImageDataset(Dataset[Item]):
     """Images of an index, asked for by (epoch, position) so that augmentation is a function of both."""
 
-    def __init__(self, index: SampleIndex, images: ImageStore, transform: Transform, seed: int) -> None:
+    def __init__(self, index: SampleIndex, images: ImageStore, transform: Transform | FiveCrops, seed: int) -> None:
         self.index, self.images, self.transform, self.seed = index, images, transform, seed
 
     def __len__(self) -> int:
@@ -74,8 +74,8 @@ def collate(items: Sequence[Any], stack: Callable[[list[Any]], Tensor] = torch.s
 class ImageDataModule(L.LightningDataModule):
     """Loaders of a target set and its training set, for one device or each of several.
 
-    Without a training set it serves validation and test; with data.features_once, features of `backbone` instead of
-    images.
+    Without a training set it serves validation and test. With `tte` those show five crops of each image; with
+    data.features_once all serve features of `backbone` instead of images.
 
     Raises:
         ConfigError: resident images with an augmentation that only the loader has.
@@ -91,6 +91,7 @@ class ImageDataModule(L.LightningDataModule):
         loading: Loading,
         seed: int,
         backbone: NormalisedBackbone | None = None,
+        tte: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -103,6 +104,7 @@ class ImageDataModule(L.LightningDataModule):
                 f"recipe.{key}={getattr(recipe, key)}, which Pillow does to each image in the loader",
                 f"set data.resident=false, or leave out recipe.{key}",
             )
+        self.tte = tte
         self._resident: dict[str, ResidentImages] = {}
         self._features: dict[str, FeaturesOnce] = {}
 
@@ -137,6 +139,12 @@ class ImageDataModule(L.LightningDataModule):
         sampler = EpochSampler(self.training.draw, batch_size=batch_size, num_replicas=replicas, rank=rank)
         return ResumableLoader(sampler=sampler, drop_last=True, **self._how("train"))
 
+    def still_dataloader(self) -> "DataLoader[Any]":
+        """Every training image once, as evaluation shows it, all in this process."""
+        assert self.training is not None
+        how = self._how("still")
+        return DataLoader(sampler=EvaluationSampler(len(self.training.index)), **how)
+
     def val_dataloader(self) -> "list[DataLoader[Any]]":
         return [self._evaluation_loader("val")] if self.target.val is not None else []
 
@@ -169,12 +177,14 @@ class ImageDataModule(L.LightningDataModule):
 
     def _index(self, split: str) -> SampleIndex:
         train = self.training.index if self.training else None
-        index = {"train": train, "val": self.target.val, "test": self.target.test}[split]
+        index = {"train": train, "still": train, "val": self.target.val, "test": self.target.test}[split]
         assert index is not None
         return index
 
     def _images(self, split: str) -> ImageStore:
-        return self.training.images if split == "train" and self.training else self.target.place.images
+        if split in ("train", "still") and self.training:
+            return self.training.images
+        return self.target.place.images
 
     def _transform(self, split: str) -> Transform:
         recipe, interpolation = self.recipe, self.preprocessing.interpolation
@@ -221,11 +231,11 @@ class ImageDataModule(L.LightningDataModule):
 
     def _how(self, split: str) -> dict[str, Any]:
         """Arguments of a loader: what it reads, and how."""
-        of_all = self.recipe.batch_size if split == "train" else self.recipe.part
+        of_all = self.recipe.batch_size if split == "train" else self.recipe.part // (5 if self.tte else 1)
         batch_size = max(1, of_all // self._processes[0])
-        if self.loading.features_once:
+        if self.loading.features_once and split in self._features:
             return {"dataset": self._features[split], "batch_size": batch_size, "collate_fn": whole}
-        if self.loading.resident:
+        if self.loading.resident and split != "still":
             # In this process, which has the images: another would only send keys.
             images = self._resident[split]
             return {
@@ -238,8 +248,11 @@ class ImageDataModule(L.LightningDataModule):
     def _of_images(self, split: str, batch_size: int) -> dict[str, Any]:
         """Arguments of a loader that reads the images of a list."""
         workers = self._workers
+        transform: Transform | FiveCrops = self._transform(split)
+        if self.tte and split in ("val", "test"):
+            transform = FiveCrops(size=transform.size, interpolation=transform.interpolation)
         return {
-            "dataset": ImageDataset(self._index(split), self._images(split), self._transform(split), self.seed),
+            "dataset": ImageDataset(self._index(split), self._images(split), transform, self.seed),
             "batch_size": batch_size,
             "collate_fn": collate,
             "num_workers": workers,

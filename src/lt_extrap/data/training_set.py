@@ -67,6 +67,7 @@ def build_training_set(
     *,
     seed: int,
     missing: Missing = "refuse",
+    balanced: bool = False,
 ) -> TrainingSet:
     """Put target and auxiliary images together.
 
@@ -76,6 +77,7 @@ def build_training_set(
         seed: of the draw.
         missing: what becomes of further images that are not there: `refuse` their list, or `skip` them; `keep` does
             not look for any.
+        balanced: show as many images of each class, without auxiliary ones (`TrainConfig.sampling`).
 
     Raises:
         DataError: from reading the auxiliary files.
@@ -83,7 +85,8 @@ def build_training_set(
     num_target = len(target.classes)
     groups = np.arange(num_target)
     if isinstance(auxiliary, NoAuxiliary):
-        draw = EpochDraw(target.train.labels, class_key=groups, cap=np.full(num_target, -1), seed=seed)
+        cap = np.full(num_target, max(1, round(len(target.train) / num_target)) if balanced else -1)
+        draw = EpochDraw(target.train.labels, class_key=groups, cap=cap, seed=seed, repeat=balanced)
         return TrainingSet(
             index=target.train,
             images=target.place.images,

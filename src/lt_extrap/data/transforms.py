@@ -217,15 +217,50 @@ class EvalTransform:
 
     def box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """The crop: left, upper, right, lower in source pixels, rounded as Resize and CenterCrop round."""
-        short = math.floor(self.size / self.crop_fraction)
-        resized_width = max(short, int(short * width / height))
-        resized_height = max(short, int(short * height / width))
+        resized_width, resized_height = _resized(width, height, math.floor(self.size / self.crop_fraction))
         left, upper = round((resized_width - self.size) / 2), round((resized_height - self.size) / 2)
         x, y = width / resized_width, height / resized_height
         return left * x, upper * y, (left + self.size) * x, (upper + self.size) * y
 
 
+@dataclass(frozen=True, kw_only=True)
+class FiveCrops:
+    """Resize the shorter side to size + 24, then crop the four corners and the centre; the pixels of torchvision.
+
+    Attributes:
+        size: edge of the square outputs, pixels.
+        interpolation: the resampling filter.
+    """
+
+    size: int
+    interpolation: Interpolation = "bicubic"
+    larger: ClassVar[int] = 24  # pixels, whatever the size, as LIFT has it
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+
+    def __call__(
+        self, image: Image.Image | EncodedImage, rng: np.random.Generator | None = None
+    ) -> UInt8[Tensor, "5 3 {self.size} {self.size}"]:
+        """Upper left, upper right, lower left, lower right, centre. `rng` is not used."""
+        rgb = image.rgb() if isinstance(image, EncodedImage) else image
+        width, height = _resized(rgb.width, rgb.height, self.size + self.larger)
+        resample = Image.Resampling[self.interpolation.upper()]
+        if rgb.height > rgb.width:  # rows first, as in `_square`
+            rgb = rgb.resize((width, rgb.height), resample)
+        resized = rgb.resize((width, height), resample)
+        right, low = width - self.size, height - self.size
+        corners = [(0, 0), (right, 0), (0, low), (right, low), (round(right / 2), round(low / 2))]
+        crops = [resized.crop((left, up, left + self.size, up + self.size)) for left, up in corners]
+        return torch.stack([_planes(crop) for crop in crops])
+
+
 Transform = TrainTransform | PaddedCrop | EvalTransform
+
+
+def _resized(width: int, height: int, short: int) -> tuple[int, int]:
+    """Width and height with this shorter side, rounded as torchvision's Resize rounds."""
+    return max(short, int(short * width / height)), max(short, int(short * height / width))
 
 
 def _check_size(size: int) -> None:

@@ -27,11 +27,14 @@ _NO_IMAGE = {"image_size": 1, "patch_size": 1, "width": 1, "head_width": 1, "lay
 _OPENAI = ("input_resolution", "context_length", "vocab_size")
 # Tokens, positions and scales of more than one dimension, which weight decay leaves alone.
 _UNDECAYED = ("class_embedding", "positional_embedding", "query", "latent", "logit_scale", "head_scale", "gamma")
+_PROJECTION = "visual.proj"
 _TEXTS = 64  # at once: always as many, so that no embedding depends on how many follow
 
 
 class ImageTower(nn.Module):
-    """Images -> embeddings, behind the projection, not normalised. Speaks timm's interface; keys are open_clip's.
+    """Images -> embeddings, not normalised. Speaks timm's interface; keys are open_clip's.
+
+    With backbone.projection=false it is features before the last projection.
 
     Args:
         visual: of open_clip: its own transformer or residual network, or a model of timm's.
@@ -101,6 +104,8 @@ def build_image_tower(backbone: OpenClip, image_size: int) -> tuple[ImageTower, 
         visual = open_clip.CLIP(config["embed_dim"], options, _NO_TEXT, config.get("quick_gelu", False)).visual
         if of_timm and image_size != preprocessing_of(backbone).size:
             visual.set_input_size(image_size)
+        if not backbone.projection:
+            _take_projection(visual, backbone)
         tower = ImageTower(visual, image_size)
         # Asked of the tower itself: whether it takes this size shows only here.
         with torch.no_grad():
@@ -112,6 +117,21 @@ def build_image_tower(backbone: OpenClip, image_size: int) -> tuple[ImageTower, 
             "correct recipe.image_size",
         ) from error
     return tower.train(), width
+
+
+def _take_projection(visual: nn.Module, backbone: OpenClip) -> None:
+    """Let features be what comes before the last projection.
+
+    Raises:
+        ConfigError: the tower has none that can be taken away.
+    """
+    if not isinstance(getattr(visual, "proj", None), nn.Parameter):
+        raise ConfigError(
+            "an image tower of open_clip's own transformer, for backbone.projection=false",
+            f"{backbone.model}, whose projection is a part of another network",
+            "set backbone.projection=true, or choose a model such as ViT-B-16",
+        )
+    visual.register_parameter("proj", None)
 
 
 def load_image_tower(tower: ImageTower, backbone: OpenClip) -> str:
@@ -133,6 +153,8 @@ def load_image_tower(tower: ImageTower, backbone: OpenClip) -> str:
         weights = {key: value for key, value in weights.items() if key.startswith("visual.")}
     else:
         weights = {f"visual.{key}": value for key, value in weights.items()}
+    if not backbone.projection and weights.pop(_PROJECTION, None) is not None:
+        source += ", without its projection"
     native = preprocessing_of(backbone).size
     if tower.image_size == native:
         return put(weights, tower, source)
@@ -155,6 +177,9 @@ def load_image_tower(tower: ImageTower, backbone: OpenClip) -> str:
 class TextTower:
     """The text tower of a model, with the weights that the backbone's node names.
 
+    Its embeddings have the width of the backbone's features: of a backbone without its projection they are multiplied
+    by the transpose of that.
+
     Raises:
         ConfigError: it needs a package or files that are not here, or the weights have no text tower that fits.
         DataError: the file cannot be read.
@@ -168,10 +193,10 @@ class TextTower:
             raise ConfigError(
                 "backbone.weights for head=text", "null: random texts mean nothing", "set it, or choose head=cosine"
             )
-        weights, source = _weights(backbone)
+        both, source = _weights(backbone)
         weights = {
             key: value
-            for key, value in convert_to_custom_text_state_dict(weights).items()
+            for key, value in convert_to_custom_text_state_dict(both).items()
             if key.startswith("text.") and not key.endswith((".attn_mask", ".position_ids"))
         }
         if not weights:
@@ -181,6 +206,7 @@ class TextTower:
                 "give the whole model's file, or choose head=cosine",
             )
         config = open_clip.get_model_config(backbone.model)
+        self._projection = _projection(both, source) if not backbone.projection else None
         options = {**config["text_cfg"], "hf_model_pretrained": False, "output_tokens": False}
         try:
             self._tokenize: Callable[[list[str]], Tensor] = open_clip.get_tokenizer(backbone.model)
@@ -208,13 +234,24 @@ class TextTower:
         """
         words = [" ".join(name.replace("_", " ").split()) for name in names]
         each = [F.normalize(self._encode([text.replace("{}", word) for word in words]), dim=1) for text in templates]
-        return F.normalize(torch.stack(each).mean(dim=0), dim=1)
+        mean = torch.stack(each).mean(dim=0)
+        return F.normalize(mean if self._projection is None else mean @ self._projection.T, dim=1)
 
     @torch.no_grad()
     def _encode(self, texts: list[str]) -> Float[Tensor, "texts dim"]:
         tokens = self._tokenize(texts)
         batches = torch.split(F.pad(tokens, (0, 0, 0, -len(texts) % _TEXTS)), _TEXTS)
         return torch.cat([self._text(batch.to(self._device)).cpu() for batch in batches])[: len(texts)]
+
+
+def _projection(weights: dict[str, Tensor], source: str) -> Float[Tensor, "features embedding"]:
+    if _PROJECTION not in weights:
+        raise ConfigError(
+            f"the image tower's projection in {source}, for head=text with backbone.projection=false",
+            f"no {_PROJECTION}",
+            "give the whole model's file, or choose head=class_mean",
+        )
+    return weights[_PROJECTION]
 
 
 def _weights(backbone: OpenClip) -> tuple[dict[str, Tensor], str]:

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from lt_extrap.config import OPTIONS, Adapter, Backbone, Head, NoAdapter, TextHead
+from lt_extrap.config import OPTIONS, Adapter, Backbone, ClassMeanHead, Head, NoAdapter, TextHead
 from lt_extrap.errors import LtExtrapError, RunError
 from lt_extrap.files import write_whole
 from lt_extrap.model.adapters.rebuilt import rebuilt
@@ -36,7 +36,7 @@ class DirectClassifier:
 
     model: Classifier
     backbone: Backbone
-    head: Head | TextHead
+    head: Head | TextHead | ClassMeanHead
     classes: tuple[str, ...]
     image_size: int
     crop_fraction: float

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lt_extrap.config import BatchNormHead, CosineHead, Head, TextHead
+from lt_extrap.config import BatchNormHead, ClassMeanHead, CosineHead, Head, TextHead
 from lt_extrap.keys import Stream, generator
 
 
@@ -72,9 +72,9 @@ AnyHead = LinearHead | ScaledCosineHead
 Built = TypeVar("Built", bound=nn.Module)
 
 
-def empty_head(head: Head | TextHead, *, dim: int, classes: int) -> AnyHead:
+def empty_head(head: Head | TextHead | ClassMeanHead, *, dim: int, classes: int) -> AnyHead:
     """A head without values, made without drawing from the global generator."""
-    if isinstance(head, CosineHead | TextHead):
+    if isinstance(head, CosineHead | TextHead | ClassMeanHead):
         return _empty(ScaledCosineHead(dim, classes, head.scale, device="meta"))
     if isinstance(head, BatchNormHead):
         return _empty(BatchNormLinearHead(dim, classes, device="meta"))
@@ -93,11 +93,8 @@ def build_head(head: Head, *, dim: int, num_target: int, num_auxiliary: int, see
     return built
 
 
-def text_head(
-    head: TextHead, target: Float[Tensor, "target dim"], auxiliary: Float[Tensor, "auxiliary dim"]
-) -> ScaledCosineHead:
-    """A head whose class weights start as embeddings of the class names: CLIP's zero-shot classifier."""
-    rows = torch.cat([target, auxiliary])
+def started_head(head: TextHead | ClassMeanHead, rows: Float[Tensor, "classes dim"]) -> ScaledCosineHead:
+    """A head whose class weights start as these rows: embeddings of class names, as in CLIP's zero-shot classifier."""
     built = ScaledCosineHead(rows.shape[1], len(rows), head.scale)
     with torch.no_grad():
         built.weight.copy_(rows)

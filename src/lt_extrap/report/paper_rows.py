@@ -23,13 +23,17 @@ CELLS = {
     "+ Neighbor Category": ("neighbors", True),
     "+ Neighbor Silencing": ("silencing", True),
     "+ Direct Classifier": ("silencing", False),
+    # LIFT says nothing of a retrained classifier: its rows are as they were trained.
+    "LIFT": ("baseline", False),
+    "LIFT, + SD": ("neighbors", False),
+    "LIFT, + Ours": ("silencing", False),
 }
 COMPONENTS = {"baseline": "Baseline", "random": "RD", "neighbors": "SD", "silencing": "Silencing"}
 NEEDED = (
     "No table of the paper stands beside these rows. That needs component=baseline, random, neighbors or silencing; "
     "ImageNet-LT, iNaturalist 2018 or Places-LT as published (target.official as it stands, without reshuffle, "
     "extra_per_class, samples_per_class and exclude); and the paper's ViT-B: ViT-B/16 from scratch or from a masked "
-    "autoencoder, OpenAI's CLIP ViT-B/16, or DINOv2's ViT-B/14 with its published weights."
+    "autoencoder, OpenAI's CLIP ViT-B/16 (whole, or as in LIFT), or DINOv2's ViT-B/14 with its published weights."
 )
 _TARGETS = ("imagenet_lt", "inat18", "places_lt")
 _BACKBONE = ("kinds.backbone", "backbone.model", "backbone.weights", "backbone.tag")
@@ -41,7 +45,7 @@ class Start(NamedTuple):
     """What a network starts from.
 
     Attributes:
-        name: of the paper: scratch, clip or dinov2.
+        name: of the paper: scratch, clip, lift or dinov2.
         weights: which they are here, in words.
     """
 
@@ -96,11 +100,16 @@ def start_of(row: Row) -> Start | None:
         return None
     if row.settings.get("features_from") is not None and not row.short.endswith(", retrained"):
         return None  # the backbone is another run's
+    adapter = row.settings.get("kinds.adapter", "NoAdapter")
+    way = (adapter, row.settings.get("backbone.projection", True))
     file = None if weights is None else Path(str(weights)).name
     architecture, _, pretrained = str(model).partition(".")
     if kind == "OpenClip" and model in ("ViT-B-16", "ViT-B-16-quickgelu"):
         published = weights is not None and (tag == "openai" or (tag is None and file == "ViT-B-16.pt"))
-        return Start("clip", _words(file, "OpenAI's weights of the hub")) if published else None
+        name = {("NoAdapter", True): "clip", ("AdaptFormer", False): "lift"}.get(way)
+        return Start(name, _words(file, "OpenAI's weights of the hub")) if published and name else None
+    if adapter != "NoAdapter":
+        return None
     if kind == "Timm" and model == "vit_base_patch14_dinov2.lvd142m":
         published = file in ("hub", "dinov2_vitb14_pretrain.pth")
         return Start("dinov2", _words(file, "the published weights of the hub")) if published else None

@@ -95,7 +95,13 @@ class OpenedRun:
                 f"another content of {', '.join(sorted(changed))}",
                 "give root=<the folder with the old ones>",
             )
-        training = build_training_set(run.config.auxiliary, target, seed=run.config.seed, missing=missing)
+        training = build_training_set(
+            run.config.auxiliary,
+            target,
+            seed=run.config.seed,
+            missing=missing,
+            balanced=run.config.sampling == "balanced",
+        )
         return cls(run, target, training, load_module(run, target, weights).measured.backbone.eval(), workers)
 
     def start(self) -> NormalisedBackbone:
