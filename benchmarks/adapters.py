@@ -55,9 +55,12 @@ class Step:
 def peak(name: str) -> float:
     """Megabytes by which steps raise what a process of its own has at most, its model and optimizer included."""
     code = (
-        "import resource, torch; from benchmarks.adapters import ADAPTERS, NoAdapter, Step; torch.set_num_threads(1); "
-        "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024; base = most(); "
-        f"Step(ADAPTERS.get({name!r}, NoAdapter())).run(); print(most() - base)"
+        "import re, torch; from pathlib import Path; from benchmarks.adapters import ADAPTERS, NoAdapter, Step; "
+        "torch.set_num_threads(1); status = Path('/proc/self/status'); "
+        "of = lambda key: int(re.search(key + r':\\s+(\\d+)', status.read_text())[1]) / 1024; "
+        # getrusage would begin at the peak of the process that started this one
+        "Path('/proc/self/clear_refs').write_text('5'); base = of('VmRSS'); "
+        f"Step(ADAPTERS.get({name!r}, NoAdapter())).run(); print(of('VmHWM') - base)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)

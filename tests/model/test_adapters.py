@@ -281,15 +281,6 @@ def test_activations_computed_again_give_the_same_gradients(kind, adapter):
         torch.testing.assert_close(again[name], value)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("adapter", ADAPTERS)
-@pytest.mark.parametrize("kind", ["dinov2", "open_clip"])
-def test_it_compiles_without_a_break(kind, adapter):
-    backbone = moved(adapted(kind, adapter))
-    compiled = torch.compile(backbone, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(images(kind)), backbone(images(kind)))
-
-
 @pytest.mark.parametrize(
     ("node", "found"),
     [
