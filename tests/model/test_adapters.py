@@ -3,6 +3,7 @@
 import json
 from copy import deepcopy
 
+import jaxtyping
 import open_clip
 import pytest
 import torch
@@ -279,6 +280,17 @@ def test_activations_computed_again_give_the_same_gradients(kind, adapter):
     assert any(value.abs().max() > 0 for value in plain.values())
     for name, value in plain.items():
         torch.testing.assert_close(again[name], value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("kind", ["dinov2", "open_clip"])
+def test_it_compiles_without_a_break(kind, adapter, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # no graph holds the tests' checks of shapes
+    torch.compiler.reset()  # or the graphs of the other cases count towards a limit
+    backbone = moved(adapted(kind, adapter))
+    compiled = torch.compile(backbone, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(images(kind)), backbone(images(kind)))
 
 
 @pytest.mark.parametrize(
