@@ -16,6 +16,7 @@ from lt_extrap.config import (
     NoAuxiliary,
     OfficialTarget,
     OpenClip,
+    RunConfig,
     Sgd,
     Target,
     TargetExtra,
@@ -34,6 +35,7 @@ from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model import clip, hub
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.heads import empty_head
+from lt_extrap.model.weights import weights_path
 
 _BYTES = 4  # of a parameter: weights are kept in float32 whatever the precision
 
@@ -87,7 +89,7 @@ class Plan:
         return self.views / images_per_second / 3600
 
 
-def plan(config: TrainConfig) -> Plan:
+def plan(config: RunConfig) -> Plan:
     """Work out what a run would take.
 
     Lists are read, and no image is. Where the lists of a published set are not there, its known figures stand in; where
@@ -114,8 +116,8 @@ def plan(config: TrainConfig) -> Plan:
         target = load_target(_listed(config.target), missing="keep")
         validation = 0 if target.val is None else len(target.val)
         epoch = _estimated(config, target) if missing else _counted(config, target, place, there, missing)
-    if config.features_from is not None:
-        (there if Path(config.features_from).is_file() else missing).append(f"features_from: {config.features_from}")
+    if (donor := getattr(config, "features_from", None)) is not None:
+        (there if Path(donor).is_file() else missing).append(f"features_from: {donor}")
     _look_for_weights(config.backbone, there, missing)
     batch, budget = config.recipe.batch_size, config.budget
     steps = optimizer_steps(budget.unit, budget.amount, batch, shown=epoch.images, target_views=epoch.target_images)
@@ -171,11 +173,11 @@ def size(config: TrainConfig, epoch: Epoch) -> Size:
     )
 
 
-def plan_panel(plan: Plan, size: Size, config: TrainConfig) -> Panel:
+def plan_panel(plan: Plan, size: Size, config: RunConfig) -> Panel:
     """A plan for the terminal."""
     epoch, batch = plan.epoch, config.recipe.batch_size
     rates = [config.images_per_second] if config.images_per_second else [500.0, 1000.0, 2000.0]
-    during, after = size.on_disk(selects=config.target.val is not None)
+    during, after = size.on_disk(selects=plan.validation_views > 0)
     rows = {
         "target": f"{epoch.target_classes:,} classes, {epoch.target_images:,} images an epoch",
         "auxiliary": f"{epoch.auxiliary_classes:,} classes, {epoch.auxiliary_images:,} images an epoch",
@@ -218,7 +220,7 @@ def _place(target: Target) -> Place | str:
         return f"target.root: {error.found}"
 
 
-def _files(config: TrainConfig, place: Place) -> dict[str, Path]:
+def _files(config: RunConfig, place: Place) -> dict[str, Path]:
     """The files that a run reads beside images and pretrained weights, by configuration key."""
     auxiliary = config.auxiliary
     files = {f"target.{key}": file for key, file in target_files(config.target, place).items()}
@@ -231,7 +233,7 @@ def _files(config: TrainConfig, place: Place) -> dict[str, Path]:
     return files
 
 
-def _counted(config: TrainConfig, target: TargetSet, place: Place, there: list[str], missing: list[str]) -> Epoch:
+def _counted(config: RunConfig, target: TargetSet, place: Place, there: list[str], missing: list[str]) -> Epoch:
     """What an epoch shows by the lists, and how many of their images are there."""
     images = None
     if config.target.archive is not None:
@@ -262,7 +264,7 @@ def _counted(config: TrainConfig, target: TargetSet, place: Place, there: list[s
     )
 
 
-def _estimated(config: TrainConfig, target: TargetSet | None) -> Epoch:
+def _estimated(config: RunConfig, target: TargetSet | None) -> Epoch:
     """What an epoch would show, where the lists or the auxiliary set are not there."""
     notes = []
     if target is not None:
@@ -297,7 +299,8 @@ def _look_for_weights(backbone: Backbone, there: list[str], missing: list[str]) 
     if not isinstance(backbone, Timm | OpenClip) or backbone.weights is None:
         return
     if backbone.weights != "hub":
-        (there if Path(backbone.weights).is_file() else missing).append(f"backbone.weights: {backbone.weights}")
+        found = weights_path(backbone.weights).is_file()
+        (there if found else missing).append(f"backbone.weights: {backbone.weights}")
         return
     cached = clip.is_cached(backbone) if isinstance(backbone, OpenClip) else hub.cached_file(backbone.model) is not None
     name = backbone.model + (f" {backbone.tag}" if isinstance(backbone, OpenClip) else "")

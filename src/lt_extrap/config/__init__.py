@@ -19,7 +19,9 @@ from lt_extrap.config.model import (
     TextHead,
     Timm,
 )
+from lt_extrap.config.pretrain import Decoder, PretrainConfig
 from lt_extrap.config.recipe import AdamW, Budget, Recipe, Sgd
+from lt_extrap.config.run import RunConfig
 from lt_extrap.config.target import (
     AuxiliaryFiles,
     CifarTarget,
@@ -44,6 +46,7 @@ __all__ = [
     "CifarTarget",
     "ConvNet",
     "CosineHead",
+    "Decoder",
     "EmbeddedTarget",
     "FolderTarget",
     "Head",
@@ -53,7 +56,9 @@ __all__ = [
     "Official",
     "OfficialTarget",
     "OpenClip",
+    "PretrainConfig",
     "Recipe",
+    "RunConfig",
     "Sgd",
     "Silencing",
     "Target",
