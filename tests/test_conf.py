@@ -38,7 +38,7 @@ def words_of(experiment):
     """The command in an experiment's header, but for its component."""
     header = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text().split("defaults:")[0]
     (words,) = re.findall(r"python -m lt_extrap\.train (experiment=.*)", header)
-    return [word for word in words.split() if not word.startswith("component=")]
+    return [word for word in words.split() if not word.startswith("component=") and word != "\\"]
 
 
 @cache

@@ -228,12 +228,6 @@ class EpochLine(L.Callback):
         self.loss, self.steps, self.accuracies = (state_dict[key] for key in ("loss", "steps", "accuracies"))
         self.epoch = state_dict.get("epoch", -1)
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # A run that was stopped between a last step and the end of its epoch goes on with the next.
-        if trainer.current_epoch != self.epoch:
-            self._start_epoch()
-            self.epoch = trainer.current_epoch
-
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started, self.first = time.monotonic(), trainer.global_step
         if trainer.global_step:
@@ -242,6 +236,9 @@ class EpochLine(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if trainer.current_epoch != self.epoch:  # a run that was stopped behind a last step has no end of that epoch
+            self._start_epoch()
+            self.epoch = trainer.current_epoch
         if outputs:  # nothing of a batch without an image
             self.loss = self.loss + outputs["loss"].detach()
             self.steps += 1

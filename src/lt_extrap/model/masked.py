@@ -172,7 +172,7 @@ def build_autoencoder(config: PretrainConfig) -> MaskedAutoencoder:
     with torch.no_grad():
         network.pos_embed.zero_()  # type: ignore[operator]
         network.pos_embed[0, -len(places) :].copy_(places)  # type: ignore[index]
-    network.pos_embed.requires_grad_(False)  # type: ignore[operator]
+    network.pos_embed.requires_grad_(False)
     return MaskedAutoencoder(backbone, head, normalised=config.normalised)
 
 
