@@ -4,6 +4,7 @@ import json
 import pytest
 
 from lt_extrap.errors import RunError
+from lt_extrap.run_name import row_of, run_folder
 from lt_extrap.runs import write_table
 from lt_extrap.table import find_runs, markdown, read_rows, row_name, tabulate, varied
 
@@ -46,6 +47,21 @@ def test_retrained_heads_are_rows_of_their_own(runs):
     (row,) = [row for row in read(runs) if "retrained" in row.name]
     assert row.name == "component+silencing, retrained"
     assert sorted(row.results) == [0, 1]
+
+
+def test_a_row_whose_folder_has_a_cut_name_is_named_by_its_command(tmp_path):
+    command = ["component=silencing", "auxiliary.neighbors_per_class=5", "auxiliary.sampling_ratio=[1,1,3]"]
+    folder = run_folder(command, 0)
+    put(tmp_path, folder, 0)
+    assert [row.name for row in read(tmp_path)] == [row_of(folder)]
+    record = {"config": {"seed": 0}, "starts": [{"command": ["lt_extrap.train", *command, "seed=0"]}]}
+    (tmp_path / folder / "run.json").write_text(json.dumps(record))
+    assert [row.name for row in read(tmp_path)] == [
+        "component+silencing-auxiliary.neighbors_per_class+5-auxiliary.sampling_ratio+1_1_3"
+    ]
+    record["starts"][0]["command"][1] = "component=neighbors"  # the folder was given another run's name
+    (tmp_path / folder / "run.json").write_text(json.dumps(record))
+    assert [row.name for row in read(tmp_path)] == [row_of(folder)]
 
 
 def test_runs_that_have_not_ended_are_found_apart(runs):

@@ -46,9 +46,11 @@ def _ours(error: Exception) -> LtExtrapError | None:
 
 
 def disk(error: OSError) -> RunError | None:
-    """The error in our words, if it is that of a disk that is full or may not be written."""
+    """The error in our words, if it is that of a disk that is full or may not be written, or of a path in the way."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError("room on the disk", str(error), "free some and run the same command again")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return RunError("files that may be read and written", str(error), "run where you may write, or mend the rights")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        return RunError("folders where folders are to be, and files where files are", str(error), "give another path")
     return None

@@ -36,6 +36,7 @@ from lt_extrap.model import clip, hub
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.heads import empty_head
 from lt_extrap.model.weights import weights_path
+from lt_extrap.retrained import EPOCHS
 
 _BYTES = 4  # of a parameter: weights are kept in float32 whatever the precision
 
@@ -192,6 +193,8 @@ def plan_panel(plan: Plan, size: Size, config: RunConfig) -> Panel:
         "missing": "\n".join(plan.missing) or "-",
         "note": "\n".join(epoch.notes) or "-",
     }
+    if isinstance(config, TrainConfig) and config.retrained:
+        rows["retrained"] = f"then {EPOCHS} epochs of the target set alone, through the frozen backbone"
     table = Table.grid(padding=(0, 2))
     for key, value in rows.items():
         table.add_row(key, value)

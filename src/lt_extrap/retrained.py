@@ -7,6 +7,7 @@ from lt_extrap.data.target import load_target
 from lt_extrap.runs import WEIGHTS, Run
 
 FOLDER = "retrained"  # in the folder of the run
+EPOCHS = 30
 
 
 def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
@@ -45,7 +46,7 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
         loss=Balanced(),
         head=head,
         recipe=recipe,
-        budget=Budget(unit="epochs", amount=30.0, warmup=0.0),
+        budget=Budget(unit="epochs", amount=float(EPOCHS), warmup=0.0),
         features_from=str(run.folder / WEIGHTS),
         retrained=False,
         logger={},

@@ -70,6 +70,12 @@ def row_of(folder: str) -> str:
     return re.sub(r"(^|-)seed\+\d+$", "", folder) or "default"
 
 
+def whole_row(folder: str, overrides: Iterable[str]) -> str:
+    """`row_of` of a folder, not cut where these overrides, of the command that made it, tell the rest."""
+    row, words = row_of(folder), list(overrides)
+    return row_name(words) if row not in ("default", row_name(words)) and row_of(run_folder(words, 0)) == row else row
+
+
 def component_of(row: str) -> str | None:
     """The component that the name of a row begins with; None if it was not chosen."""
     found = re.match(r"component\+(.+?)(?=-[\w.]+\+|$)", row)

@@ -266,6 +266,12 @@ def read_json(path: Path) -> dict[str, Any]:
     raise RunError(f"a JSON object in {path}", found, "move the run folder away and run again")
 
 
+def command_of(record: Mapping[str, Any]) -> list[str]:
+    """The words of the command that began a run, by its run.json: the program first; none where they were not kept."""
+    starts = record.get("starts") or [{}]
+    return [str(word) for word in starts[0].get("command") or ()]
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object whole or not at all."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lt_extrap.errors import RunError
-from lt_extrap.run_name import row_of
-from lt_extrap.runs import RESULTS, RUN, is_pretraining, read_json, settings
+from lt_extrap.run_name import whole_row
+from lt_extrap.runs import RESULTS, RUN, command_of, is_pretraining, read_json, settings
 
 MEASURES = {"overall": "acc", "many": "acc_many", "medium": "acc_medium", "few": "acc_few"}
 # Of another one of these no difference tells anything: other test images, or another tail.
@@ -73,7 +73,7 @@ def row_name(run: Path, root: Path) -> str:
     """The row of a run below a root: its folder without the seed; a run in a run folder is named after that."""
     if (run.parent / RUN).is_file():
         return f"{row_name(run.parent, root)}, {run.name}"
-    name = row_of(run.name)
+    name = whole_row(run.name, command_of(read_json(run / RUN))[1:])
     if run == root:
         return name
     return name if run.parent == root else f"{run.parent.relative_to(root)}/{name}"

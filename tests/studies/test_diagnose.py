@@ -73,7 +73,7 @@ def test_a_baseline_on_other_classes_is_refused(tmp_path, small, convnet_run):
 def test_a_score_that_does_not_hold_ranks_nothing_and_says_so(tmp_path, small):
     found, page = diagnosed(tmp_path, small().target)
     assert "untested heuristic" in page
-    assert "Did not hold on 3 worlds of embedded, ConvNet from scratch: rho = +0.40 [-0.10, +0.60]" in page
+    assert "Undecided on 3 worlds of embedded, ConvNet from scratch: rho = +0.40 [-0.10, +0.60]" in page
     shots = [int(row[1]) for row in found["score"]["table"][1:]]
     assert shots == sorted(shots, reverse=True)  # the order of the labels
     assert found["score"]["numbers"]["holds"] == 0
@@ -92,7 +92,10 @@ def test_a_score_that_holds_ranks_the_classes(tmp_path, small):
 @pytest.mark.parametrize(
     ("neighbors", "says"),
     [
-        ([2.0, 1.0, 3.0], "neighbors gained the few-shot classes +2.0 [+1.0, +3.0] points (sd 0.7 of 4 comparisons);"),
+        (
+            [2.0, 1.0, 3.0],
+            "neighbors changed the few-shot classes by +2.0 [+1.0, +3.0] points (sd 0.7 of 4 comparisons);",
+        ),
         ([2.0, -1.0, 5.0], "+2.0 [-1.0, +5.0] points (sd 0.7 of 4 comparisons: not told from none);"),
         ([2.0, None, None], "+2.0 points (of a single pair of runs: not told from none);"),
     ],

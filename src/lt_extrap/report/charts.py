@@ -83,7 +83,9 @@ def differences_chart(comparisons: Sequence[Comparison], key: str) -> Chart:
             + ", ".join(f"{difference.measure} {difference.paired.mean:+.1f}" for difference in one.differences)
             for one in comparisons
         )
-        caption = f"Differences from {comparisons[0].baseline.short}, points, with 95 % intervals"
+        spans = [difference.interval for one in comparisons for difference in one.differences]
+        known = "" if not any(spans) else ", with 95 % intervals" + ("" if all(spans) else " where they are known")
+        caption = f"Differences from {comparisons[0].baseline.short}, points{known}"
         return Chart(key, caption, inline(figure, key, caption, told))
 
 

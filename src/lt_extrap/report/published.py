@@ -123,7 +123,8 @@ def granularity(groups: Sequence[Group], outcomes: dict[Path, Outcomes | None], 
         counts, above = classes.train_images, superclasses(next(iter(baseline.folders.values())))
         shots = estimates(baseline, weights)[1:]
         images = f"{int(counts.sum()):,}"
-        rows.append([group.name or "runs", len(counts), images, above, int(counts.max()), int(counts.min()), *shots])
+        name = group.name or baseline.settings.get("target.folder") or "runs"
+        rows.append([name, len(counts), images, above, int(counts.max()), int(counts.min()), *shots])
     if not rows:
         return None
     for one in paper.data_sets():

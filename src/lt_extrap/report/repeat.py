@@ -8,7 +8,7 @@ from typing import Any
 
 from lt_extrap.report.sections import Section
 from lt_extrap.report.sheet import Column, Sheet, code, number
-from lt_extrap.runs import RUN, read_json
+from lt_extrap.runs import RUN, command_of, read_json
 from lt_extrap.table import Row
 
 
@@ -20,8 +20,8 @@ def how_to_repeat(rows: Sequence[Row]) -> Section:
     notes = ["A command goes on where its run was stopped, and returns at once where that has ended."]
     if missing:
         notes.append(
-            f"{missing} rows were trained without a command, or by a version that did not keep it: their configuration "
-            "is the node config of run.json."
+            f"Trained without a command, or by a version that did not keep it: {missing}. What these were is the node "
+            "config of run.json."
         )
     return Section(
         "repeat",
@@ -36,8 +36,8 @@ def how_to_repeat(rows: Sequence[Row]) -> Section:
 
 def command(row: Row, records: dict[Path, dict[str, Any]]) -> str | None:
     """The command of a row, one for all seeds where they differ in nothing else; None where a run has none."""
-    found = [_words(records[folder]) for folder in row.folders.values()]
-    words = [one for one in found if one is not None]
+    found = [command_of(records[folder]) for folder in row.folders.values()]
+    words = [one for one in found if one]
     if len(words) < len(found) or not words:
         return None
     seeds = ",".join(map(str, row.folders))
@@ -45,13 +45,6 @@ def command(row: Row, records: dict[Path, dict[str, Any]]) -> str | None:
     if all(sorted(one) == sorted(without[0]) for one in without[1:]) and len(row.folders) > 1:
         return _line([without[0][0], "-m", *without[0][1:], f"seed={seeds}"])
     return " && ".join(dict.fromkeys(map(_line, words)))
-
-
-def _words(record: dict[str, Any]) -> list[str] | None:
-    """The words of the first start of a run."""
-    starts = record.get("starts") or [{}]
-    words = starts[0].get("command")
-    return [str(word) for word in words] if words else None
 
 
 def _line(words: Sequence[str]) -> str:

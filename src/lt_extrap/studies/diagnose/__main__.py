@@ -20,7 +20,7 @@ from rich.markdown import Markdown
 
 from lt_extrap import cli
 from lt_extrap.compose import from_hydra
-from lt_extrap.config import check
+from lt_extrap.config import FolderTarget, Target, check
 from lt_extrap.config.checks import one_of
 from lt_extrap.config.curate_filter import FILTER_OPTIONS
 from lt_extrap.curate.wordnet import WordNet, find_wordnet, read_wordnet
@@ -108,7 +108,7 @@ def run(config: DiagnoseConfig) -> list[Statement]:
         LtExtrapError: the target set, the runs or a file is not what it should be.
     """
     wordnet = _wordnet(config.wordnet)
-    name = config.target.folder if config.do == "diagnose" else "validation"
+    name = _name(config.target) if config.target else "validation"
     output = Path(config.output) if config.output else Path("diagnoses") / name
     verdict: Verdict | None
     if config.do == "validate":
@@ -132,7 +132,7 @@ def run(config: DiagnoseConfig) -> list[Statement]:
             verdict=verdict,
         )
         target, statements, score = diagnose(config.target, options)
-        title = f"When does it help? {config.target.folder}"
+        title = f"When does it help? {name}"
         if score is not None:
             rows = zip(target.classes.ids, target.classes.names, target.trained_on, score, strict=True)
             cells = ((*row[:3], "" if row[3] != row[3] else f"{row[3]:.4f}") for row in rows)
@@ -147,6 +147,11 @@ def run(config: DiagnoseConfig) -> list[Statement]:
         print(page, end="")
     print(f"\n{output / stem}.md, .json")
     return statements
+
+
+def _name(target: Target) -> str:
+    """What a target is called: its folder, or that of one's own images."""
+    return Path(target.root).resolve().name if isinstance(target, FolderTarget) and target.root else target.folder
 
 
 def _wordnet(place: str) -> WordNet | None:

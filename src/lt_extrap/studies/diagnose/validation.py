@@ -45,11 +45,11 @@ def gain_statements(verdict: Verdict) -> Iterator[Statement]:
         if METHOD not in gains or "few" not in gains[METHOD]:
             continue
         method = gains[METHOD]["few"]
-        says = f"{kind['kind']}: neighbors gained the few-shot classes {_gain(method)}"
+        says = f"{kind['kind']}: neighbors changed the few-shot classes by {_gain(method)}"
         numbers = {"neighbors_few": method["points"][0]}
         if EXTRA in gains:
             extra = gains[EXTRA]["few"]
-            says += f"; as many further target images {_gain(extra)}"
+            says += f"; as many further target images by {_gain(extra)}"
             numbers["target_extra_few"] = extra["points"][0]
             if _above_none(method) and _above_none(extra) and extra["points"][0] > method["points"][0]:
                 numbers["ratio"] = extra["points"][0] / method["points"][0]

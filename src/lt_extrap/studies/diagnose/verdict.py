@@ -87,7 +87,9 @@ def verdict_lines(verdict: Verdict | None) -> list[str]:
 
 
 def _line(kind: Mapping[str, Any]) -> str:
-    words = "held" if kind["correlation"][1] is not None and kind["correlation"][1] > 0 else "did not hold"
+    _, low, high = kind["correlation"]
+    undecided = low is None or high is None or low <= 0 <= high
+    words = "undecided" if undecided else "held" if low > 0 else "did not hold"
     ceiling = (
         "" if kind["ceiling"] is None else f", where {kind['ceiling']:.2f} is about the most that such noise allows"
     )
