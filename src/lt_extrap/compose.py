@@ -104,7 +104,7 @@ def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> RunConfig:
     schema = PretrainConfig if pretrains(kinds) else TrainConfig
     node = OmegaConf.structured(schema)
     for group, options in OPTIONS.items():
-        if group not in node:
+        if group not in {field.name for field in fields(schema)}:
             continue
         known = {option.__name__: option for option in options.values()}
         kind = kinds.get(group)
