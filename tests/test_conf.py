@@ -13,7 +13,9 @@ from lt_extrap.compose import configure, configure_command
 from lt_extrap.config import (
     AuxiliaryClasses,
     Balanced,
+    Decoder,
     NoAuxiliary,
+    PretrainConfig,
     Sgd,
     Silencing,
     TargetExtra,
@@ -27,7 +29,9 @@ from lt_extrap.refusals import refuse_words, spelled
 from lt_extrap.report.__main__ import ReportConfig  # noqa: F401 (brings the schema of the command)
 from lt_extrap.trainer import OWN_TRAINER_KEYS
 
-EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
+EVERY = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
+PRETRAININGS = [name for name in EVERY if name.endswith("_mgp")]  # of another command
+EXPERIMENTS = [name for name in EVERY if name not in PRETRAININGS]
 RECIPES = sorted(path.stem for path in (conf_dir() / "recipe/scripts").glob("*.yaml"))  # of the published experiments
 LIFT = sorted(path.stem for path in (conf_dir() / "experiment").glob("*_lift.yaml"))
 PUBLISHED = ("imagenet_lt_", "inat18_", "places_lt_")  # targets whose experiments are alike
@@ -38,7 +42,7 @@ def words_of(experiment):
     """The command in an experiment's header, but for its component."""
     header = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text().split("defaults:")[0]
     (words,) = re.findall(r"python -m lt_extrap\.train (experiment=.*)", header)
-    return [word for word in words.split() if not word.startswith("component=")]
+    return [word for word in words.split() if not word.startswith("component=") and word != "\\"]
 
 
 @cache
@@ -101,11 +105,16 @@ def test_what_a_recipe_sets_survives_the_component(experiment, component, recipe
     baseline = recipe == "scripts_baseline"  # on Places-LT without tau, with CLIP on iNaturalist with smoothing
     assert config.loss.tau == (1.05 if target == "places_lt" and not baseline else 1)
     assert config.loss.smoothing == (0 if experiment == "inat18_clip" and not baseline else 0.1)
-    assert config.budget.amount == {"scratch": 30, "clip": 50, "dinov2": 50}[kind] if target == "places_lt" else 100
+    assert (
+        config.budget.amount == {"scratch": 30, "livt": 30, "clip": 50, "dinov2": 50}[kind]
+        if target == "places_lt"
+        else 100
+    )
     assert config.budget.head_warmup == (3 if kind == "dinov2" else 0)
     assert config.recipe.batch_size // config.recipe.accumulate == 256
     assert config.recipe.image_size == 224
     assert config.recipe.betas == ([0.9, 0.95] if recipe == "paper" else [0.9, 0.99])
+    assert config.loss.bce == (kind == "livt")
     if recipe == "paper":
         assert (config.recipe.batch_size, config.recipe.mixup, config.recipe.cutmix) == (512, 0.8, 1.0)
         assert config.recipe.randaugment == [9, 0.5]
@@ -116,6 +125,7 @@ LR = {
     "imagenet_lt_scratch": 4e-3,
     "inat18_scratch": 4e-3,
     "places_lt_scratch": 4e-3,
+    **dict.fromkeys(("imagenet_lt_livt", "inat18_livt", "places_lt_livt"), 4e-3),
     "imagenet_lt_dinov2": 1.75e-5,
     "inat18_dinov2": 7e-5,
     "places_lt_dinov2": 3.5e-5,
@@ -145,7 +155,30 @@ def test_recipes_have_the_published_rates_and_images(experiment):
     assert augmentation == ((None, 0, 0.4) if jitter else ([9, 0.5], 0.25, 0))
     assert recipe.crop_fraction == 224 / 256
     kind = experiment.rpartition("_")[2]
-    assert preprocessing_of(config.backbone).mean == MEAN[experiment if kind == "scratch" else kind]
+    of_set = experiment.replace("_livt", "_scratch")
+    assert preprocessing_of(config.backbone).mean == MEAN[of_set if of_set.endswith("_scratch") else kind]
+
+
+@pytest.mark.parametrize("experiment", PRETRAININGS)
+def test_a_pretraining_is_that_of_what_starts_from_it(experiment):
+    config = configure_command("pretrain", f"experiment={experiment}")
+    assert isinstance(config, PretrainConfig)
+    assert config.name == experiment
+    header = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text().split("defaults:")[0]
+    assert f"python -m lt_extrap.pretrain experiment={experiment}" in header
+    assert "Expected" in header
+    of = experiment.removesuffix("_mgp")
+    start = configure(f"experiment={of}_scratch", "component=baseline").backbone
+    assert (start.model, start.options) == (config.backbone.model, config.backbone.options)
+    assert preprocessing_of(start) == preprocessing_of(config.backbone)
+    if of != "tiny_imagenet_lt":
+        recipe, budget = config.recipe, config.budget
+        assert recipe.lr == pytest.approx(2.4e-3)
+        assert (recipe.batch_size, recipe.betas, recipe.weight_decay) == (4096, [0.9, 0.95], 0.05)
+        assert (config.mask_ratio, config.normalised, config.decoder) == (0.75, True, Decoder(8, 512, 16))
+        assert (budget.unit, budget.amount, budget.warmup) == ("epochs", 800, 40)
+        assert recipe.image_size == (128 if of == "inat18" else 224)
+        assert (recipe.crop_scale, recipe.flip, recipe.randaugment) == ([0.2, 1.0], 0.5, None)
 
 
 @pytest.mark.parametrize("experiment", LIFT)
@@ -195,7 +228,7 @@ def test_only_the_known_files_are_there():
     # Each of these is read by the code; a file more is a file that somebody has to explain.
     groups = {path.name for path in conf_dir().iterdir()}
     assert groups == {
-        *("train.yaml", "report.yaml", "evaluate.yaml", "predict.yaml", "export.yaml"),
+        *("train.yaml", "report.yaml", "evaluate.yaml", "predict.yaml", "export.yaml", "pretrain.yaml"),
         *("check.yaml", "auxiliary_set.yaml", "pack.yaml", "curate.yaml", "workspace.yaml"),
         *("target", "auxiliary", "loss", "backbone", "adapter", "head", "recipe"),
         *("trainer", "logger", "component", "experiment", "sweep"),
@@ -223,6 +256,7 @@ def test_command_line_beats_component_beats_experiment():
         (["loss.tau=-1"], "loss.tau"),
         (["loss.silence=both"], "pair, target_only, aux_only, none"),
         (["loss.mixing=released"], "loss.lambda_s to be 0"),
+        (["loss.bce=true", "loss.lambda_s=0", "loss.mixing=released"], "loss.mixing to be exact"),
         (["auxiliary.samples_per_class=0"], "auxiliary.samples_per_class to be at least 1"),
         (["auxiliary.neighbors_per_class=0"], "neighbors_per_class"),
         (["auxiliary.sampling_ratio=[1,1]"], "three numbers"),
@@ -314,7 +348,7 @@ def test_a_target_of_ones_own_needs_no_experiment():
 def test_no_experiment_prints_the_list():
     with pytest.raises(ConfigError) as error:
         configure()
-    for name in EXPERIMENTS:
+    for name in EVERY:
         (line,) = [line for line in str(error.value).splitlines() if f"experiment={name} " in line]
         assert len(line.split()) > 3
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from conftest import SMALL
-from lt_extrap.compose import configure
+from lt_extrap.compose import configure, configure_command
 from lt_extrap.config import Timm
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.paths import conf_dir
+from lt_extrap.pretrain import pretrain
 from lt_extrap.train import train
 
 PUBLISHED = [*(conf_dir() / "recipe/scripts").glob("*.yaml"), *(conf_dir() / "experiment").glob("*_lift.yaml")]
@@ -45,7 +46,9 @@ def weights(tmp_path_factory):
 
 def shrunk(experiment, weights, *overrides):
     """An experiment on the small world with a small backbone; all else is its own."""
-    kind = next(kind for kind in MODEL if f"_{kind}" in experiment.replace("_lift", "_clip"))
+    kind = next(
+        kind for kind in MODEL if f"_{kind}" in experiment.replace("_lift", "_clip").replace("_livt", "_scratch")
+    )
     head_warmup = int(kind == "dinov2" and experiment in EXPERIMENTS)
     return configure(
         f"experiment={experiment}",
@@ -77,3 +80,25 @@ def test_it_runs(experiment, weights, tmp_path):
     assert (tmp_path / "run" / "model.safetensors").is_file()
     if experiment in ADAPTED:  # two blocks of a bottleneck of 2, for 9 classes; a cosine head has no bias
         assert results["trained_parameters"] == 2 * (2 * 24 + 2 * 24 + 2 + 2 * 24 + 24 + 1) + 24 * 18
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", ["imagenet_lt_mgp", "inat18_mgp", "places_lt_mgp", "tiny_imagenet_lt_mgp"])
+def test_a_pretraining_runs(experiment, tmp_path):
+    config = configure_command(
+        "pretrain",
+        f"experiment={experiment}",
+        *("target=embedded", *(word for word in SMALL if word.startswith("target.world"))),
+        *([] if experiment.startswith("tiny") else ["target.neighbors.folder=null", "target.random.folder=null"]),
+        *("auxiliary=neighbors", "backbone.model=vit_tiny_patch16_224", "recipe.image_size=32"),
+        *(f"+backbone.options.{key}={TINY[key]}" for key in TINY if key not in config_options(experiment)),
+        *("decoder={depth: 1, width: 16, heads: 2}", "recipe.batch_size=8", "recipe.accumulate=2"),
+        *("budget={unit: steps, amount: 4, warmup: 1}", "data.workers=0", "logger=none"),
+    )
+    results = pretrain(config, tmp_path / "run")
+    assert (results["steps"], results["auxiliary_classes"]) == (4, 9)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def config_options(experiment):
+    return configure_command("pretrain", f"experiment={experiment}").backbone.options

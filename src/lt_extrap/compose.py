@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_extrap.config import OPTIONS, Backbone, TrainConfig, check
+from lt_extrap.config import OPTIONS, Backbone, PretrainConfig, RunConfig, TrainConfig, check
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
 from lt_extrap.refusals import experiments, spelled, told
@@ -81,31 +81,39 @@ def from_hydra(composed: DictConfig) -> Any:
         ) from None
 
 
-def to_dict(config: TrainConfig) -> dict[str, Any]:
+def to_dict(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain containers, for run.json and loggers."""
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config)))
 
 
-def kinds(config: TrainConfig) -> dict[str, str]:
+def kinds(config: RunConfig) -> dict[str, str]:
     """Which option each group has, by the name of its class: what `to_dict` does not say."""
-    return {group: type(getattr(config, group)).__name__ for group in OPTIONS}
+    return {group: type(getattr(config, group)).__name__ for group in OPTIONS if hasattr(config, group)}
 
 
-def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> TrainConfig:
+def pretrains(kinds: Mapping[str, str]) -> bool:
+    """Whether these are of a pretraining, which has a backbone and no loss to choose."""
+    return "backbone" in kinds and "loss" not in kinds
+
+
+def from_dict(values: Mapping[str, Any], kinds: Mapping[str, str]) -> RunConfig:
     """The configuration of `to_dict` and `kinds`. Only classes named here are made: a stranger's run.json is no code.
 
     Raises:
         ConfigError: a key or class that this version does not have, a wrong type, or a value out of its range.
     """
-    node = OmegaConf.structured(TrainConfig)
+    schema = PretrainConfig if pretrains(kinds) else TrainConfig
+    node = OmegaConf.structured(schema)
     for group, options in OPTIONS.items():
+        if group not in {field.name for field in fields(schema)}:
+            continue
         known = {option.__name__: option for option in options.values()}
         kind = kinds.get(group, _ONCE.get(group))
         kind = _FORMER.get(str(kind), kind)
         check(kind in known, f"the class of {group}", "one of " + ", ".join(known), kind)
         node[group] = OmegaConf.structured(known[str(kind)])
     try:
-        return cast(TrainConfig, OmegaConf.to_object(OmegaConf.merge(node, dict(values))))
+        return cast(RunConfig, OmegaConf.to_object(OmegaConf.merge(node, dict(values))))
     except OmegaConfBaseException as error:
         raise ConfigError(
             "a configuration of this version",
@@ -162,6 +170,7 @@ def _register() -> None:
     """Offer the schema to Hydra: `schema/<group>/<name>` for the option files to start from."""
     store = ConfigStore.instance()
     store.store(group="schema", name="train", node=TrainConfig)
+    store.store(group="schema", name="pretrain", node=PretrainConfig)
     for group, nodes in OPTIONS.items():
         for name, node in nodes.items():
             schema = OmegaConf.structured(node)

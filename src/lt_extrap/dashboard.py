@@ -122,14 +122,20 @@ class Dashboard(Logger):
             return
         row[STEP] = step
         self._last.update(dict.fromkeys(row, step))
-        try:
-            if self._keeps:
-                with self._points.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            self._keeps = False  # nor ever behind half a row
-            self._lose("keep a point", error)
+        self._keep(row)
         self._send(row)
+
+    def log_picture(self, name: str, file: Path, step: int) -> None:
+        """Show a picture. It takes a row of its own, of which the file of points keeps the step alone."""
+        self._keep({STEP: step})
+
+        def show(run: Any) -> None:
+            import wandb
+
+            run.log({name: wandb.Image(str(file)), STEP: step}, step=self._rows, commit=True)
+
+        self._attempt("take a picture", show)
+        self._rows += 1
 
     def log_results(self, results: Mapping[str, Any]) -> None:
         """Show results.json as the summary, and the tables of the run folder.
@@ -144,7 +150,8 @@ class Dashboard(Logger):
             else:
                 summary[key] = content
         self._attempt("take the results", lambda run: run.summary.update(summary))
-        self._attempt("take the tables", self._log_tables)
+        if (self.folder / PER_CLASS).is_file():  # of a classifier
+            self._attempt("take the tables", self._log_tables)
 
     def __enter__(self) -> "Dashboard":
         return self
@@ -238,6 +245,15 @@ class Dashboard(Logger):
         run.define_metric(STEP, hidden=True)
         run.define_metric("*", step_metric=STEP)
         return run
+
+    def _keep(self, row: Mapping[str, float]) -> None:
+        try:
+            if self._keeps:
+                with self._points.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            self._keeps = False  # nor ever behind half a row
+            self._lose("keep a point", error)
 
     def _send(self, row: Mapping[str, Any]) -> None:
         # With its number: online, W&B itself leaves out what it already has.

@@ -31,6 +31,8 @@ class Stream(IntEnum):
     DIAGNOSE = 16  # (seed, ...): which images a diagnosis looks at, what a bootstrap draws
     RESAMPLE = 17  # (seed): classes, images and seeds of a bootstrap, signs of a test
     EMBED = 18  # (seed, points): where the points of a picture of features start; (seed): UMAP's own draws
+    MASK = 19  # (seed, epoch, sample, patch): which patches of an image a pretraining hides
+    DECODER = 20  # (seed): initial weights of what fills them in
     ADAPTER = 23  # (seed)
 
 

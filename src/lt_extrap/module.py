@@ -1,20 +1,15 @@
-"""The LightningModule: the one training step, its optimizer, what is measured, and how it is built."""
+"""The LightningModule of a classifier: its loss, what is measured, and how it is built."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import lightning as L
 import torch
 from jaxtyping import Float
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim import Optimizer
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lt_extrap.agreement import from_first, gathered, mean
+from lt_extrap.agreement import from_first
 from lt_extrap.config import (
     Backbone,
     Balanced,
@@ -33,10 +28,10 @@ from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.mixing import Mixing
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
-from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
-from lt_extrap.keys import Stream, torch_seed
+from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.model.adapters.adapted import adapt
 from lt_extrap.model.backbones import build_backbone, load_pretrained
+from lt_extrap.model.bce import balanced_bce, silencing_bce
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.clip import TextTower
 from lt_extrap.model.direct import DirectClassifier
@@ -46,20 +41,19 @@ from lt_extrap.model.measured import Confusions, PerClass, PerImage
 from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.model.rebalancing import Deferred, LabelLoss, rebalancing_loss
 from lt_extrap.model.shots import Shot
-from lt_extrap.optimizer import build_optimizer, lr_share, parameter_groups
+from lt_extrap.optimizer import parameter_groups
+from lt_extrap.step import StepModule
 
 TrainingLoss = OffsetCrossEntropy | LabelLoss | Deferred
 
 
-class ExtrapolationModule(L.LightningModule):
+class ExtrapolationModule(StepModule[Classifier]):
     """Trains a classifier over target and auxiliary classes; measures its target columns alone.
 
     Attributes:
-        model: what is trained.
         measured: what is validated, tested and exported: the model, or its average over steps (recipe.ema).
         loss: of training; its prior never enters a prediction. None where nothing is trained.
         split: the name under which test metrics are logged.
-        unreadable: images that were left out of their batches, each once.
         per_class, confusions, per_image: of the last test.
     """
 
@@ -80,8 +74,16 @@ class ExtrapolationModule(L.LightningModule):
         seed: int,
         skip_unreadable: bool,
     ) -> None:
-        super().__init__()
-        self.model, self.loss = model, loss
+        super().__init__(
+            model=model,
+            recipe=recipe,
+            steps=steps,
+            warmup=warmup,
+            head_warmup=head_warmup,
+            seed=seed,
+            skip_unreadable=skip_unreadable,
+        )
+        self.loss = loss
         self.average: AveragedModel | None = None
         if recipe.ema is not None:
             # Of the model alone: the loss holds counts and the relation, which no average may touch.
@@ -89,8 +91,6 @@ class ExtrapolationModule(L.LightningModule):
             self.average = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
             self.average.requires_grad_(False)
         self.metrics = LongTailMetrics(shots)
-        self.recipe, self.seed = recipe, seed
-        self.steps, self.warmup, self.head_warmup = steps, warmup, head_warmup
         self.erasing = Erasing(seed=seed, probability=recipe.erasing) if recipe.erasing > 0 else None
         self.mixing = (
             Mixing(seed=seed, mixup_alpha=recipe.mixup, cutmix_alpha=recipe.cutmix)
@@ -98,33 +98,12 @@ class ExtrapolationModule(L.LightningModule):
             else None
         )
         self.split = "test"
-        self.skip_unreadable = skip_unreadable
-        self.unreadable: dict[str, None] = {}
-        self._imageless = False  # the step at hand, in all processes
 
     @property
     def measured(self) -> Classifier:
         return self.model if self.average is None else cast(Classifier, self.average.module)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """The loss of a batch, whose last part is still to be propagated back; those before it are by then.
-
-        Of several processes each has its share of a batch, and their mean is the loss of the whole; torch averages what
-        the last parts leave in the gradients, which are sums over the parts.
-        """
-        cast(Optimizer, self.optimizers(use_pl_optimizer=False)).zero_grad()
-        if self.global_step <= self.head_warmup:  # before any return: a batch without an image is a step too
-            self.model.backbone.train(self.global_step == self.head_warmup)
-        weight = self._account_training(batch)
-        self._imageless = weight is None
-        if weight is None:  # Lightning takes a None from one process alone
-            return self._nothing() if self.trainer.world_size > 1 else None
-        if len(batch.label) == 0:
-            loss = self._nothing()
-            self._log_loss(loss)
-            return loss
-        # Dropout and drop path are a function of (seed, step, rank), like everything else.
-        torch.manual_seed(torch_seed(Stream.FORWARD, self.seed, self.global_step, self.global_rank))
+    def losses(self, batch: Batch) -> Callable[[slice], Tensor]:
         images, label, mixed = batch.images.float(), batch.label, None
         if self.erasing is not None:
             backbone = self.model.backbone
@@ -134,44 +113,13 @@ class ExtrapolationModule(L.LightningModule):
             mixed = (label_b, lam)
         assert self.loss is not None
         criterion = self.loss.at(self.global_step, self.steps) if isinstance(self.loss, Deferred) else self.loss
-        loss = torch.zeros((), device=label.device)
-        parts = min(self.recipe.accumulate, len(label))
-        edges = [len(label) * i // parts for i in range(parts + 1)]  # equal but for one image, which may be unreadable
-        for part in map(slice, edges, edges[1:]):
-            if loss.requires_grad:  # the part before
-                with torch.autocast(label.device.type, enabled=False):  # for a backward pass is not to be cast again
-                    self.trainer.strategy.backward(loss, None)
-                loss = loss.detach()
-            with _attention(label.device):
-                logits = self.model(images[part])
-            of_part = criterion(logits, label[part], mixed and (mixed[0][part], mixed[1][part]))
-            loss = loss + of_part * (weight * len(label[part]) / len(label))
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                "a finite loss",
-                f"{loss.item()} at step {self.global_step}, for the samples {batch.sample.tolist()}",
-                "lower recipe.blr, set recipe.clip=1, or look at those images (rows of the training list, "
-                "auxiliary rows after them)",
-            )
-        self._log_loss(loss)
-        return loss
 
-    def optimizer_zero_grad(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: Lightning asks for it after training_step, which has done it before its first part."""
+        def of_part(part: slice) -> Tensor:
+            logits = self.model(images[part])
+            loss: Tensor = criterion(logits, label[part], mixed and (mixed[0][part], mixed[1][part]))
+            return loss
 
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        idle: nn.Module | None = self.model.backbone if self.global_step < self.head_warmup else None
-        if self._imageless:  # a gradient of zero would still be a step of the momentum and of the decay
-            idle = self.model
-        # Not by requires_grad: several processes agree once on what they exchange.
-        for parameter in idle.parameters() if idle is not None else ():
-            parameter.grad = None
-
-    def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
-        # Lightning's own refuses a fused optimizer under bf16-mixed too, where no gradient is scaled.
-        if self.recipe.clip is not None:
-            trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(trained, self.recipe.clip)
+        return of_part
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -195,23 +143,12 @@ class ExtrapolationModule(L.LightningModule):
         self.per_image = self.metrics.per_image()
         self._report(self.split)
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = build_optimizer(self.recipe, self.model)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: lr_share(
-                self.recipe, step, warmup=self.warmup, steps=self.steps, head_warmup=self.head_warmup
-            ),
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["unreadable"] = list(self.unreadable)
-        checkpoint["processes"] = self.trainer.world_size
+        super().on_save_checkpoint(checkpoint)
         checkpoint["frozen_backbone"] = self.model.backbone.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.unreadable = dict.fromkeys(checkpoint["unreadable"])
+        super().on_load_checkpoint(checkpoint)
         wanted, found = checkpoint.get("frozen_backbone"), self.model.backbone.identity
         if wanted != found:
             raise RunError(
@@ -236,55 +173,6 @@ class ExtrapolationModule(L.LightningModule):
         values = self.metrics.compute()
         self.metrics.reset()
         self.log_dict({f"{split}/{name}": value for name, value in values.items()}, sync_dist=False)
-
-    def _log_loss(self, loss: Tensor) -> None:
-        # Not by sync_dist, for which the host waits twice a step, logged or not.
-        self.log("train/loss", mean(loss), batch_size=1)
-
-    def _nothing(self) -> Tensor:
-        """The loss of a share of which no image can be read, while others go on: the gradients are zero."""
-        return torch.stack([0 * parameter.sum() for parameter in self.parameters() if parameter.requires_grad]).sum()
-
-    def _account_training(self, batch: Batch) -> float | None:
-        """Stop at an unreadable image, or go on without it.
-
-        Returns:
-            What the loss of this process counts among those of all, 1 where all have as many images; None where
-            there is no image in any.
-        """
-        if not self.skip_unreadable:  # then all have as many, and need not hear of one another
-            self._account(batch.unreadable, skip=False)
-            return 1.0
-        shares = gathered((len(batch.label), batch.unreadable))
-        for _, unreadable in shares:
-            self._account(unreadable, skip=True)
-        images = sum(share for share, _ in shares)
-        return len(batch.label) * len(shares) / images if images else None
-
-    def _account(self, unreadable: Sequence[str], *, skip: bool) -> None:
-        """Stop at an unreadable image, or name it once and go on without it."""
-        for image in unreadable:
-            if not skip:
-                raise DataError(
-                    "images that can be read",
-                    image,
-                    "replace the file, or take it off its list or out of its folder: python -m lt_extrap.check finds "
-                    "all such files (data.on_unreadable=skip leaves out training images)",
-                )
-            if image not in self.unreadable:
-                self.unreadable[image] = None
-                self.print(f"left out, unreadable: {image}")
-
-
-def _attention(device: torch.device) -> AbstractContextManager[None]:
-    """Which of its kernels torch takes for attention.
-
-    In bfloat16 the fused one for CPUs, backward above all, is slower than its parts one by one: the whole step of a ViT
-    took 1.3 times as long (torch 2.14, AVX-512).
-    """
-    if device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        return cast(AbstractContextManager[None], sdpa_kernel(SDPBackend.MATH))
-    return nullcontext()
 
 
 def build_module(config: TrainConfig, target: TargetSet, training: TrainingSet, *, steps: int) -> ExtrapolationModule:
@@ -403,6 +291,7 @@ def build_loss(
     counts = torch.from_numpy(training.counts)
     if isinstance(loss, Focal | Ldam):
         return rebalancing_loss(loss, counts, num_target=num_target, scale=scale)
+    smoothing: Any = {"smoothing": loss.smoothing, "smoothing_over": loss.smoothing_over}
     if isinstance(loss, Silencing):
         if len(training.relation.neighbor) == 0:
             raise ConfigError(
@@ -410,24 +299,15 @@ def build_loss(
                 "a training set without any, on which it is the balanced softmax",
                 "choose auxiliary=neighbors, or loss=balanced",
             )
+        weights: Any = {"lambda_s": loss.lambda_s, "lambda_aux_aux": loss.lambda_aux_aux}
+        which: Any = {"relation": training.relation, "silence": loss.silence}
+        if loss.bce:
+            return silencing_bce(counts, num_target=num_target, tau=loss.tau, **which, **weights, **smoothing)
+        mixing = loss.mixing
         return neighbor_silencing(
-            counts,
-            relation=training.relation,
-            num_target=num_target,
-            tau=loss.tau,
-            lambda_s=loss.lambda_s,
-            lambda_aux_aux=loss.lambda_aux_aux,
-            silence=loss.silence,
-            mixing=loss.mixing,
-            smoothing=loss.smoothing,
-            smoothing_over=loss.smoothing_over,
+            counts, num_target=num_target, tau=loss.tau, mixing=mixing, **which, **weights, **smoothing
         )
     if isinstance(loss, Balanced):
-        return balanced_softmax(
-            counts,
-            num_target=num_target,
-            tau=loss.tau,
-            smoothing=loss.smoothing,
-            smoothing_over=loss.smoothing_over,
-        )
-    return cross_entropy(counts, num_target=num_target, smoothing=loss.smoothing, smoothing_over=loss.smoothing_over)
+        build = balanced_bce if loss.bce else balanced_softmax
+        return build(counts, num_target=num_target, tau=loss.tau, **smoothing)
+    return cross_entropy(counts, num_target=num_target, **smoothing)

@@ -9,9 +9,12 @@ from torch import nn
 from lt_extrap.config import AdamW, Recipe, Sgd
 from lt_extrap.errors import ConfigError
 from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.masked import MaskedAutoencoder
+
+Trained = Classifier | MaskedAutoencoder  # a backbone, and a head on it
 
 
-def build_optimizer(recipe: Recipe, model: Classifier) -> torch.optim.Optimizer:
+def build_optimizer(recipe: Recipe, model: Trained) -> torch.optim.Optimizer:
     """The optimizer of the parameters that are trained, each group at its peak learning rate.
 
     Raises:
@@ -25,7 +28,7 @@ def build_optimizer(recipe: Recipe, model: Classifier) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, fused=recipe.fused or None)  # None: torch chooses
 
 
-def parameter_groups(recipe: Recipe, model: Classifier) -> list[dict[str, Any]]:
+def parameter_groups(recipe: Recipe, model: Trained) -> list[dict[str, Any]]:
     """The parameters that are trained, by layer, and by whether they decay; each with its `name` and `lr`.
 
     Raises:

@@ -16,6 +16,7 @@ from lt_extrap.config import (
     NoAuxiliary,
     OfficialTarget,
     OpenClip,
+    RunConfig,
     Sgd,
     Target,
     TargetExtra,
@@ -35,6 +36,7 @@ from lt_extrap.model import clip, hub
 from lt_extrap.model.adapters.adapted import adapt
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.heads import empty_head
+from lt_extrap.model.weights import weights_path
 from lt_extrap.retrained import EPOCHS
 
 _BYTES = 4  # of a parameter: weights are kept in float32 whatever the precision
@@ -89,7 +91,7 @@ class Plan:
         return self.views / images_per_second / 3600
 
 
-def plan(config: TrainConfig) -> Plan:
+def plan(config: RunConfig) -> Plan:
     """Work out what a run would take.
 
     Lists are read, and no image is. Where the lists of a published set are not there, its known figures stand in; where
@@ -116,8 +118,8 @@ def plan(config: TrainConfig) -> Plan:
         target = load_target(_listed(config.target), missing="keep")
         validation = 0 if target.val is None else len(target.val)
         epoch = _estimated(config, target) if missing else _counted(config, target, place, there, missing)
-    if config.features_from is not None:
-        (there if Path(config.features_from).is_file() else missing).append(f"features_from: {config.features_from}")
+    if (donor := getattr(config, "features_from", None)) is not None:
+        (there if Path(donor).is_file() else missing).append(f"features_from: {donor}")
     _look_for_weights(config.backbone, there, missing)
     batch, budget = config.recipe.batch_size, config.budget
     steps = optimizer_steps(budget.unit, budget.amount, batch, shown=epoch.images, target_views=epoch.target_images)
@@ -181,11 +183,11 @@ def size(config: TrainConfig, epoch: Epoch) -> Size:
     )
 
 
-def plan_panel(plan: Plan, size: Size, config: TrainConfig) -> Panel:
+def plan_panel(plan: Plan, size: Size, config: RunConfig) -> Panel:
     """A plan for the terminal."""
     epoch, batch = plan.epoch, config.recipe.batch_size
     rates = [config.images_per_second] if config.images_per_second else [500.0, 1000.0, 2000.0]
-    during, after = size.on_disk(selects=config.target.val is not None)
+    during, after = size.on_disk(selects=plan.validation_views > 0)
     rows = {
         "target": f"{epoch.target_classes:,} classes, {epoch.target_images:,} images an epoch",
         "auxiliary": f"{epoch.auxiliary_classes:,} classes, {epoch.auxiliary_images:,} images an epoch",
@@ -201,7 +203,7 @@ def plan_panel(plan: Plan, size: Size, config: TrainConfig) -> Panel:
         "missing": "\n".join(plan.missing) or "-",
         "note": "\n".join(epoch.notes) or "-",
     }
-    if config.retrained:
+    if isinstance(config, TrainConfig) and config.retrained:
         rows["retrained"] = f"then {EPOCHS} epochs of the target set alone, through the frozen backbone"
     table = Table.grid(padding=(0, 2))
     for key, value in rows.items():
@@ -231,7 +233,7 @@ def _place(target: Target) -> Place | str:
         return f"target.root: {error.found}"
 
 
-def _files(config: TrainConfig, place: Place) -> dict[str, Path]:
+def _files(config: RunConfig, place: Place) -> dict[str, Path]:
     """The files that a run reads beside images and pretrained weights, by configuration key."""
     auxiliary = config.auxiliary
     files = {f"target.{key}": file for key, file in target_files(config.target, place).items()}
@@ -244,7 +246,7 @@ def _files(config: TrainConfig, place: Place) -> dict[str, Path]:
     return files
 
 
-def _counted(config: TrainConfig, target: TargetSet, place: Place, there: list[str], missing: list[str]) -> Epoch:
+def _counted(config: RunConfig, target: TargetSet, place: Place, there: list[str], missing: list[str]) -> Epoch:
     """What an epoch shows by the lists, and how many of their images are there."""
     images = None
     if config.target.archive is not None:
@@ -256,7 +258,7 @@ def _counted(config: TrainConfig, target: TargetSet, place: Place, there: list[s
             target = replace(target, place=target.place._replace(images=images))
         except DataError as error:
             missing.append(f"target.images: {error.found}")
-    balanced = config.sampling == "balanced"
+    balanced = isinstance(config, TrainConfig) and config.sampling == "balanced"
     training = build_training_set(config.auxiliary, target, seed=config.seed, missing="keep", balanced=balanced)
     if images is not None:
         lists = {"training": training.index, "validation": target.val, "test": target.test}
@@ -276,7 +278,7 @@ def _counted(config: TrainConfig, target: TargetSet, place: Place, there: list[s
     )
 
 
-def _estimated(config: TrainConfig, target: TargetSet | None) -> Epoch:
+def _estimated(config: RunConfig, target: TargetSet | None) -> Epoch:
     """What an epoch would show, where the lists or the auxiliary set are not there."""
     notes = []
     if target is not None:
@@ -311,7 +313,8 @@ def _look_for_weights(backbone: Backbone, there: list[str], missing: list[str]) 
     if not isinstance(backbone, Timm | OpenClip) or backbone.weights is None:
         return
     if backbone.weights != "hub":
-        (there if Path(backbone.weights).is_file() else missing).append(f"backbone.weights: {backbone.weights}")
+        found = weights_path(backbone.weights).is_file()
+        (there if found else missing).append(f"backbone.weights: {backbone.weights}")
         return
     cached = clip.is_cached(backbone) if isinstance(backbone, OpenClip) else hub.cached_file(backbone.model) is not None
     name = backbone.model + (f" {backbone.tag}" if isinstance(backbone, OpenClip) else "")

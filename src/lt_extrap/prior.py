@@ -53,7 +53,7 @@ def trained_tau(loss: object) -> float:
     Raises:
         ConfigError: its logits are no logarithms of probabilities.
     """
-    if isinstance(loss, Balanced):
+    if isinstance(loss, Balanced) and not loss.bce:
         return loss.tau
     if type(loss) is Loss:
         return 0.0

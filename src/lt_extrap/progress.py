@@ -12,11 +12,22 @@ from rich.table import Table
 from torch import Tensor
 
 from lt_extrap.agreement import mean
-from lt_extrap.config import AdamW, ClassMeanHead, NoAdapter, OfficialTarget, Recipe, Sgd, TextHead, TrainConfig
+from lt_extrap.config import (
+    AdamW,
+    ClassMeanHead,
+    NoAdapter,
+    OfficialTarget,
+    PretrainConfig,
+    Recipe,
+    Sgd,
+    TextHead,
+    TrainConfig,
+)
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.errors import some
 from lt_extrap.model.classifier import Classifier
+from lt_extrap.model.masked import MaskedAutoencoder
 from lt_extrap.model.preprocessing import Preprocessing
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import parameter_groups
@@ -103,6 +114,31 @@ def start_panel(
         rows["caution"] = caution
     if "exclude" in target.files or target.left_out.any():
         rows["left out"] = _left_out(target)
+    table = Table.grid(padding=(0, 2))
+    for key, value in rows.items():
+        table.add_row(key, value)
+    return Panel(table, title=f"lt_extrap: {config.name}, seed {config.seed}", title_align="left")
+
+
+def pretraining_panel(
+    config: PretrainConfig, training: TrainingSet, model: MaskedAutoencoder, steps: int, folder: str
+) -> Panel:
+    """What is about to be pretrained on what, and how."""
+    recipe, shown = config.recipe, len(training.draw)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    patches = len(model.head.positions)
+    rows = {
+        "run": folder,
+        "images": f"without labels; {training.target_views:,} of the target and {shown - training.target_views:,} "
+        f"auxiliary ones an epoch, {shown // recipe.batch_size} steps; {steps:,} steps in all",
+        "model": f"{_node(config.backbone)}; {_node(config.decoder)}; {trained:,} parameters trained",
+        "masking": f"{config.mask_ratio:g} of {patches} patches of {model.patch} pixels"
+        + (", normalised pixels" if config.normalised else ", pixels"),
+        "input": _input(model.backbone.preprocessing, recipe.image_size),
+        "optimizer": f"{type(recipe).__name__}, {_batch(recipe, 1)}, lr {recipe.lr:g} (blr {recipe.blr:g} x batch / "
+        f"256), cosine to 0, betas {recipe.betas}, weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
+        "selection": "last weights",
+    }
     table = Table.grid(padding=(0, 2))
     for key, value in rows.items():
         table.add_row(key, value)
@@ -200,6 +236,7 @@ class EpochLine(L.Callback):
     def __init__(self, stopwatch: Stopwatch) -> None:
         self.stopwatch = stopwatch
         self._start_epoch()
+        self.epoch = 0
         self.started, self.first = time.monotonic(), 0
 
     def _start_epoch(self) -> None:
@@ -207,10 +244,12 @@ class EpochLine(L.Callback):
         self.steps, self.accuracies = 0, ""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"loss": float(mean(torch.as_tensor(self.loss))), "steps": self.steps, "accuracies": self.accuracies}
+        loss = float(mean(torch.as_tensor(self.loss)))
+        return {"loss": loss, "steps": self.steps, "accuracies": self.accuracies, "epoch": self.epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.loss, self.steps, self.accuracies = (state_dict[key] for key in ("loss", "steps", "accuracies"))
+        self.epoch = state_dict.get("epoch", -1)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started, self.first = time.monotonic(), trainer.global_step
@@ -220,11 +259,16 @@ class EpochLine(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if trainer.current_epoch != self.epoch:  # a run that was stopped behind a last step has no end of that epoch
+            self._start_epoch()
+            self.epoch = trainer.current_epoch
         if outputs:  # nothing of a batch without an image
             self.loss = self.loss + outputs["loss"].detach()
             self.steps += 1
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            return  # of the end, behind the last line
         metrics = trainer.callback_metrics
         self.accuracies = "  ".join(
             f"{name} {percent(float(metrics[key]))}"

@@ -48,7 +48,7 @@ def row_name(overrides: Iterable[str]) -> str:
     """The overrides that change a result, but for the seed, in an order and spelling of their own."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     last = {override.key_or_group: override.value() for override in parsed}  # of a key given twice
-    last |= {key: Path(value).name for key, value in last.items() if key in WEIGHT_FILES and isinstance(value, str)}
+    last |= {key: _weights(value) for key, value in last.items() if key in WEIGHT_FILES and isinstance(value, str)}
     parts = [
         UNSAFE.sub(".", f"{key}+{_canonical(value)}")
         for key, value in last.items()
@@ -56,6 +56,13 @@ def row_name(overrides: Iterable[str]) -> str:
     ]
     # The component is what a reader looks for first.
     return "-".join(sorted(parts, key=lambda part: (not part.startswith("component+"), part)))
+
+
+def _weights(value: str) -> str:
+    """The name of a file of weights; what runs have left is named by their folders, for all such files are alike."""
+    path = Path(value)
+    name = path.parent.name if path.name == "model.safetensors" else path.name
+    return name.replace("+", ".") or path.name
 
 
 def row_of(folder: str) -> str:

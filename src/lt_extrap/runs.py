@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 
-from lt_extrap.compose import from_dict, kinds, to_dict
-from lt_extrap.config import FolderTarget, Target, TrainConfig
+from lt_extrap.compose import from_dict, kinds, pretrains, to_dict
+from lt_extrap.config import FolderTarget, RunConfig, Target, TrainConfig
 from lt_extrap.data.auxiliary_set import set_folder
 from lt_extrap.data.stored.schema import CLASSES, MANIFEST, PAIRS
 from lt_extrap.data.target import ClassTable, TargetSet
@@ -28,10 +28,11 @@ from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.files import alone_in, write_whole
 from lt_extrap.model.measured import Confusions, PerClass, PerImage
 from lt_extrap.model.relation import NeighborRelation
+from lt_extrap.model.weights import OF_RUN, weights_path
 from lt_extrap.paths import cache_dir
 from lt_extrap.run_name import FREE, WEIGHT_FILES
 
-RESULTS, RUN, PER_CLASS, WEIGHTS = "results.json", "run.json", "per_class.csv", "model.safetensors"
+RESULTS, RUN, PER_CLASS, WEIGHTS = "results.json", "run.json", "per_class.csv", OF_RUN
 CONFUSIONS, CHECKPOINTS, LISTS = "confusions.csv", "checkpoints", "lists"
 FORMAT = 1  # of a run folder; another one is refused
 
@@ -45,7 +46,7 @@ def locked(folder: Path) -> AbstractContextManager[None]:
     return alone_in(folder, "a run folder", "wait for that one, or give this run its own name=...")
 
 
-def files_of(config: TrainConfig, target: TargetSet) -> dict[str, Path]:
+def files_of(config: RunConfig, target: TargetSet) -> dict[str, Path]:
     """The files that decide what this run trains and tests on, by configuration key."""
     found = {f"target.{key}": path for key, path in target.files.items()}
     for key in ("train", "names", "pairs", "budget_list"):
@@ -55,10 +56,10 @@ def files_of(config: TrainConfig, target: TargetSet) -> dict[str, Path]:
         if (folder := getattr(config.auxiliary, key, None)) is not None:
             found |= {f"auxiliary.{key}/{name}": set_folder(folder, target.place) / name for name in names}
     weights = getattr(config.backbone, "weights", None)
-    if config.features_from is not None:  # whose weights are not read again
-        found["features_from"] = Path(config.features_from)
+    if (donor := getattr(config, "features_from", None)) is not None:  # whose weights are not read again
+        found["features_from"] = Path(donor)
     elif weights is not None and weights != "hub":
-        found["backbone.weights"] = Path(weights)
+        found["backbone.weights"] = weights_path(weights)
     return found
 
 
@@ -87,7 +88,7 @@ class Claim:
 
 def claim(
     folder: Path,
-    config: TrainConfig,
+    config: RunConfig,
     files: Mapping[str, Path],
     *,
     begun: bool,
@@ -192,6 +193,12 @@ def load(folder: Path) -> Run:
     if not (folder / RUN).is_file():
         raise RunError(f"a run folder with {RUN}", f"none in {folder}", "give run=<a folder below runs/>")
     record = _record(folder)
+    if pretrains(record["kinds"]):
+        raise RunError(
+            "the run of a classifier",
+            f"a pretraining in {folder}, which has a backbone and no classes",
+            f"train a classifier from it: backbone.weights={folder}",
+        )
     if not (folder / RESULTS).is_file():
         raise RunError(
             f"a run that has ended in {folder}", f"no {RESULTS}", "run its command again: it goes on where it stopped"
@@ -200,7 +207,13 @@ def load(folder: Path) -> Run:
         config = from_dict(record["config"], record["kinds"])
     except ConfigError as error:
         raise _another_version(folder, f"{error.wanted}: {error.found}") from error
+    assert isinstance(config, TrainConfig)
     return Run(folder, config, read_json(folder / RESULTS), record["files"])
+
+
+def is_pretraining(folder: Path) -> bool:
+    """Whether a folder with a run.json is of a pretraining, which has no accuracies."""
+    return pretrains(read_json(folder / RUN).get("kinds", {}))
 
 
 def weights_file(run: Path) -> Path:

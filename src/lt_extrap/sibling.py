@@ -13,7 +13,9 @@ from typing import Any
 
 from lt_extrap import cli, processes
 from lt_extrap.compose import from_dict
+from lt_extrap.config import PretrainConfig, TrainConfig
 from lt_extrap.evaluate import EvaluateConfig, evaluate
+from lt_extrap.pretrain import pretrain
 from lt_extrap.train import train
 
 
@@ -29,7 +31,11 @@ def _follow(order: Mapping[str, Any]) -> None:
     if "evaluate" in order:
         evaluate(EvaluateConfig(**order["evaluate"]))
     else:
-        train(from_dict(order["config"], order["kinds"]), Path(order["folder"]))
+        config, folder = from_dict(order["config"], order["kinds"]), Path(order["folder"])
+        if isinstance(config, TrainConfig):
+            train(config, folder)
+        elif isinstance(config, PretrainConfig):
+            pretrain(config, folder)
 
 
 def _end_with_the_first() -> None:

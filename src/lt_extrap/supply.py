@@ -9,7 +9,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from lt_extrap.config import FolderTarget, TrainConfig
+from lt_extrap.config import FolderTarget, RunConfig
 from lt_extrap.cores import cores
 from lt_extrap.data.decode import UnreadableImage, image_size
 from lt_extrap.data.resident import room
@@ -72,7 +72,7 @@ class Supply:
         )
 
 
-def supply_of(config: TrainConfig, target: TargetSet, training: TrainingSet, trainer: L.Trainer) -> Supply:
+def supply_of(config: RunConfig, target: TargetSet, training: TrainingSet, trainer: L.Trainer) -> Supply:
     """The supply of a run, as measured: headers of some of its images are read.
 
     Args:

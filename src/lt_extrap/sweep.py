@@ -27,7 +27,7 @@ from lt_extrap.errors import ConfigError, LtExtrapError
 from lt_extrap.processes import started_together
 from lt_extrap.refusals import told
 from lt_extrap.run_name import UNSAFE, row_name, run_folder
-from lt_extrap.runs import read_json, write_json, write_table
+from lt_extrap.runs import is_pretraining, read_json, write_json, write_table
 from lt_extrap.signals import StopSignal
 from lt_extrap.table import markdown, read_rows, tabulate
 
@@ -144,9 +144,11 @@ class Sweep(Callback):
         return False
 
     def _report(self, jobs: Sequence[Mapping[str, Any]]) -> None:
+        runs = {Path(job["folder"]): self._row(job["overrides"]) for job in jobs}
+        if any(is_pretraining(run) for run in runs):
+            return  # no accuracies to compare
         from lt_extrap.figure import draw, save  # matplotlib takes most of a second
 
-        runs = {Path(job["folder"]): self._row(job["overrides"]) for job in jobs}
         root = Path(os.path.commonpath([run.parent for run in runs]))
         rows = read_rows(((run.parent / name).relative_to(root).as_posix(), run) for run, name in runs.items())
         table = tabulate(rows)

@@ -9,7 +9,7 @@ from typing import Any
 
 from lt_extrap.errors import RunError
 from lt_extrap.run_name import whole_row
-from lt_extrap.runs import RESULTS, RUN, command_of, read_json, settings
+from lt_extrap.runs import RESULTS, RUN, command_of, is_pretraining, read_json, settings
 
 MEASURES = {"overall": "acc", "many": "acc_many", "medium": "acc_medium", "few": "acc_few"}
 # Of another one of these no difference tells anything: other test images, or another tail.
@@ -65,7 +65,8 @@ def find_runs(folder: Path) -> tuple[list[Path], list[Path]]:
     """Run folders at any depth, by row and numbers in their order: those that have ended, and those that have not."""
     found = (path.parent for path in folder.glob(f"**/{RUN}"))
     runs = sorted(found, key=lambda run: (_natural(row_name(run, folder)), _natural(run.name)))
-    return [run for run in runs if (run / RESULTS).is_file()], [run for run in runs if not (run / RESULTS).is_file()]
+    ended = [run for run in runs if (run / RESULTS).is_file() and not is_pretraining(run)]
+    return ended, [run for run in runs if not (run / RESULTS).is_file()]
 
 
 def row_name(run: Path, root: Path) -> str:

@@ -5,9 +5,6 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,49 +14,31 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from rich.console import Console
 
 from lt_extrap import checkpoints, cli, compose, runs, sweep
-from lt_extrap.checkpoints import Checkpoints, WholeFileIO
+from lt_extrap.checkpoints import Checkpoints
 from lt_extrap.class_means import class_means, computing_device, start_from_means
 from lt_extrap.config import BatchNormHead, ClassMeanHead, TrainConfig, check
-from lt_extrap.dashboard import Dashboard
+from lt_extrap.course import Course, Parts, check_shares, fitted, steps_of
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.target import TargetSet, load_target
-from lt_extrap.data.training_set import TrainingSet, build_training_set
-from lt_extrap.errors import ConfigError, TrainingError
+from lt_extrap.data.training_set import build_training_set
+from lt_extrap.errors import ConfigError
 from lt_extrap.gains import GAINS, baseline_of, largest_gains, write_gains
 from lt_extrap.model.direct import DirectClassifier
 from lt_extrap.module import ExtrapolationModule, build_module
 from lt_extrap.paths import conf_dir
 from lt_extrap.plan import plan, plan_panel, size
-from lt_extrap.processes import Processes, environment, one_voice
-from lt_extrap.progress import EpochLine, result_line, start_panel, time_line
+from lt_extrap.processes import Processes, one_voice
+from lt_extrap.progress import result_line, start_panel
 from lt_extrap.retrained import FOLDER, retrained
 from lt_extrap.signals import StopSignal
 from lt_extrap.stopwatch import Stopwatch
 from lt_extrap.supply import supply_of
-from lt_extrap.trainer import build_trainer, leave_signals_to_us, numbers, processes_of, quiet
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What a run is made of, the same in each of its processes."""
-
-    config: TrainConfig
-    folder: Path
-    processes: Processes
-    stop: StopSignal
-    target: TargetSet
-    training: TrainingSet
-    steps: int
-    module: ExtrapolationModule
-    data: ImageDataModule
-    kept: Checkpoints
-    stopwatch: Stopwatch
+from lt_extrap.trainer import numbers, processes_of, quiet
 
 
 def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
@@ -80,48 +59,13 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
             disk is full, or another process has failed.
         Stopped: SIGTERM or SIGINT came; the state is saved.
     """
-    console, stop, processes = Console(), StopSignal(), processes_of(config.trainer)
-    with stop.listening(), processes:
-        checkpoint = processes.wait()
-        run = _build(config, folder, processes, stop)
-        if not processes.first:
-            return _fit(run, checkpoint, logger=False)
-        # The folder is touched only now: what was refused until here leaves no trace in it.
-        with runs.locked(folder):
-            begun = checkpoints.begun(run.kept.folder)
-            claim = runs.claim(
-                folder,
-                config,
-                runs.files_of(config, run.target),
-                begun=begun,
-                longest_edges=run.training.images.longest_edges,
-            )
-            if claim.results is not None:
-                if (run.kept.folder / checkpoints.BEFORE).exists():  # a kill came between results and `strip`
-                    checkpoints.strip(run.kept.folder)
-                print(f"finished before: {folder}")
-                return claim.results
-            checkpoint = checkpoints.newest(run.kept.folder, print, processes=processes.count)
-            _tell(run, claim, console)
-            runs.keep_lists(folder, run.target)
-            if checkpoint is None and isinstance(config.head, ClassMeanHead):
-                _start_head(run)  # of the first process alone: at their start all get its weights
-            processes.begin(
-                {"config": compose.to_dict(config), "kinds": compose.kinds(config), "folder": str(folder)}, checkpoint
-            )
-            with _logger(config, folder) as logger:
-                results = _fit(run, checkpoint, logger=logger)
-                _leave(run, results)
-                if isinstance(logger, Dashboard):
-                    logger.log_results(results)
-    line = result_line(results["test"], results["selected"], str(folder), run.target.untested)
-    console.print(line, highlight=False, soft_wrap=True)
-    return results
+    return _COURSE(config, folder)
 
 
-def _build(config: TrainConfig, folder: Path, processes: Processes, stop: StopSignal) -> _Run:
+def _build(config: TrainConfig, folder: Path, processes: Processes, stop: StopSignal) -> Parts:
     """Make the parts of a run; no file is written."""
-    _check_shares(config, processes.count)
+    check_shares(config.recipe, processes.count)
+    _check_batchnorm(config, processes.count)
     target = load_target(config.target, missing=config.data.missing)
     _check_evaluation(target, processes.count)
     training = build_training_set(
@@ -131,7 +75,7 @@ def _build(config: TrainConfig, folder: Path, processes: Processes, stop: StopSi
         missing=config.data.missing,
         balanced=config.sampling == "balanced",
     )
-    steps = _steps(config, training)
+    steps = steps_of(config, training)
     module = build_module(config, target, training, steps=steps)
     data = ImageDataModule(
         target,
@@ -146,25 +90,23 @@ def _build(config: TrainConfig, folder: Path, processes: Processes, stop: StopSi
     stopwatch = Stopwatch(
         config.recipe.batch_size, lambda wait, trainer: supply_of(config, target, training, trainer).remedy(wait)
     )
-    return _Run(config, folder, processes, stop, target, training, steps, module, data, kept, stopwatch)
+    return Parts(config, folder, processes, stop, target, training, steps, module, data, kept, stopwatch)
 
 
-def _tell(run: _Run, claim: runs.Claim, console: Console) -> None:
+def _tell(run: Parts) -> None:
     """Say what is about to be trained."""
-    console.print(
+    Console().print(
         start_panel(
             run.config, run.target, run.training, run.module.model, run.steps, str(run.folder), run.processes.count
         )
     )
-    for note in (*run.target.place.notes, *run.target.place.counts):
-        print(note)
-    for note in claim.notes:
-        print(f"not as at the last start: {note}")
 
 
-def _start_head(run: _Run) -> None:
-    """Let the head start from the mean features of the training images of its classes."""
+def _start(run: Parts) -> None:
+    """Let a head of class means start from the training images of its classes."""
     config, module = run.config, run.module
+    if not isinstance(config.head, ClassMeanHead):
+        return
     began, images = time.monotonic(), len(run.training.index)
     means = class_means(
         module.model.backbone,
@@ -177,7 +119,7 @@ def _start_head(run: _Run) -> None:
     print(f"head: class means of {images:,} training images, {time.monotonic() - began:.0f} s")
 
 
-def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[str, Any]:
+def _fit(run: Parts, checkpoint: Path | None, *, logger: Logger | bool) -> dict[str, Any]:
     """Train and measure, in each process of a run.
 
     Args:
@@ -189,43 +131,8 @@ def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[s
         The content of results.json.
     """
     config, training, target, module = run.config, run.training, run.target, run.module
-    bar = run.processes.first and Console().is_terminal
     with quiet():  # a logger warns of a run that goes on
-        trainer = build_trainer(
-            config.trainer,
-            {
-                "max_steps": run.steps,
-                "max_epochs": math.ceil(run.steps / (len(training.draw) // config.recipe.batch_size)),  # begun
-                "logger": logger,
-                "callbacks": [
-                    run.stopwatch,  # the first
-                    EpochLine(run.stopwatch),
-                    run.kept,
-                    *([RichProgressBar()] if bar else []),
-                ],
-                "plugins": [WholeFileIO(), environment()],
-                "strategy": run.processes.strategy,
-                "default_root_dir": run.folder,
-                "limit_val_batches": None if target.val is not None else 0,
-                "enable_progress_bar": bar,
-            },
-        )
-        leave_signals_to_us(trainer)
-        try:
-            trainer.fit(module, run.data, ckpt_path=checkpoint, weights_only=True)
-        finally:
-            trainer.fit_loop.teardown()  # of an end during a validation Lightning leaves the training's workers
-        run.stop.answer()
-        if trainer.global_step != run.steps:
-            raise TrainingError(
-                f"{run.steps} steps", f"an end after {trainer.global_step}", "run again, without trainer.<key>"
-            )
-        device = trainer.strategy.root_device
-        time = run.stopwatch.results(device)
-        if run.processes.first:
-            Console().print(time_line(time, device.type), highlight=False, soft_wrap=True)
-            if (warning := run.stopwatch.warning(trainer)) is not None:
-                print(warning)
+        trainer, time = fitted(run, checkpoint, logger=logger, validates=target.val is not None)
         views = run.steps * config.recipe.batch_size
         return _measure(trainer, module, run.data, run.kept) | {
             "seed": config.seed,
@@ -245,7 +152,7 @@ def _fit(run: _Run, checkpoint: Path | None, *, logger: Logger | bool) -> dict[s
         }
 
 
-def _leave(run: _Run, results: dict[str, Any]) -> None:
+def _leave(run: Parts, results: dict[str, Any]) -> None:
     """Write what a run leaves in its folder, results.json last of what makes it ended."""
     config, folder, target, module = run.config, run.folder, run.target, run.module
     direct = DirectClassifier(
@@ -267,25 +174,27 @@ def _leave(run: _Run, results: dict[str, Any]) -> None:
     checkpoints.strip(run.kept.folder)
 
 
-def _check_shares(config: TrainConfig, processes: int) -> None:
-    """Let every device have as many images of each part of a batch.
+def _say(run: Parts, results: dict[str, Any]) -> None:
+    """Say how it ended."""
+    line = result_line(results["test"], results["selected"], str(run.folder), run.target.untested)
+    Console().print(line, highlight=False, soft_wrap=True)
+
+
+_COURSE = Course(build=_build, tell=_tell, fit=_fit, leave=_leave, say=_say, start=_start)
+
+
+def _check_batchnorm(config: TrainConfig, processes: int) -> None:
+    """Let every device have two images at once, where the head wants them.
 
     Raises:
         ConfigError: it cannot.
     """
-    recipe = config.recipe
-    parts = processes * recipe.accumulate
+    parts = processes * config.recipe.accumulate
     check(
-        recipe.batch_size % parts == 0,
-        "recipe.batch_size",
-        f"a multiple of {parts}, {processes} devices x recipe.accumulate={recipe.accumulate}: it is over all devices",
-        recipe.batch_size,
-    )
-    check(
-        recipe.batch_size > parts or processes == 1 or not isinstance(config.head, BatchNormHead),
+        config.recipe.batch_size > parts or processes == 1 or not isinstance(config.head, BatchNormHead),
         "recipe.batch_size",
         f"more than {parts} with head=batchnorm, which wants two images at once",
-        recipe.batch_size,
+        config.recipe.batch_size,
     )
 
 
@@ -300,24 +209,6 @@ def _check_evaluation(target: TargetSet, processes: int) -> None:
         raise ConfigError(
             "an image of each evaluation list for every device", f"{fewest}, {processes} devices", "use fewer devices"
         )
-
-
-def _steps(config: TrainConfig, training: TrainingSet) -> int:
-    """Optimizer steps of the budget.
-
-    Raises:
-        ConfigError: an epoch is no batch, or the budget no step.
-    """
-    batch, budget = config.recipe.batch_size, config.budget
-    if len(training.draw) < batch:
-        raise ConfigError(
-            "an epoch of at least one batch",
-            f"{len(training.draw)} images an epoch and recipe.batch_size={batch}",
-            f"set recipe.batch_size to at most {len(training.draw)}",
-        )
-    steps = training.steps(budget.unit, budget.amount, batch)
-    check(steps >= 1, "budget", "at least one step", budget)
-    return steps
 
 
 def _measure(
@@ -339,18 +230,6 @@ def _measure(
     results["test"] = numbers(trainer.test(module, data, verbose=False)[0], "test")
     results.setdefault("last", results["test"])
     return results
-
-
-@contextmanager
-def _logger(config: TrainConfig, folder: Path) -> Iterator[Logger | bool]:
-    """The logger of a run, closed at its end whatever happens: the next job of a sweep wants its own."""
-    if not config.logger:
-        yield False
-        return
-    logger: Logger = hydra.utils.instantiate(config.logger, save_dir=str(folder))
-    with logger if isinstance(logger, Dashboard) else nullcontext():
-        logger.log_hyperparams(compose.to_dict(config))
-        yield logger
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")

@@ -21,7 +21,9 @@ from lt_extrap.config.model import (
     TextHead,
     Timm,
 )
+from lt_extrap.config.pretrain import Decoder, PretrainConfig
 from lt_extrap.config.recipe import AdamW, Budget, Recipe, Sgd
+from lt_extrap.config.run import RunConfig
 from lt_extrap.config.target import (
     AuxiliaryFiles,
     CifarTarget,
@@ -51,6 +53,7 @@ __all__ = [
     "ClassMeanHead",
     "ConvNet",
     "CosineHead",
+    "Decoder",
     "EmbeddedTarget",
     "Focal",
     "FolderTarget",
@@ -65,8 +68,10 @@ __all__ = [
     "Official",
     "OfficialTarget",
     "OpenClip",
+    "PretrainConfig",
     "Prompts",
     "Recipe",
+    "RunConfig",
     "ScaleShift",
     "Sgd",
     "Silencing",

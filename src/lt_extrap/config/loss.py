@@ -30,9 +30,11 @@ class Balanced(Loss):
     Attributes:
         tau: scale of the log prior, at least 0. Logit adjustment (Menon et al. 2021) at tau is this loss: its prior is
             n_j / n, and -tau log n, the same for all classes, leaves the softmax.
+        bce: a question of yes or no a class, the prior in its log odds (Bal-BCE of LiVT), in place of one softmax.
     """
 
     tau: float = 1.0
+    bce: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +46,8 @@ class Silencing(Balanced):
     """Neighbor silencing (Eq. 4).
 
     Attributes:
-        lambda_s: weight of the classes of a neighbor pair in each other's denominator, 0..1.
+        lambda_s: weight of the classes of a neighbor pair in each other's denominator, 0..1; with `bce`, of each
+            other's "no" (`model/bce.py`).
         silence: whose images silence: `pair` (both, the paper), `target_only`, `aux_only`, `none`.
         lambda_aux_aux: weight of all other auxiliary classes for an auxiliary image, 0..1.
         mixing: `exact` (a mixed image silences by both labels) or `released` (as the paper's code does;
@@ -67,6 +70,12 @@ class Silencing(Balanced):
             "loss.lambda_s",
             "0 with loss.mixing=released, which masks",
             self.lambda_s,
+        )
+        check(
+            self.mixing == "exact" or not self.bce,
+            "loss.mixing",
+            "exact with loss.bce=true: the released code has no such mode",
+            self.mixing,
         )
 
 

@@ -1,6 +1,6 @@
 """The configuration of a training run, and what each of its groups can be."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import MISSING
@@ -8,7 +8,6 @@ from omegaconf import MISSING
 from lt_extrap.config.adapter import AdaptFormer, Biases, LoRA, NoAdapter, Norms, Prompts, ScaleShift
 from lt_extrap.config.auxiliary import AuxiliaryClasses, NoAuxiliary, TargetExtra
 from lt_extrap.config.checks import check, one_of
-from lt_extrap.config.loading import Loading
 from lt_extrap.config.loss import Balanced, ClassBalanced, Focal, Ldam, Loss, Silencing
 from lt_extrap.config.model import (
     BatchNormHead,
@@ -21,19 +20,16 @@ from lt_extrap.config.model import (
     TextHead,
     Timm,
 )
-from lt_extrap.config.recipe import AdamW, Budget, Sgd
+from lt_extrap.config.recipe import AdamW, Sgd
+from lt_extrap.config.run import RunConfig
 from lt_extrap.config.target import CifarTarget, EmbeddedTarget, FolderTarget, OfficialTarget, Target
 
 
 @dataclass
-class TrainConfig:
+class TrainConfig(RunConfig):
     """One training run.
 
     Attributes:
-        do: `train`, or `plan`: print what the run would take, and what is missing for it.
-        images_per_second: that a plan's hours are for; null = 500, 1,000 and 2,000.
-        name: of the folder below runs/ that holds the runs of this experiment.
-        seed: of everything random, 0..2**63-1.
         sampling: `all` = an epoch shows every target image once; `balanced` = as many images of each target class, the
             mean number, of rare classes the same ones again (with auxiliary=none). The prior of the loss follows.
         features_from: a model.safetensors whose backbone is taken over and kept frozen, so that only a new head is
@@ -42,41 +38,18 @@ class TrainConfig:
             in tables: a new head on the frozen backbone, on the target set alone.
         compile: train through torch.compile: faster on a GPU, the same numbers up to rounding. Validation and test are
             never compiled, so that what they say of some weights is one number.
-        checkpoint_minutes: between two checkpoints within an epoch; each epoch's end is kept anyway.
-        trainer: arguments of lightning.Trainer. logger: `_target_` and arguments of a Lightning logger.
     """
 
-    do: str = "train"
-    images_per_second: float | None = None
-    name: str = "default"
-    seed: int = 0
-    target: Any = MISSING
-    auxiliary: Any = MISSING
     loss: Any = MISSING
-    backbone: Any = MISSING
     adapter: Any = MISSING
     head: Any = MISSING
-    recipe: Any = MISSING
-    budget: Budget = field(default_factory=Budget)
-    data: Loading = field(default_factory=Loading)
     sampling: str = "all"
     features_from: str | None = None
     retrained: bool = False
     compile: bool = False
-    checkpoint_minutes: float = 10.0
-    trainer: dict[str, Any] = MISSING
-    logger: dict[str, Any] = MISSING
 
     def __post_init__(self) -> None:
-        one_of("do", self.do, ("train", "plan"))
-        check(
-            self.images_per_second is None or (self.do == "plan" and self.images_per_second > 0),
-            "images_per_second",
-            "positive with do=plan, and null without",
-            self.images_per_second,
-        )
-        check(0 <= self.seed < 2**63, "seed", "in 0..2**63-1", self.seed)
-        check(self.checkpoint_minutes >= 0, "checkpoint_minutes", "at least 0", self.checkpoint_minutes)
+        super().__post_init__()
         recipe = self.recipe
         check(
             (recipe.head_warmup_factor is None) == (self.budget.head_warmup == 0),

@@ -16,6 +16,7 @@ from lt_extrap.model.clip import ImageTower, build_image_tower, load_image_tower
 from lt_extrap.model.networks import CifarResidualNet, ResidualNet
 from lt_extrap.model.preprocessing import Preprocessing, preprocessing_of
 from lt_extrap.model.timm_models import build_timm, load_timm, pooled
+from lt_extrap.model.weights import weights_path
 
 RANDOM_START = "random, a function of the seed"
 _HEAD = "head.weight"  # as a model of timm names it, of which only the body is built here
@@ -195,8 +196,8 @@ def load_pretrained(built: NormalisedBackbone, backbone: Backbone) -> str | None
         loaded = load_image_tower(built.network, backbone)
     else:
         loaded = load_timm(built.network, backbone)
-    if backbone.weights.endswith(".safetensors"):
-        _check_own(Path(backbone.weights), built.preprocessing, backbone)
+    if (file := weights_path(backbone.weights)).suffix == ".safetensors":
+        _check_own(file, built.preprocessing, backbone)
     return loaded
 
 

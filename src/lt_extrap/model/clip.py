@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from lt_extrap.config import OpenClip
 from lt_extrap.errors import ConfigError
 from lt_extrap.model.preprocessing import preprocessing_of
-from lt_extrap.model.weights import put, read_weights
+from lt_extrap.model.weights import put, read_weights, weights_path
 
 # A tower that comes with the one that is wanted, as small as it can be: open_clip builds them by twos.
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
@@ -265,7 +265,7 @@ def _weights(backbone: OpenClip) -> tuple[dict[str, Tensor], str]:
     if backbone.weights == "hub":
         path = _from_hub(backbone)
     else:
-        path = Path(backbone.weights)
+        path = weights_path(backbone.weights)
         _check_beside(backbone, path.with_name("open_clip_config.json"))
     weights, source = read_weights(path)
     if backbone.weights == "hub":

@@ -77,22 +77,9 @@ def neighbor_silencing(
     Raises:
         ConfigError: a parameter is out of its range, or the relation is one of other classes.
     """
-    _check_name("loss.silence", silence, SILENCES)
-    if (relation.num_target, relation.num_classes) != (num_target, len(counts)):
-        raise ConfigError(
-            f"a neighbor relation over the loss's {num_target} target columns of {len(counts)} columns",
-            f"one over {relation.num_target} target columns of {relation.num_classes}",
-            "build the relation and the counts from the same class table",
-        )
-    if silence == "target_only":
-        relation = relation.target_rows()
-    elif silence == "aux_only":
-        relation = relation.auxiliary_rows()
-    elif silence == "none":
-        relation = NeighborRelation.empty(num_target, len(counts))
     return OffsetCrossEntropy(
         counts,
-        relation=relation,
+        relation=silencing_rows(relation, silence, num_target=num_target, num_classes=len(counts)),
         tau=tau,
         lambda_s=lambda_s,
         lambda_aux_aux=lambda_aux_aux,
@@ -100,6 +87,28 @@ def neighbor_silencing(
         smoothing=smoothing,
         smoothing_over=smoothing_over,
     )
+
+
+def silencing_rows(relation: NeighborRelation, silence: str, *, num_target: int, num_classes: int) -> NeighborRelation:
+    """The rows of the labels whose images silence their neighbors, by a name of `SILENCES`.
+
+    Raises:
+        ConfigError: there is no such name, or the relation is one of other classes.
+    """
+    _check_name("loss.silence", silence, SILENCES)
+    if (relation.num_target, relation.num_classes) != (num_target, num_classes):
+        raise ConfigError(
+            f"a neighbor relation over the loss's {num_target} target columns of {num_classes} columns",
+            f"one over {relation.num_target} target columns of {relation.num_classes}",
+            "build the relation and the counts from the same class table",
+        )
+    if silence == "target_only":
+        return relation.target_rows()
+    if silence == "aux_only":
+        return relation.auxiliary_rows()
+    if silence == "none":
+        return NeighborRelation.empty(num_target, num_classes)
+    return relation
 
 
 class OffsetCrossEntropy(nn.Module):
@@ -238,10 +247,15 @@ class OffsetCrossEntropy(nn.Module):
         self, logits: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch classes"]:
         """a_j + log lambda_kj: the logits as an image of class k = `label` weighs them."""
-        weighed = self._adjusted(logits)
+        return self._add_log_lambda(self._adjusted(logits), label)
+
+    def _add_log_lambda(
+        self, weighed: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch classes"]:
+        """Add log lambda_kj to every column j of an image of class k = `label`, in place."""
         if self.log_lambda_aux_aux != 0:
             column = label[:, None]
-            auxiliary = torch.arange(self.num_target, logits.shape[1], device=label.device)
+            auxiliary = torch.arange(self.num_target, weighed.shape[1], device=label.device)
             others = (column >= self.num_target) & (column != auxiliary)
             offset = weighed.new_zeros(others.shape).masked_fill_(others, self.log_lambda_aux_aux)
             weighed[:, self.num_target :].add_(offset)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lt_extrap.config import Timm
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.model.hub import hub_file
-from lt_extrap.model.weights import put, read_weights, refuse_pointer
+from lt_extrap.model.weights import put, read_weights, refuse_pointer, weights_path
 
 # What timm's builders, forward passes and converters raise where they do not expect what they get.
 _REFUSALS = (TypeError, AssertionError, ValueError, RuntimeError, KeyError, IndexError, AttributeError)
@@ -102,7 +102,7 @@ def load_timm(network: nn.Module, backbone: Timm) -> str:
         DataError: the file cannot be read.
     """
     hub = backbone.weights == "hub"
-    path = hub_file(backbone.model) if hub else Path(str(backbone.weights))
+    path = hub_file(backbone.model) if hub else weights_path(str(backbone.weights))
     read = _read_jax if path.suffix == ".npz" else _read_state_dict
     weights, keys, source = read(path, network, backbone)
     return put(weights, network, f"timm's {backbone.model}" if hub else source, file=keys)
@@ -146,6 +146,11 @@ def _read_state_dict(path: Path, network: nn.Module, backbone: Timm) -> tuple[Ma
             weights = dict(convert(dict(weights), network))
         except _REFUSALS as error:
             raise _not_of_this_model(source, backbone, f"{type(error).__name__}: {error}") from error
+    if "fc_norm.weight" in network.state_dict() and "norm.weight" in weights and "fc_norm.weight" not in weights:
+        # As masked autoencoders are fine-tuned: the norm behind the pooling is another than that behind the last block.
+        weights = {key: value for key, value in weights.items() if key not in ("norm.weight", "norm.bias")}
+        weights |= {key: value for key, value in network.state_dict().items() if key.startswith("fc_norm.")}
+        source += ", without its last norm: the one behind the pooling begins anew"
     if patches is not None and (built := _patches(network.state_dict())) is not None and patches != built:
         # timm would resample them without a word
         raise _not_of_this_model(source, backbone, f"patches of {patches[0]} pixels, not {built[0]}")

@@ -34,6 +34,14 @@ _PRETRAINING = (
     "n_averaged",
 )
 
+OF_RUN = "model.safetensors"  # what a run leaves of its network, in its folder
+
+
+def weights_path(weights: str) -> Path:
+    """The file that `backbone.weights` names: of the folder of a run what the run has left."""
+    path = Path(weights)
+    return path / OF_RUN if path.is_dir() else path
+
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     """The tensors of a .pth, .pt, .bin, .ckpt or .safetensors file by key, without what training wrapped around them.
