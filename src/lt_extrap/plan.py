@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.panel import Panel
-from rich.table import Table
 
 from lt_extrap.config import (
     AuxiliaryClasses,
@@ -37,6 +36,7 @@ from lt_extrap.model.adapters.adapted import adapt
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.heads import empty_head
 from lt_extrap.model.weights import weights_path
+from lt_extrap.panel import panel
 from lt_extrap.retrained import EPOCHS
 
 _BYTES = 4  # of a parameter: weights are kept in float32 whatever the precision
@@ -205,10 +205,7 @@ def plan_panel(plan: Plan, size: Size, config: RunConfig) -> Panel:
     }
     if isinstance(config, TrainConfig) and config.retrained:
         rows["retrained"] = f"then {EPOCHS} epochs of the target set alone, through the frozen backbone"
-    table = Table.grid(padding=(0, 2))
-    for key, value in rows.items():
-        table.add_row(key, value)
-    return Panel(table, title=f"plan of {config.name}, seed {config.seed}", title_align="left")
+    return panel(f"plan of {config.name}, seed {config.seed}", rows)
 
 
 def _published(target: Target) -> bool:

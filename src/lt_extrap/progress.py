@@ -8,7 +8,6 @@ from typing import Any
 import lightning as L
 import torch
 from rich.panel import Panel
-from rich.table import Table
 from torch import Tensor
 
 from lt_extrap.agreement import mean
@@ -31,6 +30,7 @@ from lt_extrap.model.masked import MaskedAutoencoder
 from lt_extrap.model.preprocessing import Preprocessing
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import parameter_groups
+from lt_extrap.panel import panel
 from lt_extrap.stopwatch import PARTS, Stopwatch
 
 _SHOTS = (Shot.MANY, Shot.MEDIUM, Shot.FEW)
@@ -114,10 +114,7 @@ def start_panel(
         rows["caution"] = caution
     if "exclude" in target.files or target.left_out.any():
         rows["left out"] = _left_out(target)
-    table = Table.grid(padding=(0, 2))
-    for key, value in rows.items():
-        table.add_row(key, value)
-    return Panel(table, title=f"lt_extrap: {config.name}, seed {config.seed}", title_align="left")
+    return panel(f"lt_extrap: {config.name}, seed {config.seed}", rows)
 
 
 def pretraining_panel(
@@ -139,10 +136,7 @@ def pretraining_panel(
         f"256), cosine to 0, betas {recipe.betas}, weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
         "selection": "last weights",
     }
-    table = Table.grid(padding=(0, 2))
-    for key, value in rows.items():
-        table.add_row(key, value)
-    return Panel(table, title=f"lt_extrap: {config.name}, seed {config.seed}", title_align="left")
+    return panel(f"lt_extrap: {config.name}, seed {config.seed}", rows)
 
 
 def _node(node: Any) -> str:
