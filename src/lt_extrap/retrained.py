@@ -54,6 +54,7 @@ def retrained(run: Run, *, root: str | None = None) -> TrainConfig:
         name=f"{config.name}, retrained",
         target=run.target(root),
         auxiliary=NoAuxiliary(),
+        sampling="all",
         loss=Balanced(),
         head=head,
         recipe=recipe,
