@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -52,12 +52,14 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
         The weights, and where in the file they were, in words.
 
     Raises:
+        ConfigError: one of our own runs with an adapter, which holds that and a head alone.
         DataError: no such file, or one that holds no state dict.
     """
     refuse_pointer(path)
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
         source = str(path)
+        _refuse_adapter(path, content)
         while isinstance(content, Mapping) and (
             found := [key for key in _INSIDE if isinstance(content.get(key), Mapping) and content[key]]
         ):
@@ -143,6 +145,22 @@ def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file:
         )
     network.load_state_dict(kept)
     return f"{source}, {len(kept)} tensors" + (f"; left out {some(left)}" if left else "")
+
+
+def _refuse_adapter(path: Path, content: Any) -> None:
+    """Refuse what a run with an adapter has left, of which the frozen backbone is no part."""
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            frozen = (file.metadata() or {}).get("frozen_backbone")
+    else:
+        frozen = content.get("frozen_backbone") if isinstance(content, Mapping) else None
+    if isinstance(frozen, str):
+        raise ConfigError(
+            f"weights of a whole backbone in backbone.weights={path}",
+            f"an adapter and a head alone, trained beside a frozen backbone with digest {frozen}",
+            "give features_from=<that run>/model.safetensors for a head on both, or what lt_extrap.export format=timm "
+            "writes of them, into which lora, ssf, bitfit and layernorm are folded",
+        )
 
 
 def _unpickled(path: Path) -> Any:
