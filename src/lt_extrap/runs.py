@@ -135,7 +135,9 @@ def claim(
     last = record["starts"][-1]
     old, new = {"commit": last["commit"], **last["versions"]}, {"commit": start["commit"], **_versions()}
     notes = tuple(f"{key} was {old.get(key)}, now {new.get(key)}" for key in new if old.get(key) != new.get(key))
-    write_json(folder / RUN, {**record, "starts": [*record["starts"], start]})
+    # What it leaves at its end is read back on weights from where they are now.
+    config_now = {**record["config"], **_weight_places(record, identity)}
+    write_json(folder / RUN, {**record, "config": config_now, "starts": [*record["starts"], start]})
     return Claim(record["id"], None, notes)
 
 
@@ -331,6 +333,16 @@ def read_table(path: Path) -> list[dict[str, str]]:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _weight_places(record: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a configuration that name files of weights, as of this start; the content is the same."""
+    places: dict[str, Any] = {}
+    for key in WEIGHT_FILES & record.get("files", {}).keys() & now["files"].keys():
+        group, _, name = key.rpartition(".")
+        config = now["config"]
+        places |= {group: {**record["config"][group], name: config[group][name]}} if group else {name: config[name]}
+    return places
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
