@@ -24,6 +24,7 @@ from lt_extrap.evaluate import load_module
 from lt_extrap.model.backbones import NormalisedBackbone
 from lt_extrap.model.tokens import patch_tokens
 from lt_extrap.module import build_model
+from lt_extrap.run_name import WEIGHT_FILES
 from lt_extrap.runs import Run
 
 
@@ -108,8 +109,16 @@ class OpenedRun:
         """The backbone before the first step; its `start` says what its weights are.
 
         Raises:
-            LtExtrapError: the pretrained weights are not where they were.
+            LtExtrapError: the pretrained weights are not where they were, or are others.
         """
+        files = runs.files_of(self.run.config, self.target)
+        weights = {key: file for key, file in files.items() if key in WEIGHT_FILES and file.is_file()}
+        if self.run.changed(weights):
+            raise RunError(
+                f"the weights that {self.run.folder} started from",
+                f"another content of {', '.join(map(str, weights.values()))}",
+                "give back the weights that were there",
+            )
         plain = replace(self.run.config, head=Head())  # of text it would take the text tower
         return build_model(plain, self.target, self.training).backbone.eval()
 
