@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from conftest import SMALL
 from lt_extrap import runs
 from lt_extrap.compose import configure
-from lt_extrap.config import NoAdapter, Timm
+from lt_extrap.config import Balanced, NoAdapter, NoAuxiliary, Timm
 from lt_extrap.config.curate_filter import RunFeatures
 from lt_extrap.curate.features import load_extractor
 from lt_extrap.errors import ConfigError, RunError
@@ -22,9 +22,11 @@ from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.export import ExportConfig, export
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.direct import DirectClassifier
+from lt_extrap.model.weights import read_weights
 from lt_extrap.module import ExtrapolationModule
 from lt_extrap.retrained import retrained
 from lt_extrap.signals import Stopped
+from lt_extrap.studies.features.opened import OpenedRun
 from lt_extrap.train import train
 
 WITHOUT = [word for word in SMALL if not word.startswith(("backbone", "recipe.image_size", "budget"))]
@@ -86,6 +88,8 @@ def test_it_is_measured_again_to_the_same_numbers(run):
 def test_another_backbone_is_refused_by_name(run, weights, tmp_path):
     kept = weights.read_bytes()
     own = DirectClassifier.load(run / runs.WEIGHTS).model.backbone.identity
+    opened = OpenedRun.open(run, weights="selected", root=None, workers=0)
+    opened.start()
     try:
         weights.write_bytes(weights_of(tmp_path, 8).read_bytes())
         for read in (
@@ -97,11 +101,26 @@ def test_another_backbone_is_refused_by_name(run, weights, tmp_path):
             assert own in refused.value.wanted
             assert str(weights) in refused.value.found
             assert own not in refused.value.found
+        with pytest.raises(RunError, match="the weights that .* started from"):
+            opened.start()
         weights.unlink()
         with pytest.raises(RunError, match="the file holds adapter and head alone"):
             DirectClassifier.load(run / runs.WEIGHTS)
     finally:
         weights.write_bytes(kept)
+
+
+@pytest.mark.parametrize("name", [runs.WEIGHTS, "checkpoints/last.ckpt"])
+def test_an_adapter_is_no_backbone_to_start_from(run, name):
+    with pytest.raises(ConfigError, match="an adapter and a head alone"):
+        read_weights(run / name)
+
+
+def test_a_retrained_head_sees_each_image_once_whatever_the_sampling(run):
+    loaded = runs.load(run)
+    assert loaded.config.sampling == "all"
+    balanced = dataclasses.replace(loaded.config, auxiliary=NoAuxiliary(), loss=Balanced(), sampling="balanced")
+    assert retrained(dataclasses.replace(loaded, config=balanced)).sampling == "all"
 
 
 def test_a_retrained_head_stands_on_the_adapter(run, tmp_path):
@@ -144,9 +163,14 @@ def test_a_stopped_run_goes_on_to_the_same_weights(run, weights, tmp_path, monke
         weights.write_bytes(weights_of(tmp_path, 8).read_bytes())
         with pytest.raises(RunError, match=r"the content of backbone\.weights is another"):
             train(config, tmp_path / "run")
+        # Moved, and given where they are now, they are where whatever opens the run looks for them.
+        (tmp_path / "moved.pth").write_bytes(kept)
+        train(configure(*words, f"backbone.weights={tmp_path / 'moved.pth'}"), tmp_path / "run")
+        measured = evaluate(EvaluateConfig(run=str(tmp_path / "run"), workers=0))
+        assert measured["test"] == runs.read_json(tmp_path / "run" / runs.RESULTS)["test"]
+        assert runs.load(tmp_path / "run").config.backbone.weights == str(tmp_path / "moved.pth")
     finally:
         weights.write_bytes(kept)
-    train(config, tmp_path / "run")
     straight, resumed = (load_file(folder / runs.WEIGHTS) for folder in (run, tmp_path / "run"))
     assert straight.keys() == resumed.keys()
     assert all(torch.equal(straight[key], resumed[key]) for key in straight)
