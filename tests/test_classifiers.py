@@ -193,3 +193,5 @@ def test_crt_trains_a_new_head_by_balanced_sampling(tmp_path, cache, monkeypatch
     assert again["test"] == picked["test"]
     # Sampled alike, its logits have no prior of training in them.
     assert results(tmp_path / "run", classifier="crt", prior="forward", prior_known=True)["prior"]["known"]
+    with pytest.raises(ConfigError, match="prior=uniform, which those of this run are for"):
+        results(tmp_path / "run", classifier="crt", prior_known=True)

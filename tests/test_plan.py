@@ -8,7 +8,7 @@ from rich.console import Console
 
 from command import run
 from conftest import SMALL
-from lt_extrap.compose import configure
+from lt_extrap.compose import configure, configure_command
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError
@@ -172,11 +172,15 @@ def test_it_leaves_nothing_on_disk(tmp_path, cache):
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", sorted(HEADERS))
 def test_headers_say_what_a_plan_says(experiment):
-    assert len(HEADERS) == 9
+    assert len(HEADERS) == 21
     (cost,) = re.findall(r"Cost \(do=plan images_per_second=(\d+)\): (.*)", HEADERS[experiment])
     views = [int(number.replace(",", "")) for number in re.findall(r"[\d,]{7,}(?=[ ,])", cost[1])]
     hours = [float(number) for number in re.findall(r"([\d.]+) h\b", cost[1])]
-    for component, shown, taken in zip(("baseline", "silencing"), views, hours, strict=True):
-        planned = plan(configure(f"experiment={experiment}", f"component={component}"))
+    if experiment.endswith("_mgp"):
+        configs = [configure_command("pretrain", f"experiment={experiment}")]
+    else:
+        configs = [configure(f"experiment={experiment}", f"component={of}") for of in ("baseline", "silencing")]
+    for config, shown, taken in zip(configs, views, hours, strict=True):
+        planned = plan(config)
         assert planned.views == shown
         assert math.isclose(planned.hours(float(cost[0])), taken, rel_tol=5e-3)

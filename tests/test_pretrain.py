@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -14,6 +15,7 @@ from lt_extrap.config import Timm
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.model.backbones import build_backbone, load_pretrained
+from lt_extrap.paths import conf_dir
 from lt_extrap.pretrain import pretrain
 from lt_extrap.report.__main__ import ReportConfig  # noqa: F401 (brings the schema of the command)
 from lt_extrap.runs import load
@@ -158,3 +160,15 @@ def test_other_networks_are_refused(overrides, said, tmp_path):
         pretrain(tiny(*overrides), tmp_path / "run")
     assert said in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_sweep_says_its_command_and_its_words_are_understood():
+    text = (conf_dir() / "sweep" / "pretraining.yaml").read_text()
+    assert "python -m lt_extrap.pretrain experiment=tiny_imagenet_lt_mgp sweep=pretraining" in text
+    swept = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
+    assert swept == {"auxiliary": "none,neighbors"}
+    kinds = [
+        type(configure_command("pretrain", "experiment=tiny_imagenet_lt_mgp", f"auxiliary={word}").auxiliary).__name__
+        for word in swept["auxiliary"].split(",")
+    ]
+    assert kinds == ["NoAuxiliary", "AuxiliaryClasses"]

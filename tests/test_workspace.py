@@ -78,7 +78,8 @@ def has(config, key):
 
 
 def test_swept_keys_are_those_of_the_sweeps():
-    files = [yaml.safe_load(path.read_text()) for path in (conf_dir() / "sweep").glob("*.yaml")]
+    swept = [path for path in (conf_dir() / "sweep").glob("*.yaml") if path.stem != "pretraining"]  # no accuracies
+    files = [yaml.safe_load(path.read_text()) for path in swept]
     assert {key for file in files for key in file["hydra"]["sweeper"]["params"]} == {"component", *SWEPT}
     config = to_dict(configure("experiment=demo", "component=silencing"))
     assert [key for key in SWEPT if not has(config, key)] == []

@@ -168,14 +168,14 @@ def _evaluate(config: EvaluateConfig, run: Run, processes: Processes) -> dict[st
     share = prior.shares(target.classes.counts, shape=config.prior, imbalance=config.imbalance)
     if config.prior_known:
         tau = prior.trained_tau(run.config.loss)
-        if tau == 1 and config.prior == "uniform":
+        counts = trained_on(run, target).counts[: len(target.classes)] if tau != 1 else target.classes.counts
+        known = prior.KnownPrior(module.measured.head, share, counts, tau=tau)
+        if bool((known.offset == known.offset[0]).all()):
             raise ConfigError(
                 "a prior that changes the logits, for prior_known=true",
                 "prior=uniform, which those of this run are for",
                 "set prior=forward or backward",
             )
-        counts = trained_on(run, target).counts[: len(target.classes)] if tau != 1 else target.classes.counts
-        known = prior.KnownPrior(module.measured.head, share, counts, tau=tau)
         module.measured.register_module("head", known)
     data = data_of(run, target, None, module, loading, tte=config.tte)
     # The precision of the run: another one would give other numbers under the same name.

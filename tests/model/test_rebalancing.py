@@ -186,6 +186,7 @@ def test_deferred_weights_begin_at_their_share_of_the_run():
     loss = rebalancing_loss(Ldam(), counts, num_target=NUM_TARGET, scale=30.0)
     assert isinstance(loss, Deferred)
     assert [loss.at(step, 200).weights is None for step in (0, 159, 160, 199)] == [True, True, False, False]
+    assert Deferred(loss.before, loss.after, begins=0.99).at(16, 17) is loss.after  # they begin in a short run too
     assert rebalancing_loss(ClassBalanced(), counts, num_target=NUM_TARGET, scale=None).weights is not None
     logits, label, _ = batch()
     ratio = loss.after.per_image(logits, label) / loss.before.per_image(logits, label)

@@ -208,7 +208,7 @@ class Deferred(nn.Module):
 
     def at(self, step: int, steps: int) -> LabelLoss:
         """The loss of a step; 0 is the first of `steps`."""
-        return self.after if step >= round(self.begins * steps) else self.before
+        return self.after if step >= int(self.begins * steps) else self.before
 
 
 def rebalancing_loss(
