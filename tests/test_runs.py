@@ -157,7 +157,7 @@ def test_a_file_of_weights_may_move_and_may_not_change(tmp_path, lists):
     start("/old/w.pth", begun=False)
     start("/new/w.pth")
     for other, shown in (("hub", "hub"), ("null", None)):
-        with pytest.raises(RunError, match=f"backbone.weights was /old/w.pth, now {shown}"):
+        with pytest.raises(RunError, match=f"backbone.weights was /new/w.pth, now {shown}"):
             start(other)
     file.write_bytes(b"others")
     with pytest.raises(RunError, match="the content of backbone.weights is another"):

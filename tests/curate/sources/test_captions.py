@@ -105,11 +105,13 @@ def test_names_are_quoted_and_bound(tmp_path):
     assert numbers(source, *(f"bow tie {number}" for number in range(300)), "bow tie") == [0]
 
 
-TEXTS = st.text(st.sampled_from("ab c.-'&\"éß柴犬क\u093f_\0;*") | st.characters(), max_size=8)
+SPECIAL = st.sampled_from("ab c.-'&\"éß柴犬क\u093f_\0;*")
+TEXTS = st.text(SPECIAL | st.characters(), max_size=8)
+NAMES = st.text(SPECIAL | st.characters(codec="utf-8"), max_size=8)  # read from a file, where no half of a pair is
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5), TEXTS)
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5), NAMES)
 def test_whatever_the_rule_takes_is_found(parts, name):
     captions = [before + name + behind for before, behind in parts]
     with closing(sqlite3.connect(":memory:")) as database:
