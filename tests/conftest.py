@@ -58,6 +58,12 @@ def _sparing(shapes: Callable[..., Any]) -> Callable[..., Any]:
 jaxtyping.jaxtyped = _sparing(jaxtyping.jaxtyped)  # which the hook of --jaxtyping-packages puts on every function
 
 
+def pytest_configure() -> None:
+    """Look for garbage rarely: torch and Hydra have many objects to go through. And a command has one thread."""
+    gc.set_threshold(20_000, 20, 100)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
 def pytest_collectstart() -> None:
     """Import what takes seconds here: the process that waits for xdist's workers collects nothing.
 

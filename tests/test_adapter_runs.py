@@ -144,6 +144,7 @@ def test_an_adapter_wants_weights_and_no_further_freezing(weights):
         configure(*BASE, f"backbone.weights={weights}", "adapter=lora", "recipe.freeze=2")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_weights(run, weights, tmp_path, monkeypatch):
     words = (*BASE, f"backbone.weights={weights}", "adapter=adaptformer", "adapter.bottleneck=4", "recipe.ema=0.9")
     config = configure(*words)
@@ -193,7 +194,12 @@ def test_it_is_exported(run, form, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("adapter", "refused"), [("lora", False), ("ssf", False), ("bitfit", False), ("vpt_deep", True)]
+    ("adapter", "refused"),
+    [
+        ("lora", False),
+        *(pytest.param(*of, marks=pytest.mark.long) for of in (("ssf", False), ("bitfit", False))),
+        ("vpt_deep", True),
+    ],
 )
 def test_timm_takes_what_can_be_merged(adapter, refused, weights, tmp_path):
     words = (*BASE, f"backbone.weights={weights}", f"adapter={adapter}", "budget.amount=3")

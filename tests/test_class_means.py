@@ -113,6 +113,7 @@ def expected(config):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_start_from_those_of_one(tmp_path):
     more = ("head=class_mean", "recipe.blr=1e-12", "recipe.weight_decay=0")
     config = configure(*of_two(*more))

@@ -55,11 +55,12 @@ def sets_of(experiment):
 
 
 def pairs():
-    """Every experiment with every component; of the published ones, alike in that, one each is fast."""
+    """Every experiment with every component; one each is fast, and of the published ones, alike in that, not long."""
     for number, experiment in enumerate(EXPERIMENTS):
         for component in COMPONENTS:
-            slow = experiment.startswith(PUBLISHED) and component != COMPONENTS[number % len(COMPONENTS)]
-            yield pytest.param(experiment, component, marks=[pytest.mark.slow] * slow)
+            marks = [pytest.mark.slow, *[pytest.mark.long] * experiment.startswith(PUBLISHED)]
+            once = component == COMPONENTS[number % len(COMPONENTS)]
+            yield pytest.param(experiment, component, marks=[] if once else marks)
 
 
 @pytest.mark.parametrize(("experiment", "component"), [*pairs()])
@@ -85,7 +86,7 @@ def test_every_pair_composes(experiment, component):
 
 
 def published():
-    """Every published experiment, component and recipe; one of each experiment is fast."""
+    """Every published experiment, component and recipe; one of each experiment and one of each recipe are not long."""
     for number, experiment in enumerate(RECIPES):
         own = (conf_dir() / f"recipe/scripts_baseline/{experiment}.yaml").is_file()
         triples = [
@@ -95,9 +96,11 @@ def published():
             if component != "target_extra"  # for which the published sets have no list
         ]
         for row, (component, recipe) in enumerate(triples):
-            yield pytest.param(experiment, component, recipe, marks=[pytest.mark.slow] * (row != 2 * number % 9))
+            once = component == COMPONENTS[number % 5] or row == 2 * number % 9
+            yield pytest.param(experiment, component, recipe, marks=[] if once else [pytest.mark.long])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("experiment", "component", "recipe"), [*published()])
 def test_what_a_recipe_sets_survives_the_component(experiment, component, recipe):
     config = configure(f"experiment={experiment}", f"component={component}", f"recipe={recipe}")
@@ -145,6 +148,7 @@ MEAN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", RECIPES)
 def test_recipes_have_the_published_rates_and_images(experiment):
     config = configure(f"experiment={experiment}")
@@ -181,6 +185,7 @@ def test_a_pretraining_is_that_of_what_starts_from_it(experiment):
         assert (recipe.crop_scale, recipe.flip, recipe.randaugment) == ([0.2, 1.0], 0.5, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", LIFT)
 def test_lift_has_its_published_recipe_in_every_row(experiment):
     config = configure(f"experiment={experiment}", "component=silencing")
@@ -246,6 +251,7 @@ def test_command_line_beats_component_beats_experiment():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -243,6 +243,7 @@ def test_rows_that_w_and_b_has_are_not_sent_again(small, tmp_path, monkeypatch):
     assert wandb.exits == [0]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_marked_so(small, tmp_path):
     with pytest.raises(TrainingError):
         train(small(*RUN, "recipe.blr=1e30", "recipe.clip=null"), tmp_path / "run")
@@ -419,7 +420,7 @@ def test_the_network_goes_in_the_middle(small, tmp_path, capfd, server, monkeypa
     assert wandb.summary["test/acc"] == results["test"]["acc"]
 
 
-@pytest.mark.parametrize("key", [None, 40 * "a"])
+@pytest.mark.parametrize("key", [None, pytest.param(40 * "a", marks=pytest.mark.slow)])
 def test_without_a_network_or_an_account_it_is_offline(small, tmp_path, capfd, home, monkeypatch, key):
     monkeypatch.setattr(dashboard, "_BEGIN", 2.0)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")

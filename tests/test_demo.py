@@ -30,6 +30,7 @@ def test_the_pool_is_labelled(tmp_path):
     assert wrong == {path for path, what in truth.items() if what.startswith("pictures whose caption")}
 
 
+@pytest.mark.slow
 def test_the_pool_of_another_world_is_refused_before_training(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     POOL.mkdir(parents=True)

@@ -26,7 +26,7 @@ CPU = {"accelerator": "cpu", "devices": 1}
 def run(tmp_path_factory, cache):
     """A finished run whose selected weights are not its last."""
     folder = tmp_path_factory.mktemp("run")
-    long = ("budget={unit: epochs, amount: 4, warmup: 1}", "target.world.test_per_class=6")
+    long = ("budget={unit: epochs, amount: 2, warmup: 1}", "target.world.test_per_class=6")
     with pytest.MonkeyPatch.context() as patch:
         worsening(patch)
         train(configure(*SMALL, "component=silencing", "recipe.ema=0.5", "recipe.blr=0.05", *long), folder)

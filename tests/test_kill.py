@@ -64,7 +64,9 @@ def straight(tmp_path_factory, cache):
     return folder(cwd)
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGKILL, 2), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGKILL, 2), pytest.param(signal.SIGTERM, 0, marks=pytest.mark.long)]
+)
 def test_killed_again_and_again(tmp_path, straight, number, workers):
     """At random moments, until it gets through; the whole process group, workers and all."""
     when = random.Random(f"{number}{workers}")

@@ -112,6 +112,7 @@ def test_from_a_folder_to_an_exported_classifier(mine, tmp_path, capsys):
     export(ExportConfig(run=str(folder), format="safetensors", output=str(tmp_path / "exported")))
 
 
+@pytest.mark.slow
 def test_a_folder_that_changed_does_not_go_on(mine, tmp_path, monkeypatch):
     root = shutil.copytree(mine, tmp_path / "mine")
     config, folder = configure(*words(root)), tmp_path / "run"

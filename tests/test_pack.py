@@ -121,6 +121,7 @@ def test_resident_images_may_be_packed(world, shards, tmp_path):
     assert_same_run(tmp_path / "straight", tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["", pytest.param("file://", marks=pytest.mark.slow)])
 def test_an_auxiliary_set_may_lie_in_a_packed_folder_of_its_own(world, shards, tmp_path, url):
     convert(AuxiliarySetConfig(do="convert", folder=str(tmp_path / "set"), target=lists(world).target, copy=True))
@@ -219,6 +220,7 @@ def test_the_lists_of_a_folder_of_classes_are_kept(tmp_path, capsys):
         load_target(dataclasses.replace(target, images=str(tmp_path / "packed")))
 
 
+@pytest.mark.slow
 def test_what_is_printed_trains_from_an_archive_and_from_odd_names(world, tmp_path, capsys):
     shutil.copytree(world, tmp_path / "world")
     with tarfile.open(tmp_path / "world" / "images.tar", "w") as archive:

@@ -50,6 +50,9 @@ def test_it_says_what_the_run_does(small):
     averaged = size(small("component=silencing", "recipe.ema=0.9"), planned.epoch)
     assert (averaged.state, averaged.weights) == (2 * averaged.weights, 2 * sized.weights)
     assert sized.on_disk(selects=True)[1] == 2 * sized.weights + 4 * sized.exported
+    probe = size(small("component=silencing", "recipe.freeze=all"), planned.epoch)  # the optimizer has the head alone
+    head = sum(p.numel() for p in module.model.head.parameters())
+    assert (probe.weights, probe.state) == (sized.weights, sized.weights + 2 * 4 * head)
     assert planned.missing == ()
     assert planned.hours(0.1) == pytest.approx(12 * 32 / 360)
 

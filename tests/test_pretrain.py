@@ -114,6 +114,7 @@ def test_a_finished_one_returns_and_is_no_classifier(straight, capsys):
     assert find_runs(straight) == ([], [])
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_and_auxiliary_images(straight, tmp_path):
     """The parts are those of one batch up to rounding; auxiliary images make epochs longer."""
     pretrain(tiny("recipe.accumulate=1", "pictures_every=0"), tmp_path / "one")

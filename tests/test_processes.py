@@ -232,6 +232,7 @@ def test_a_process_that_does_not_start_ends_the_run(tmp_path, monkeypatch, capfd
         train(configure(*of_two()), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_stop_at_the_start_waits_for_nobody(tmp_path, monkeypatch):
     """Ctrl-C while the others are being started."""
 

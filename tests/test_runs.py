@@ -92,10 +92,15 @@ def test_a_configuration_survives_and_so_does_one_of_before_recipes_had_kinds(sm
     ("override", "said"),
     [
         ("loss.tau=0.5", r"loss\.tau was 1\.0, now 0\.5"),
-        ("data.on_unreadable=skip", r"on_unreadable was error, now skip"),
-        ("trainer.precision=bf16-mixed", r"trainer\.precision"),
-        ("loss=ce", "loss was Balanced, now Loss"),
-        ("recipe.ema=0.9", "recipe.ema was None, now 0.9"),
+        *(
+            pytest.param(*of, marks=pytest.mark.slow)
+            for of in (
+                ("data.on_unreadable=skip", r"on_unreadable was error, now skip"),
+                ("trainer.precision=bf16-mixed", r"trainer\.precision"),
+                ("loss=ce", "loss was Balanced, now Loss"),
+                ("recipe.ema=0.9", "recipe.ema was None, now 0.9"),
+            )
+        ),
     ],
 )
 def test_another_run_is_refused_and_named(tmp_path, small, lists, ended, override, said):

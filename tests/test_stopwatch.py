@@ -130,6 +130,7 @@ class Event:
         return later.at - self.at
 
 
+@pytest.mark.slow
 def test_the_time_of_a_gpu_is_its_own(small, tmp_path, monkeypatch):
     """Reading is hidden behind its work but for the first batch, and that behind the validation, where it is idle."""
     machine = Machine(monkeypatch, queue=True)
@@ -141,6 +142,7 @@ def test_the_time_of_a_gpu_is_its_own(small, tmp_path, monkeypatch):
     assert sum(counted.values()) == machine.total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_data_wait_is_told_early_and_at_the_end(small, tmp_path, monkeypatch, capsys, cold):
     """But not that of the first steps, in which workers start."""

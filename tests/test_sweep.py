@@ -91,7 +91,9 @@ def test_every_file_is_tried():
     assert {file.stem for file in (conf_dir() / "sweep").glob("*.yaml")} == SWEEPS.keys() | of_pretrain
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize(
+    "name", ["lambda_s", *(pytest.param(name, marks=pytest.mark.slow) for name in SWEEPS if name != "lambda_s")]
+)
 def test_a_file_says_its_command_and_expands_to_its_jobs(name):
     text = (conf_dir() / "sweep" / f"{name}.yaml").read_text()
     assert f"python -m lt_extrap.train experiment=demo sweep={name}" in text
@@ -104,6 +106,7 @@ def test_a_file_says_its_command_and_expands_to_its_jobs(name):
     ]
 
 
+@pytest.mark.slow
 def test_the_command_line_wins_over_the_file_and_adds_seeds():
     jobs = jobs_of("experiment=demo", "sweep=lambda_s", "loss.lambda_s=0.2", "seed=0,1,2", "loss.tau=0.5")
     assert [(c.loss.lambda_s, c.seed, c.loss.tau) for _, c in jobs] == [(0.2, seed, 0.5) for seed in (0, 1, 2)]
@@ -112,6 +115,7 @@ def test_the_command_line_wins_over_the_file_and_adds_seeds():
     assert all(config.auxiliary.permute for _, config in other)
 
 
+@pytest.mark.slow
 def test_three_ways_are_their_product():
     jobs = jobs_of(
         "experiment=demo",
@@ -237,6 +241,7 @@ def name_of(*overrides: str) -> str:
     return sweep.name
 
 
+@pytest.mark.slow
 def test_sweeps_of_other_runs_have_other_names():
     name = name_of("loss.lambda_s=0.1,0.5")
     assert re.fullmatch(r"sweep-loss\.lambda_s-[0-9a-f]{6}", name)
@@ -301,6 +306,7 @@ def test_a_launcher_that_uses_processes():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_jobs_side_by_side_are_stopped_together_and_go_on():
     words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "loss.lambda_s=0,0.1,0.5"]
     budget = "budget={unit: epochs, amount: 15, warmup: 2}"
@@ -324,6 +330,7 @@ def test_jobs_side_by_side_are_stopped_together_and_go_on():
     assert max(starts) == 2
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_its_retrained_classifier(command, tmp_path, monkeypatch, cache):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lt_extrap.retrained.Budget", lambda **_: Budget(unit="epochs", amount=1.0, warmup=0.0))

@@ -30,7 +30,13 @@ def weights(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize(
+    "component",
+    [
+        *("baseline", "silencing"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "neighbors", "permuted", "target_extra")),
+    ],
+)
 def test_every_component_trains_and_leaves_everything(small, tmp_path, component):
     config = small(f"component={component}")
     results = train(config, tmp_path / "run")
@@ -97,6 +103,7 @@ def test_a_resident_run_equals_one_from_files_and_itself_after_an_interruption(s
     assert second["val"] == first["val"]
 
 
+@pytest.mark.slow
 def test_a_step_erases_by_the_epoch_of_its_batch_and_then_mixes(small, tmp_path, monkeypatch):
     """In noise around the mean of the backbone."""
     config = small("component=baseline", "recipe.mixup=0.8", "recipe.erasing=1")
@@ -152,6 +159,7 @@ def test_a_finished_run_returns_at_once(small, tmp_path, capsys):
 
 
 # validations after epochs 1 and 2, and once more at the end of training
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("accuracies", "selected"),
     [
@@ -208,6 +216,7 @@ def test_budgets(small, unit, amount):
         assert steps == {"epochs": 2 * (len(training.draw) // 32), "steps": 12}[unit]
 
 
+@pytest.mark.slow
 def test_the_average_is_measured_and_exported_and_touches_nothing_else(small, tmp_path, monkeypatch):
     trajectory, modules = [], []
     step = ExtrapolationModule.optimizer_step
@@ -355,6 +364,7 @@ def test_a_batch_larger_than_an_epoch_is_refused(small, tmp_path):
         train(small("component=baseline", "recipe.batch_size=5000"), tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "said"),
     [

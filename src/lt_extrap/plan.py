@@ -165,6 +165,8 @@ def size(config: TrainConfig, epoch: Epoch) -> Size:
     with torch.device("meta"):
         backbone = build_backbone(config.backbone, image_size=config.recipe.image_size, seed=config.seed)
         adapt(backbone, config.adapter, classes=epoch.target_classes, seed=config.seed)
+        if config.recipe.freeze or config.features_from is not None:
+            backbone.freeze(None if config.recipe.freeze in (0, "all") else config.recipe.freeze)
     kept = [p.requires_grad or backbone.adapter_keys is None for p in backbone.parameters()]
     body, frozen = (
         sum(p.numel() for p, keep in zip(backbone.parameters(), kept, strict=True) if keep is which)
@@ -173,12 +175,15 @@ def size(config: TrainConfig, epoch: Epoch) -> Size:
     row = sum(parameter.numel() for parameter in empty_head(config.head, dim=backbone.dim, classes=1).parameters())
     parameters = body + row * (epoch.target_classes + epoch.auxiliary_classes)
     copies = 1 + (config.recipe.ema is not None)
-    moments = 1 if isinstance(config.recipe, Sgd) else 2
+    moments = 1 if isinstance(config.recipe, Sgd) else 2  # of what learns
+    learns = (
+        parameters - body + sum(parameter.numel() for parameter in backbone.parameters() if parameter.requires_grad)
+    )
     return Size(
         parameters=parameters,
         frozen=frozen,
         exported=body + row * epoch.target_classes,
-        state=_BYTES * parameters * (copies + moments),
+        state=_BYTES * (parameters * copies + learns * moments),
         weights=_BYTES * parameters * copies,
     )
 

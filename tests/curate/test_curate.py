@@ -429,6 +429,7 @@ def test_retry_wants_reasons_that_there_are(made, curated, tmp_path):
         curate(config(made, folder, "do=retry", "errors=[timeout]"))
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_after_a_transaction_and_it_goes_on(made, curated, tmp_path, monkeypatch, capsys):
     seen = []
     whole = images_stage.prepare

@@ -92,7 +92,7 @@ def test_a_folder_that_may_only_be_read(made, tmp_path, tmpfs, begun):
     assert one_message(command.said, "Read-only", "where you may write")
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_interrupted_in_every_stage(made, straight, tmp_path, times):
     """Once: what is in work is finished. Twice: it ends at once."""
     moments, folder, stopped = random.Random(times), tmp_path / "state", 0

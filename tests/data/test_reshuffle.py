@@ -16,7 +16,10 @@ from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError
 
-WORLD = "target.world={classes: 12, families: 4, largest: 150, smallest: 5, random_classes: 4, extra_images: 40}"
+WORLD = (
+    "target.world={classes: 12, families: 4, largest: 150, smallest: 5, random_classes: 4, extra_images: 40, "
+    "image_size: 16}"
+)
 
 
 def images(prefix, counts):
@@ -78,6 +81,7 @@ def test_without_further_images_it_is_refused():
         configure("experiment=demo", "target.extra=null", "target.reshuffle=1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["target.reshuffle=1", "target.extra_per_class=3", "component=target_extra"])
 @pytest.mark.parametrize(("split", "place"), [("test", 0), ("val", 1), ("train", 2)])
 def test_further_images_that_are_on_another_list_are_refused(tmp_path, key, split, place):

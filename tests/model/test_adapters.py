@@ -284,7 +284,7 @@ def test_activations_computed_again_give_the_same_gradients(kind, adapter):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adapter", ADAPTERS)
-@pytest.mark.parametrize("kind", ["dinov2", "open_clip"])
+@pytest.mark.parametrize("kind", ["dinov2", pytest.param("open_clip", marks=pytest.mark.long)])
 def test_it_compiles_without_a_break(kind, adapter, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # no graph holds the tests' checks of shapes
     torch.compiler.reset()  # or the graphs of the other cases count towards a limit

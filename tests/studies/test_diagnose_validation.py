@@ -70,7 +70,13 @@ def test_gains_are_paired_by_seed(trained):
     assert group_gains(rows)["silencing"]["overall"] == pytest.approx([100 * (tests[1] - tests[0])])
 
 
-@pytest.mark.parametrize(("slope", "words"), [(0.1, "Held"), (-0.1, "did not hold"), (0.0, "undecided")])
+@pytest.mark.parametrize(
+    ("slope", "words"),
+    [
+        (0.1, "Held"),
+        *(pytest.param(*of, marks=pytest.mark.slow) for of in ((-0.1, "did not hold"), (0.0, "undecided"))),
+    ],
+)
 def test_the_verdict_follows_the_measured_gains(trained, tmp_path, slope, words):
     folder = copied(trained, tmp_path, lambda score: slope * score, worlds=3)
     verdict, statements = validate([folder], None, 200)

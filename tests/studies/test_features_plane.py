@@ -45,6 +45,7 @@ def test_the_missing_package_is_named(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_umap():
     """The same points for the same seed, others for another; neighbors as many as there can be."""
     pytest.importorskip("umap")

@@ -37,6 +37,7 @@ def options(baseline, ours, folder, **changed):
     return FeaturesConfig(baseline=str(baseline), ours=str(ours), output=str(folder), **settings)
 
 
+@pytest.mark.slow
 def test_two_runs(baseline, convnet_run, tmp_path):
     found = look(options(baseline, convnet_run, tmp_path / "a"))
     assert [panel.title for panel in found.panels] == [

@@ -255,6 +255,7 @@ def test_the_verdict_is_by_the_adjusted_gap_at_the_smallest_ratio():
 # From pool to verdict
 
 
+@pytest.mark.slow
 def test_a_study_trains_what_no_other_process_is_at(tmp_path, capsys, cache):
     folder = tmp_path / "study"
     config = study_of(grid=dataclasses.replace(GRID, superclasses=[2]))
