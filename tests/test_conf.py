@@ -407,6 +407,12 @@ def test_no_experiment_prints_the_list():
             "loss=balanced",
         ),
         (["name=x", "target=lists"], "a value for every key", "target.test", "target."),
+        (
+            ["experiment=inat18_mgp"],
+            "experiment of this",
+            "which sets mask_ratio",
+            "lt_extrap.pretrain experiment=inat18",
+        ),
     ],
 )
 def test_mistakes_are_told_in_our_words(overrides, wanted, found, remedy):

@@ -137,6 +137,7 @@ def test_parts_of_a_batch_and_auxiliary_images(straight, tmp_path):
         (["mask_ratio=1"], "mask_ratio to be in 0 < mask_ratio < 1"),
         (["decoder.heads=3"], "decoder.heads to be a divisor of decoder.width=16"),
         (["loss=balanced"], "loss"),
+        (["experiment=imagenet_lt_lift"], "run python -m lt_extrap.train experiment=imagenet_lt_lift"),
     ],
 )
 def test_what_means_nothing_in_a_pretraining_is_refused(overrides, said):

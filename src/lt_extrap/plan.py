@@ -206,11 +206,19 @@ def plan_panel(plan: Plan, size: Size, config: RunConfig) -> Panel:
         f"a state to go on from {_bytes(size.state)}",
         "there": "\n".join(plan.there) or "-",
         "missing": "\n".join(plan.missing) or "-",
-        "note": "\n".join(epoch.notes) or "-",
+        "note": "\n".join([*epoch.notes, *_start(config)]) or "-",
     }
     if isinstance(config, TrainConfig) and config.retrained:
         rows["retrained"] = f"then {EPOCHS} epochs of the target set alone, through the frozen backbone"
     return panel(f"plan of {config.name}, seed {config.seed}", rows)
+
+
+def _start(config: RunConfig) -> list[str]:
+    """A note where a transformer is trained from random weights, which an experiment leaves to who runs it."""
+    backbone, donor = config.backbone, getattr(config, "features_from", None)
+    if not isinstance(config, TrainConfig) or not isinstance(backbone, Timm) or backbone.weights or donor:
+        return []
+    return [f"{backbone.model} starts from random weights: backbone.weights=null"]
 
 
 def _published(target: Target) -> bool:

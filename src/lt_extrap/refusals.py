@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from lt_extrap.config import OPTIONS, TrainConfig
+from lt_extrap.config import OPTIONS, PretrainConfig, TrainConfig
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
 
@@ -44,11 +44,16 @@ def told(error: HydraException | OmegaConfBaseException) -> ConfigError:
     if match := re.match(r"Could not override '([^']+)'", text):
         key = match[1]
         return ConfigError("keys that the chosen options have", key, spelled(key))
+    if match := re.match(r"In 'experiment/(\S+)': Could not override '(\w+)'", text):
+        return _other_commands(match[1], f"chooses {match[2]}=")
     if match := re.match(r"In '(\S+)'.*\nKey '\S+' not in '(\w+)'\n\s+full_key: (\S+)", text):
+        file, schema, key = match.groups()
+        if schema == TrainConfig.__name__ and key in _names(PretrainConfig):
+            return _other_commands(file.removeprefix("experiment/").removesuffix(".yaml"), f"sets {key}")
         return ConfigError(
-            f"options that have every key which conf/{match[1].removesuffix('.yaml')}.yaml sets",
-            f"{match[3]}, which {match[2]} has not",
-            f"leave the options of that file as they are; {spelled(match[3])}",
+            f"options that have every key which conf/{file.removesuffix('.yaml')}.yaml sets",
+            f"{key}, which {schema} has not",
+            f"leave the options of that file as they are; {spelled(key)}",
         )
     if match := re.match(r"Error merging override \+*([^=\s]+)=(.*)", text):
         reason = str(cause).strip().split("\n")[0] if cause else text
@@ -108,6 +113,16 @@ def refuse_words(words: Iterable[str]) -> None:
                 f"{word}, which is {len(value.split(','))} runs with a number each",
                 f"write '{key}=[{value}]'; two lists: '{key}=[{value}],[...]'",
             )
+
+
+def _other_commands(experiment: str, does: str) -> ConfigError:
+    """Of an experiment of train for pretrain, or the other way round."""
+    command = "pretrain" if experiment.endswith("_mgp") else "train"
+    return ConfigError(
+        "an experiment of this command",
+        f"experiment={experiment}, which {does}",
+        f"run python -m lt_extrap.{command} experiment={experiment}, or choose another experiment",
+    )
 
 
 def _near(word: str, words: Iterable[str]) -> str:

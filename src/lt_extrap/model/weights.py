@@ -189,6 +189,8 @@ def _told(error: Exception, path: Path) -> tuple[str, str]:
             f"an object of {match[1]}, which is not loaded: a pickle of more than tensors and numbers can run code",
             "where you trust the file, read it by torch.load(file, weights_only=False) and save its state dict again",
         )
+    if isinstance(error, FileNotFoundError):
+        return "no file there", "correct the path"
     first = (str(error).splitlines() or [""])[0]
     return (
         # Of bytes that are no pickle torch says how they could be loaded all the same.

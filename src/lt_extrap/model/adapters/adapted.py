@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lt_extrap.config import Adapter, AdaptFormer, Biases, LoRA, NoAdapter, Norms, Prompts, ScaleShift
+from lt_extrap.config import Adapter, AdaptFormer, Biases, LoRA, NoAdapter, Norms, Prompts, ScaleShift, check
 from lt_extrap.keys import Stream, torch_seed
 from lt_extrap.model.adapters.adaptformer import lift_width, put_bottlenecks
 from lt_extrap.model.adapters.blocks import Blocks, OpenAttention, blocks_of
@@ -74,7 +74,9 @@ def _put(backbone: NormalisedBackbone, adapter: Adapter, blocks: Blocks, classes
         for block in blocks:
             block.attn = OpenAttention(block.attn)
     if isinstance(adapter, AdaptFormer):
-        put_bottlenecks(blocks, adapter.bottleneck or lift_width(classes, len(blocks)))
+        inner = adapter.bottleneck or lift_width(classes, len(blocks))
+        check(inner <= blocks.width, "adapter.bottleneck", f"at most {blocks.width}, the width of the blocks", inner)
+        put_bottlenecks(blocks, inner)
     elif isinstance(adapter, Prompts):
         put_prompts(blocks, adapter.count, backbone.patch_size, deep=adapter.deep)
     elif isinstance(adapter, Biases):
@@ -85,7 +87,9 @@ def _put(backbone: NormalisedBackbone, adapter: Adapter, blocks: Blocks, classes
             if isinstance(part, nn.LayerNorm):
                 part.requires_grad_()
     elif isinstance(adapter, LoRA):
-        put_low_ranks(blocks, adapter.rank or lift_width(classes, len(blocks)), adapter.alpha)
+        rank = adapter.rank or lift_width(classes, len(blocks))
+        check(rank <= blocks.width, "adapter.rank", f"at most {blocks.width}, the width of the blocks", rank)
+        put_low_ranks(blocks, rank, adapter.alpha)
     else:
         assert isinstance(adapter, ScaleShift)
         put_scales(blocks.network)

@@ -30,7 +30,7 @@ class PromptedBlock(nn.Module):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if self.prompts is not None:
-            x = torch.cat([x, self.prompts.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+            x = torch.cat([x, self.prompts.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
         x = self.block(x, *args, **kwargs)
         return x[:, : x.shape[1] - self.ends] if self.ends else x
 

@@ -26,11 +26,13 @@ def rebuilt(
     built = build_backbone(backbone, image_size=image_size, seed=0)
     if isinstance(adapter, NoAdapter):
         return built
-    wanted = f"the backbone that the adapter in {holder} was trained on, {vars(backbone)}, with digest {identity}"
+    wanted = f"the backbone that the adapter in {holder} was trained on, of digest {identity}: {_named(backbone)}"
     try:
         source = load_pretrained(built, backbone)
     except (ConfigError, DataError) as error:
-        raise RunError(wanted, error.found, "put its weights there: the file holds adapter and head alone") from error
+        raise RunError(
+            wanted, error.found, "put its weights there, or a link to them: the file holds adapter and head alone"
+        ) from error
     adapt(built, adapter, classes=classes, seed=0)
     if built.identity != identity:
         raise RunError(
@@ -39,3 +41,9 @@ def rebuilt(
             "give back the weights that were there: the file holds adapter and head alone",
         )
     return built
+
+
+def _named(backbone: Backbone) -> str:
+    """Which one that is, by the keys of its configuration."""
+    keys = ("model", "tag", "weights")
+    return ", ".join(f"{key}={getattr(backbone, key)}" for key in keys if hasattr(backbone, key))
