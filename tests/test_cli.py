@@ -12,11 +12,14 @@ from lt_extrap.report import __main__ as report
 
 
 @pytest.mark.slow
-def test_a_mistake_ends_in_one_message(tmp_path):
-    status, said = run(train.main, "experiment=tiny_imagenet_lt", cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("word", "found"), [("experiment=tiny_imagenet_lt", "LT_EXTRAP_DATA"), ("experiment=dmo", "mean demo?")]
+)
+def test_a_mistake_ends_in_one_message(tmp_path, word, found):
+    status, said = run(train.main, word, cwd=tmp_path)
     assert status == 1
     assert "Traceback" not in said
-    assert all(word in said for word in ("wanted:", "found:", "to do:", "LT_EXTRAP_DATA"))
+    assert all(word in said for word in ("wanted:", "found:", "to do:", found))
 
 
 @pytest.mark.slow

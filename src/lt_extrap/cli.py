@@ -42,7 +42,9 @@ def run(task: Callable[[], Any], *, status: Callable[[LtExtrapError], int] = lam
 def _ours(error: Exception) -> LtExtrapError | None:
     if isinstance(error, LtExtrapError):  # which is one of Hydra's too
         return error
-    return disk(error) if isinstance(error, OSError) else told(error)  # type: ignore[arg-type]
+    if isinstance(error, HydraException | OmegaConfBaseException):  # of which some are OSErrors too
+        return told(error)
+    return disk(error) if isinstance(error, OSError) else None
 
 
 def disk(error: OSError) -> RunError | None:

@@ -208,6 +208,8 @@ def _evaluate(config: EvaluateConfig, run: Run, processes: Processes) -> dict[st
         console = Console()
         line = result_line(measured, config.weights, str(output), target.untested)
         console.print(line, highlight=False, soft_wrap=True)
+        if config.classifier == "tau_normalized" and config.tau is None:
+            print(f"tau {told['tau']}: the best on the validation list")
         if "prior" in results:
             of_prior = f"{config.prior} prior, imbalance {results['prior']['imbalance']:g}"
             knows = ", known to the classifier" if config.prior_known else ""
