@@ -189,7 +189,9 @@ def test_features_and_predictions_are_its_own(run):
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["torchscript", "onnx", "safetensors"])
 def test_it_is_exported(run, form, tmp_path):
-    assert export(ExportConfig(run=str(run), format=form, output=str(tmp_path / form))).files
+    done = export(ExportConfig(run=str(run), format=form, output=str(tmp_path / form)))
+    assert done.files
+    assert ("wants the frozen backbone too" in done.use) == (form == "safetensors")  # the others are whole
 
 
 @pytest.mark.slow

@@ -106,6 +106,8 @@ def export(config: ExportConfig) -> Export:
     images, source = _images(config, direct)
     output = Path(config.output) if config.output is not None else file.parent / "export" / config.format
     write, use = FORMATS[config.format]
+    if config.format == "safetensors" and direct.model.backbone.identity is not None:
+        use += f", which wants the frozen backbone too: backbone.weights={getattr(direct.backbone, 'weights', None)}"
     try:
         with tempfile.TemporaryDirectory() as scratch:
             exported = write(direct, Path(scratch))
