@@ -13,13 +13,19 @@ from lt_extrap.report import __main__ as report
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("word", "found"), [("experiment=tiny_imagenet_lt", "LT_EXTRAP_DATA"), ("experiment=dmo", "mean demo?")]
+    ("words", "found"),
+    [
+        ("experiment=tiny_imagenet_lt", "LT_EXTRAP_DATA"),
+        ("experiment=dmo", "mean demo?"),
+        ("experiment=demo adapter=lora", "backbone.weights"),
+    ],
 )
-def test_a_mistake_ends_in_one_message(tmp_path, word, found):
-    status, said = run(train.main, word, cwd=tmp_path)
+def test_a_mistake_ends_in_one_message(tmp_path, words, found):
+    status, said = run(train.main, *words.split(), cwd=tmp_path)
     assert status == 1
     assert "Traceback" not in said
     assert all(word in said for word in ("wanted:", "found:", "to do:", found))
+    assert not list(tmp_path.glob("runs/*/*"))
 
 
 @pytest.mark.slow

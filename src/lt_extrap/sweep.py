@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Optional
 
@@ -65,7 +66,9 @@ def check_alone() -> None:
 
 
 class Sweep(Callback):
-    """What Hydra calls back in a multirun (hydra.callbacks in conf/train.yaml); in a single run it does nothing.
+    """What Hydra calls back in a multirun (hydra.callbacks in conf/train.yaml).
+
+    Of a single run that was refused it takes away the folder, which is empty.
 
     Jobs may run in other processes, to which Hydra pickles this object: each leaves a file that says what became
     of it.
@@ -102,6 +105,9 @@ class Sweep(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Write down what became of the job, and tell Hydra of no failure."""
+        if config.hydra.mode is RunMode.RUN and job_return.status is not JobStatus.COMPLETED:
+            with suppress(OSError):  # what was refused leaves no trace of the folder that Hydra made
+                Path(config.hydra.runtime.output_dir).rmdir()
         if not _trains(config):
             return
         if job_return.status is JobStatus.COMPLETED:
