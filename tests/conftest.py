@@ -59,9 +59,12 @@ jaxtyping.jaxtyped = _sparing(jaxtyping.jaxtyped)  # which the hook of --jaxtypi
 
 
 def pytest_configure() -> None:
-    """Look for garbage rarely: torch and Hydra have many objects to go through. And a command has one thread."""
+    """Look for garbage rarely: torch and Hydra have many objects to go through. And one thread for every library.
+
+    A child is forked without the threads of its parent, and would wait for them.
+    """
     gc.set_threshold(20_000, 20, 100)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 
 
 def pytest_collectstart() -> None:
@@ -86,7 +89,7 @@ def _interruptible():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _one_thread():
     import torch
 
