@@ -55,12 +55,14 @@ def sets_of(experiment):
 
 
 def pairs():
-    """Every experiment with every component; one each is fast, and of the published ones, alike in that, not long."""
+    """Every experiment with every component; one each is fast; of the published ones, alike in that, slow."""
     for number, experiment in enumerate(EXPERIMENTS):
         for component in COMPONENTS:
             marks = [pytest.mark.slow, *[pytest.mark.long] * experiment.startswith(PUBLISHED)]
             once = component == COMPONENTS[number % len(COMPONENTS)]
-            yield pytest.param(experiment, component, marks=[] if once else marks)
+            yield pytest.param(
+                experiment, component, marks=marks[: experiment.startswith(PUBLISHED)] if once else marks
+            )
 
 
 @pytest.mark.parametrize(("experiment", "component"), [*pairs()])
@@ -163,6 +165,7 @@ def test_recipes_have_the_published_rates_and_images(experiment):
     assert preprocessing_of(config.backbone).mean == MEAN[of_set if of_set.endswith("_scratch") else kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", PRETRAININGS)
 def test_a_pretraining_is_that_of_what_starts_from_it(experiment):
     config = configure_command("pretrain", f"experiment={experiment}")

@@ -420,6 +420,7 @@ def test_the_network_goes_in_the_middle(small, tmp_path, capfd, server, monkeypa
     assert wandb.summary["test/acc"] == results["test"]["acc"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [None, pytest.param(40 * "a", marks=pytest.mark.slow)])
 def test_without_a_network_or_an_account_it_is_offline(small, tmp_path, capfd, home, monkeypatch, key):
     monkeypatch.setattr(dashboard, "_BEGIN", 2.0)

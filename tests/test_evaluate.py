@@ -115,6 +115,7 @@ def test_two_processes_give_the_numbers_of_one(run, tmp_path):
         assert two[key] == (pytest.approx(value, abs=1e-6) if key in ("ece", "aux_mass") else value), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

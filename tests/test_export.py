@@ -80,6 +80,7 @@ def test_onnx(timm_run, tmp_path):
     reads_onnx(done.files[0], DirectClassifier.load(timm_run / runs.WEIGHTS))
 
 
+@pytest.mark.slow
 def test_torchscript(any_run, tmp_path):
     done = export(ExportConfig(run=str(any_run), format="torchscript", output=str(tmp_path)))
     assert done.files == (tmp_path / "model.pt",)

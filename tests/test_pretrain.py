@@ -83,6 +83,7 @@ def test_the_norm_behind_the_pooling_begins_anew(straight, tmp_path, capsys):
     assert "without its last norm" in " ".join(capsys.readouterr().out.replace("│", "").split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [(3, 10, 17), pytest.param((20,), marks=pytest.mark.slow)], ids=str)
 def test_stopped_at_any_step_it_ends_as_the_straight_one(straight, tmp_path, monkeypatch, steps):
     from lt_extrap.signals import Stopped

@@ -64,6 +64,7 @@ def test_options_have_their_values():
         ReportConfig(figure="figure.gif")
 
 
+@pytest.mark.slow
 def test_published_results_of_an_older_version_are_read(capsys):
     report(Path(__file__).parents[1] / "docs" / "results")
     assert "tiny_imagenet_lt/component+silencing - component+baseline" in capsys.readouterr().out

@@ -150,6 +150,7 @@ def test_a_folder_belongs_to_one_state_of_its_lists(tmp_path, small, lists):
         claim(folder, small(), lists, begun=True)
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_may_move_and_may_not_change(tmp_path, lists):
     folder, file = tmp_path / "run", tmp_path / "w.pth"
     file.write_bytes(b"weights")

@@ -218,6 +218,7 @@ def test_a_sweep_that_is_stopped_says_what_is_missing(command, monkeypatch):
     assert not list(Path("runs/demo").glob(".sweep-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

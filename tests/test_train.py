@@ -141,6 +141,7 @@ def test_golden_curve(small, tmp_path):
     assert losses == pytest.approx(GOLDEN, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_a_log_gets_a_line_an_epoch(small, tmp_path, capsys):
     train(small("component=baseline", "budget={unit: epochs, amount: 3, warmup: 0}"), tmp_path / "run")
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]

@@ -108,6 +108,7 @@ def test_what_is_said_to_train_by_can_be_pasted(made, curated, tmp_path, capsys)
     assert configure(*SMALL, *shlex.split(told)).target.neighbors.folder == str(folder / "set")
 
 
+@pytest.mark.slow
 def test_other_thresholds_need_no_image(made, curated, tmp_path, monkeypatch):
     folder = shutil.copytree(curated, tmp_path / "state")
     shutil.move(made / "pool", made / "away")

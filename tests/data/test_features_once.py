@@ -30,6 +30,7 @@ PROBE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["linear", pytest.param("cosine", marks=pytest.mark.slow)])
 def test_a_probe_on_features_is_one_on_images(head, tmp_path):
     ended = {}

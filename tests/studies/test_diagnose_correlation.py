@@ -35,6 +35,7 @@ def test_what_both_have_from_a_third_is_no_correlation_beyond_it():
     assert np.isnan(partial_spearman(third, other, third))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("slope", "sure"), [(1.0, True), (0.0, False)])
 def test_the_interval_tells_a_correlation_from_none(slope, sure):
     rng = np.random.default_rng(1)

@@ -70,6 +70,7 @@ def test_gains_are_paired_by_seed(trained):
     assert group_gains(rows)["silencing"]["overall"] == pytest.approx([100 * (tests[1] - tests[0])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slope", "words"),
     [
