@@ -44,7 +44,8 @@ def told(error: HydraException | OmegaConfBaseException) -> ConfigError:
     if match := re.match(r"Could not override '([^']+)'", text):
         key = match[1]
         return ConfigError("keys that the chosen options have", key, spelled(key))
-    if match := re.match(r"In 'experiment/(\S+)': Could not override '(\w+)'", text):
+    match = re.match(r"In 'experiment/(\S+)': Could not override '(\w+)'", text)
+    if match and (conf_dir() / match[2]).is_dir():  # else it is a misspelt group
         return _other_commands(match[1], f"chooses {match[2]}=")
     if match := re.match(r"In '(\S+)'.*\nKey '\S+' not in '(\w+)'\n\s+full_key: (\S+)", text):
         file, schema, key = match.groups()
