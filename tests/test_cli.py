@@ -18,6 +18,7 @@ from lt_extrap.report import __main__ as report
         ("experiment=tiny_imagenet_lt", "LT_EXTRAP_DATA"),
         ("experiment=dmo", "mean demo?"),
         ("experiment=demo adapter=lora", "backbone.weights"),
+        ("experiment=demo component=silencing loss=focal", "Focal, which silences none"),
     ],
 )
 def test_a_mistake_ends_in_one_message(tmp_path, words, found):

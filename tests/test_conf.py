@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import lightning as L
 import pytest
 from hydra.utils import get_object
 
-from lt_extrap.compose import configure, configure_command
+from lt_extrap.compose import configure, configure_command, refuse_misnamed
 from lt_extrap.config import (
     AuxiliaryClasses,
     Balanced,
@@ -427,6 +428,21 @@ def test_mistakes_are_told_in_our_words(overrides, wanted, found, remedy):
     assert remedy in told.remedy
 
 
+@pytest.mark.parametrize(
+    ("component", "loss", "refused"),
+    [
+        ("silencing", "focal", True),
+        ("permuted", "balanced_bce", True),
+        ("silencing", "silencing", False),
+        ("neighbors", "focal", False),
+    ],
+)
+def test_a_row_that_says_silencing_silences(component, loss, refused):
+    config = configure("experiment=demo", f"component={component}", f"loss={loss}")
+    with pytest.raises(ConfigError, match="silences none") if refused else nullcontext():
+        refuse_misnamed(component, config)
+
+
 @pytest.mark.parametrize("group", ["logger", "component", "loss"])
 def test_a_group_without_an_option_is_refused(group):
     with pytest.raises(ConfigError, match=f"conf/{group}/"):
@@ -450,7 +466,8 @@ def test_lists_of_lists_and_other_sweeps_pass():
 
 def test_no_key_is_its_own_correction():
     """Other commands than train do not have its keys."""
-    assert spelled("logger") == "leave it out: lt_extrap.train has that key, and this command has not"
+    for key in ("logger", "component"):
+        assert spelled(key) == "leave it out: lt_extrap.train has that key, and this command has not"
 
 
 def test_a_command_is_composed_as_on_its_command_line():

@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_extrap.config import OPTIONS, Backbone, PretrainConfig, RunConfig, TrainConfig, check
+from lt_extrap.config import OPTIONS, Backbone, PretrainConfig, RunConfig, Silencing, TrainConfig, check
 from lt_extrap.errors import ConfigError
 from lt_extrap.paths import conf_dir
 from lt_extrap.refusals import experiments, spelled, told
@@ -79,6 +79,24 @@ def from_hydra(composed: DictConfig) -> Any:
             _reason(error),
             "give that key a value, or choose a target that has it (auxiliary sets belong to a target)",
         ) from None
+
+
+def refuse_misnamed(component: str | None, config: TrainConfig) -> None:
+    """Refuse a row whose name says neighbor silencing and whose loss silences nothing: tables have that name.
+
+    Args:
+        component: the option of conf/component/ that was chosen.
+        config: what came of it and of all other words.
+
+    Raises:
+        ConfigError: it is such a row.
+    """
+    if component in ("silencing", "permuted") and not isinstance(config.loss, Silencing):
+        raise ConfigError(
+            f"a loss that silences neighbors, which component={component} says",
+            f"the loss {type(config.loss).__name__}, which silences none",
+            "leave loss= out (loss.bce=true silences in binary cross entropy), or say component=neighbors, which it is",
+        )
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def spelled(key: str) -> str:
     key = key.lstrip("+~")
     if options := owners.get(key):
         return f"leave it out, or choose an option that has it: {', '.join(options)}"
-    if key in owners:  # train would not have refused it
+    if key in owners or key == "component":  # train would not have refused it
         return "leave it out: lt_extrap.train has that key, and this command has not"
     return f"{_near(key, owners)}correct the spelling (--cfg job prints every key)"
 
