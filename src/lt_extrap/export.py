@@ -8,9 +8,10 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from filecmp import cmp
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def export(config: ExportConfig) -> Export:
         ConfigError: the format cannot hold this classifier, or its packages are not installed.
         DataError: there are no images to compare on.
         ExportError: the format cannot express it, or what was written does not agree with the original.
-        RunError: `run` is no finished run of this version, or the files cannot be written.
+        RunError: `run` is no finished run of this version, the files cannot be written, or `output` has others of their
+            names.
     """
     file = runs.weights_file(Path(config.run))
     direct = DirectClassifier.load(file)
@@ -113,12 +115,25 @@ def export(config: ExportConfig) -> Export:
             exported = write(direct, Path(scratch))
             difference = _compare(direct, exported, images, source)
             names = sorted(path.name for path in Path(scratch).iterdir())
+            if config.output is not None:
+                _refuse_others(Path(scratch), output, names)
             for name in names:
                 with (Path(scratch) / name).open("rb") as content:
                     write_whole(output / name, partial(shutil.copyfileobj, content))
     except OSError as error:
         raise RunError(f"a place to write {output}", str(error), "free disk, or set output=<folder>") from error
     return Export(tuple(output / name for name in names), difference, len(images), source, use)
+
+
+def _refuse_others(written: Path, output: Path, names: Sequence[str]) -> None:
+    """Formats share the name of a file, and `output` may be the folder of a run: only an equal file is replaced."""
+    taken = [name for name in names if (output / name).is_file() and not cmp(written / name, output / name, False)]
+    if taken:
+        raise RunError(
+            f"an output={output} without {', '.join(taken)}",
+            "another file of that name, perhaps of another format or run",
+            "give another folder, or move it away",
+        )
 
 
 def _images(config: ExportConfig, direct: DirectClassifier) -> tuple[Float[Tensor, "batch 3 height width"], str]:
