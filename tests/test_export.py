@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +60,9 @@ def test_safetensors(any_run):
     assert done.difference == 0
     assert copy.metadata() == direct.metadata()
     same(direct, copy.model)
+    content = done.files[0].read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert list(header["__metadata__"]) == sorted(copy.metadata())  # or each process would write other bytes
 
 
 def reads_onnx(path, direct):
@@ -110,6 +114,13 @@ def test_timm(timm_run, tmp_path):
     theirs = create_transform(**options)(image) * std + mean
     ours = EvalTransform(size=32, crop_fraction=direct.crop_fraction)(image) / 255
     torch.testing.assert_close(theirs, ours, atol=2 / 255, rtol=0)
+
+
+def test_an_export_leaves_other_files_of_its_name(timm_run, convnet_run, tmp_path):
+    for run, format_ in ((timm_run, "timm"), (timm_run, "timm"), (convnet_run, "safetensors")):
+        with pytest.raises(RunError, match=r"output=.* without model") if run is convnet_run else nullcontext():
+            export(ExportConfig(run=str(run), format=format_, output=str(tmp_path)))
+    timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
 
 
 def test_timm_is_for_timm(convnet_run):

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from lt_extrap.config import OPTIONS, Adapter, Backbone, ClassMeanHead, Head, NoAdapter, TextHead
 from lt_extrap.errors import LtExtrapError, RunError
@@ -17,6 +16,7 @@ from lt_extrap.model.adapters.rebuilt import rebuilt
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import empty_head
 from lt_extrap.model.preprocessing import Interpolation, preprocessing_of
+from lt_extrap.model.weights import as_safetensors
 
 FORMAT = "lt_extrap 1"
 
@@ -76,7 +76,7 @@ class DirectClassifier:
     def save(self, path: Path) -> None:
         """Write weights and metadata; replaced whole or not at all."""
         weights = {key: value.detach().cpu().contiguous() for key, value in self.model.state_dict().items()}
-        write_whole(path, lambda file: file.write(save(weights, self.metadata())))
+        write_whole(path, lambda file: file.write(as_safetensors(weights, self.metadata())))
 
     @classmethod
     def load(cls, path: Path) -> "DirectClassifier":

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 import pickle
 import re
 import struct
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lt_extrap.errors import ConfigError, DataError, some
@@ -99,6 +100,20 @@ def refuse_pointer(path: Path) -> None:
             "a pointer of git-LFS, which names the file and does not hold it",
             "run `git lfs pull` in the repository that it is from, or download the file itself",
         )
+
+
+def as_safetensors(weights: dict[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file whose bytes are a function of its content.
+
+    The library writes metadata in another order in each process, so that equal runs would have files of other digests.
+    """
+    content = save(weights, dict(metadata))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns tensors so
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file: Iterable[str] = ()) -> str:
