@@ -43,7 +43,7 @@ def test_what_a_run_says_of_its_model():
     assert _node(backbone) == "Timm model=vit_base_patch14_dinov2.lvd142m weights=hub pooling=mean drop_path=0.1"
     assert _node(Head()) == "Head"
     small = build_backbone(Timm(model="test_vit"), image_size=32, seed=0)
-    assert _input(small.preprocessing, 32) == "32 pixels (weights: 160), bicubic, mean 0.5 0.5 0.5, std 0.5 0.5 0.5"
+    assert _input(small, 32) == "32 pixels, bicubic, mean 0.5 0.5 0.5, std 0.5 0.5 0.5"  # and no weights
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,7 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
             )
         backbone = donor.model.backbone
         backbone.start = f"{config.features_from}, kept frozen"
+        backbone.preprocessing = backbone.preprocessing._replace(size=image_size)  # at which that run trained it
         backbone.freeze()
     if config.recipe.freeze:
         backbone.freeze(None if config.recipe.freeze == "all" else config.recipe.freeze)

@@ -25,9 +25,9 @@ from lt_extrap.config import (
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.errors import some
+from lt_extrap.model.backbones import RANDOM_START, NormalisedBackbone
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.masked import MaskedAutoencoder
-from lt_extrap.model.preprocessing import Preprocessing
 from lt_extrap.model.shots import Shot
 from lt_extrap.optimizer import parameter_groups
 from lt_extrap.panel import panel
@@ -89,14 +89,14 @@ def start_panel(
         "auxiliary": f"{len(training.auxiliary_names)} classes, {training.pairs} neighbor pairs"
         + (f" ({training.right_pairs} of them right)" if training.right_pairs < training.pairs else "")
         + f", {extra:,} further images, "
-        f"{shown - len(target.train):,} of them an epoch" + "".join(f"; {note}" for note in training.notes),
+        f"{min(extra, shown - len(target.train)):,} of them an epoch" + "".join(f"; {note}" for note in training.notes),
         "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
         "loss": f"{type(config.loss).__name__} {vars(config.loss)}",
         "model": f"{_node(config.backbone)}; head {_node(config.head)}; "
         + ("" if isinstance(config.adapter, NoAdapter) else f"adapter {_node(config.adapter)}; ")
         + f"{whole:,} parameters trained, {body:,} without the head",
         "start": model.backbone.start + _head_start(config),
-        "input": _input(model.backbone.preprocessing, recipe.image_size),
+        "input": _input(model.backbone, recipe.image_size),
         "optimizer": f"{type(recipe).__name__}, {_batch(recipe, devices)}, lr {recipe.lr:g} "
         f"(blr {recipe.blr:g} x batch / 256), "
         + (f"x {recipe.gamma:g} at {recipe.milestones} of the budget, " if recipe.milestones else "cosine to 0, ")
@@ -131,7 +131,7 @@ def pretraining_panel(
         "model": f"{_node(config.backbone)}; {_node(config.decoder)}; {trained:,} parameters trained",
         "masking": f"{config.mask_ratio:g} of {patches} patches of {model.patch} pixels"
         + (", normalised pixels" if config.normalised else ", pixels"),
-        "input": _input(model.backbone.preprocessing, recipe.image_size),
+        "input": _input(model.backbone, recipe.image_size),
         "optimizer": f"{type(recipe).__name__}, {_batch(recipe, 1)}, lr {recipe.lr:g} (blr {recipe.blr:g} x batch / "
         f"256), cosine to 0, betas {recipe.betas}, weight decay {recipe.weight_decay:g}, clip {recipe.clip}",
         "selection": "last weights",
@@ -154,10 +154,12 @@ def _default(field: Field[Any]) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
-def _input(preprocessing: Preprocessing, size: int) -> str:
+def _input(backbone: NormalisedBackbone, size: int) -> str:
     """How images become input."""
+    preprocessing = backbone.preprocessing
     mean, std = (" ".join(f"{value:g}" for value in values) for values in (preprocessing.mean, preprocessing.std))
-    native = f" (weights: {preprocessing.size})" if preprocessing.size not in (None, size) else ""
+    pretrained = backbone.start != RANDOM_START
+    native = f" (weights: {preprocessing.size})" if pretrained and preprocessing.size not in (None, size) else ""
     return f"{size} pixels{native}, {preprocessing.interpolation}, mean {mean}, std {std}"
 
 

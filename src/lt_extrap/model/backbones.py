@@ -197,16 +197,16 @@ def load_pretrained(built: NormalisedBackbone, backbone: Backbone) -> str | None
     else:
         loaded = load_timm(built.network, backbone)
     if (file := weights_path(backbone.weights)).suffix == ".safetensors":
-        _check_own(file, built.preprocessing, backbone)
+        built.preprocessing = _of_own(file, built.preprocessing, backbone)
     return loaded
 
 
-def _check_own(file: Path, preprocessing: Preprocessing, backbone: Backbone) -> None:
-    """Compare with what a file of one of our runs says of its preprocessing, but for what the node overrides."""
+def _of_own(file: Path, preprocessing: Preprocessing, backbone: Backbone) -> Preprocessing:
+    """With the size of a file of one of our runs; its mean and deviation are these, but for what the node overrides."""
     with safe_open(file, "pt") as header:
         written = header.metadata() or {}
     if not written.get("format", "").startswith("lt_extrap"):
-        return
+        return preprocessing
     of_file = {key: [float(f"{value:.6g}") for value in json.loads(written[key])] for key in ("mean", "std")}
     differs = {
         key: values
@@ -219,3 +219,4 @@ def _check_own(file: Path, preprocessing: Preprocessing, backbone: Backbone) -> 
             ", ".join(f"{key} {list(getattr(preprocessing, key))}" for key in differs),
             "set " + " ".join(f"'backbone.{key}={values}'" for key, values in differs.items()),
         )
+    return preprocessing._replace(size=int(written["image_size"]))
