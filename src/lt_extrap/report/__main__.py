@@ -63,7 +63,8 @@ def task(config: DictConfig) -> None:
     if not ended:
         raise RunError(
             f"finished runs below {root}",
-            f"no folder with {RUN} and {RESULTS}" + (f"; {len(others)} that have not ended" if others else ""),
+            f"no folder with {RUN} and {RESULTS} of a classifier"
+            + (f"; {len(others)} that have not ended" if others else ""),
             "train first, or give runs=...",
         )
     rows = read_rows((row_name(run, root), run) for run in ended)
