@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -346,7 +346,8 @@ def _weight_places(record: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
-    before = _completed(before)
+    if any(before.get(key) != now[key] for key in ("config", "kinds")):  # finding defaults takes a while
+        before = _completed(before)
     for group in now["kinds"]:
         if before["kinds"].get(group) != now["kinds"][group]:
             yield f"{group} was {before['kinds'].get(group)}, now {now['kinds'][group]}"
@@ -387,8 +388,12 @@ def _leaves(node: Any, at: str = "") -> Iterable[tuple[str, Any]]:
         yield at, node
 
 
+@cache
 def _commit() -> str | None:
-    """The commit of the checkout that runs, with a + when its files differ; None outside of one."""
+    """The commit of the checkout that runs, with a + when its files differ; None outside of one.
+
+    As of the first run of the process: it has its modules from then.
+    """
     here = Path(__file__).resolve()
 
     def git(*words: str) -> str:
@@ -410,6 +415,7 @@ def _command() -> list[str] | None:
     return [f"lt_extrap.{hydra.job.name}", *hydra.overrides.task]
 
 
+@cache
 def _versions() -> dict[str, str]:
     packages = (
         "lt-extrap",
