@@ -207,8 +207,8 @@ def _metadata(direct: DirectClassifier) -> dict[str, str]:
     size = direct.image_size
     return direct.metadata() | {
         "input": f"images: float32 [batch, 3, {size}, {size}], RGB, values 0..255. The shorter side is resized to "
-        f"floor(image_size / crop_fraction), {direct.interpolation} with antialiasing, and the centre "
-        "cropped. mean and std (of values 0..1) are applied inside: do not normalise.",
+        f"floor(image_size / crop_fraction), the longer in proportion, rounded down, {direct.interpolation} with "
+        "antialiasing, and the centre cropped. mean and std (of values 0..1) are applied inside: do not normalise.",
         "output": "logits: float32 [batch, classes]; softmax gives probabilities.",
     }
 
