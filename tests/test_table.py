@@ -6,7 +6,7 @@ import pytest
 from lt_extrap.errors import RunError
 from lt_extrap.run_name import row_of, run_folder
 from lt_extrap.runs import write_table
-from lt_extrap.table import find_runs, markdown, read_rows, row_name, tabulate, varied
+from lt_extrap.table import find_runs, groups_of, markdown, read_rows, row_name, tabulate, varied
 
 
 def put(folder, name, seed, overall=0.5, few=0.5, steps=10, **config):
@@ -187,3 +187,27 @@ def test_csv_is_the_table(runs):
     write_table(runs / "new" / "table.csv", table[0], table[1:])
     with (runs / "new" / "table.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == table
+
+
+def test_what_all_rows_have_is_told_once_and_each_has_the_baseline_of_its_own_overrides(tmp_path):
+    """Else the gain of an adapter or a rate would be told as that of a component."""
+    for rate in ("0.1", "0.2"):
+        for component, accuracy in {"baseline": 0.3, "silencing": 0.4}.items():
+            put(tmp_path, f"component+{component}-adapter+lora-recipe.blr+{rate}-seed+0", 0, accuracy + float(rate))
+    put(tmp_path, "component+silencing-adapter+lora-recipe.blr+0.3-seed+0", 0, 0.9)
+    rows = read(tmp_path)
+    assert [row.label for row in rows][:2] == ["component+baseline-recipe.blr+0.1", "component+baseline-recipe.blr+0.2"]
+    groups = groups_of(rows)
+    assert {group.common() for group in groups} == {"in all rows: adapter=lora"}
+    assert {group.name: [row.label for row in group.compared()] for group in groups} == {
+        "recipe.blr=0.1": ["component+silencing-recipe.blr+0.1", "component+silencing-recipe.blr+0.3"],
+        "recipe.blr=0.2": ["component+silencing-recipe.blr+0.2"],
+    }
+    (one,) = groups_of(rows, "component+baseline-recipe.blr+0.2")
+    assert len(one.compared()) == 4
+
+
+def test_a_row_of_nothing_but_what_all_have_is_called_default(tmp_path):
+    put(tmp_path, "recipe.blr+0.1-seed+0", 0)
+    put(tmp_path, "loss+ce-recipe.blr+0.1-seed+0", 0)
+    assert sorted(row.label for row in read(tmp_path)) == ["default", "loss+ce"]

@@ -53,7 +53,7 @@ def draw(rows: Sequence[Row], weights: str = "test") -> Figure:
         axes.set_xlabel(key)
         axes.set_ylabel(accuracy)
     else:
-        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_yticks(range(len(rows)), [row.title for row in rows])
         axes.invert_yaxis()  # the first row on top, as in the table
         axes.set_xlabel(accuracy)
     axes.grid(axis="both" if key else "x", color="0.9")

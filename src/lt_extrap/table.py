@@ -3,7 +3,7 @@
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from lt_extrap.runs import RESULTS, RUN, command_of, is_pretraining, read_json, 
 MEASURES = {"overall": "acc", "many": "acc_many", "medium": "acc_medium", "few": "acc_few"}
 # Of another one of these no difference tells anything: other test images, or another tail.
 _TARGET = re.compile(r"target\.(?!(neighbors|random|extra)\b)")
+_PART = re.compile(r"-(?=[A-Za-z][\w.]*\+)")  # between the overrides of a name
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 
@@ -26,12 +27,14 @@ class Row:
         settings: what decides their results, by key.
         results: content of results.json, by seed.
         folders: of the runs, by seed.
+        common: the parts of the name that all rows of that folder have, but for the component.
     """
 
     name: str
     settings: dict[str, Any]
     results: dict[int, dict[str, Any]]
     folders: dict[int, Path] = field(default_factory=dict)
+    common: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -42,6 +45,17 @@ class Row:
     def short(self) -> str:
         """The name without that folder."""
         return self.name.rpartition("/")[2]
+
+    @property
+    def label(self) -> str:
+        """What a reader needs of that: without what all rows have."""
+        name, comma, inner = self.short.partition(", ")
+        return ("-".join(part for part in _PART.split(name) if part not in self.common) or "default") + comma + inner
+
+    @property
+    def title(self) -> str:
+        """The label behind the folder."""
+        return "/".join(filter(None, (self.group, self.label)))
 
     def differences(self, other: "Row", weights: str, measure: str) -> list[float]:
         """A measure of each run minus that of the other row's run of the same seed, points, in the order of seeds."""
@@ -98,10 +112,22 @@ def read_rows(runs: Iterable[tuple[str, Path]]) -> list[Row]:
         results[name][content["seed"]] = content
         decided[name] = settings(run)
         folders.setdefault(name, {})[content["seed"]] = run
-    return [
+    rows = [
         Row(name, decided[name], dict(sorted(results[name].items())), dict(sorted(folders[name].items())))
         for name in results
     ]
+    common = {folder: _common([row.short for row in rows if row.group == folder]) for folder in {r.group for r in rows}}
+    return [replace(row, common=common[row.group]) for row in rows]
+
+
+def _common(names: Sequence[str]) -> tuple[str, ...]:
+    """The overrides that all of several names have, without their component."""
+    parts = [_PART.split(name.partition(", ")[0]) for name in dict.fromkeys(names)]
+    if len(parts) < 2:
+        return ()
+    return tuple(
+        part for part in parts[0] if not part.startswith("component+") and all(part in others for others in parts)
+    )
 
 
 @dataclass(frozen=True)
@@ -117,6 +143,11 @@ class Group:
     name: str
     rows: list[Row]
     baseline: Row | None
+
+    def common(self) -> str | None:
+        """What the labels leave out, in words; None where that is nothing."""
+        left_out = self.rows[0].common if self.rows else ()
+        return "in all rows: " + ", ".join(part.replace("+", "=", 1) for part in left_out) if left_out else None
 
     def compared(self) -> list[Row]:
         """The rows that share a seed with the baseline."""
@@ -147,6 +178,12 @@ def groups_of(rows: Sequence[Row], baseline: str | None = None) -> list[Group]:
     for row in rows:
         target = ", ".join(f"{key}={row.settings.get(key)}" for key in differ[row.group])
         members.setdefault(", ".join(filter(None, (row.group, target))), []).append(row)
+    if baseline is None:
+        members = {
+            ", ".join(filter(None, (name, more))): own
+            for name, all_rows in members.items()
+            for more, own in _by_baseline(all_rows).items()
+        }
     groups = []
     for name, own in members.items():
         against = _baseline(own, baseline)
@@ -155,10 +192,32 @@ def groups_of(rows: Sequence[Row], baseline: str | None = None) -> list[Group]:
     if baseline and not any(group.baseline for group in groups):
         raise RunError(
             f"a row {baseline} to compare with",
-            "only " + ", ".join(row.name for row in rows),
+            "only " + ", ".join(row.title for row in rows),
             "set baseline=<one of these>",
         )
     return groups
+
+
+def _by_baseline(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by what they override beside the component, where several of these have a baseline of their own.
+
+    Else an adapter beside a loss of its own would be told as the gain of a component. A row whose overrides no baseline
+    has is with the one that overrides least.
+    """
+    beside = {row.name: re.sub(r"^component\+[^-,+]+(-|$)", "", row.label.partition(", ")[0]) for row in rows}
+    least = _baseline(rows, None)
+    own = [
+        words
+        for words in dict.fromkeys(beside.values())
+        if len(of := [row for row in rows if beside[row.name] == words]) > 1 and _baseline(of, None)
+    ]
+    if least is None or not set(own) - {beside[least.name]}:
+        return {"": list(rows)}
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        words = beside[row.name] if beside[row.name] in own else beside[least.name]
+        found.setdefault(", ".join(part.replace("+", "=", 1) for part in _PART.split(words)), []).append(row)
+    return found
 
 
 def tabulate(rows: Sequence[Row], *, baseline: str | None = None, weights: str = "test") -> list[list[str]]:
@@ -166,8 +225,8 @@ def tabulate(rows: Sequence[Row], *, baseline: str | None = None, weights: str =
 
     Args:
         rows: in their order, but for baselines, which come first in their group.
-        baseline: the row that the others of its group are compared with, by seed; null = the shortest of
-            component+baseline..., if there is one.
+        baseline: the row that the others of its group are compared with, by seed; null = the component+baseline of
+            the same other overrides, or the shortest one.
         weights: `test` or `last`.
 
     Raises:
@@ -178,7 +237,7 @@ def tabulate(rows: Sequence[Row], *, baseline: str | None = None, weights: str =
     for group in groups_of(rows, baseline):
         table += [
             [
-                row.name,
+                row.title,
                 str(len(row.results)),
                 *(_mean(row.values(weights, measure)) for measure in MEASURES.values()),
                 *(same(row, key) for key in ("steps", "target_views", "views")),
@@ -220,14 +279,16 @@ def _natural(name: str) -> list[str | float]:
 
 def _baseline(rows: Iterable[Row], wanted: str | None) -> Row | None:
     def is_one(row: Row) -> bool:
-        return wanted in (row.name, row.short) if wanted else row.short.startswith("component+baseline")
+        if wanted:
+            return wanted in (row.name, row.short, row.title, row.label)
+        return row.short.startswith("component+baseline")
 
     return min(filter(is_one, rows), key=lambda row: len(row.name), default=None)
 
 
 def _difference(row: Row, baseline: Row, weights: str) -> list[str]:
     return [
-        f"{row.name} - {baseline.short}",
+        f"{row.title} - {baseline.label}",
         str(len(row.shared(baseline))),
         *(_mean(row.differences(baseline, weights, measure), sign="+") for measure in MEASURES.values()),
         *[""] * 3,

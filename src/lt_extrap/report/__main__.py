@@ -27,8 +27,8 @@ class ReportConfig:
 
     Attributes:
         runs: folder that holds run folders, at any depth.
-        baseline: the row that the others of its folder are compared with, by seed; null = the shortest of
-            component+baseline..., if there is one.
+        baseline: the row that the others of its folder are compared with, by seed; null = the component+baseline of
+            the same other overrides, or the shortest one.
         weights: `test`: the selected weights, the headline; `last`: the last ones.
         output: folder for report.html, report.md and each table as CSV and LaTeX; null = print the table alone.
         csv: also write the table to this file; null = do not.
@@ -76,9 +76,13 @@ def task(config: DictConfig) -> None:
 
         save(draw(rows, options.weights), Path(options.figure))
     print(markdown(table))
-    for group in groups_of(rows, options.baseline):
+    groups = groups_of(rows, options.baseline)
+    for folder, common in dict.fromkeys((group.rows[0].group, group.common()) for group in groups):
+        if common:
+            print("\n" + (f"{folder}: " if folder else "") + common)
+    for group in groups:
         for row in group.unpaired():
-            print(f"\nno difference of {row.name}: it shares no seed with the baseline")
+            print(f"\nno difference of {row.title}: it shares no seed with the baseline")
     print("\n" + "\n".join(map(str, ended)))
     if others:
         print(f"\nnot ended, and not in the table ({len(others)}):\n" + "\n".join(map(str, others)))

@@ -56,7 +56,7 @@ def differences_chart(comparisons: Sequence[Comparison], key: str) -> Chart:
         figure = Figure(figsize=(_WIDTH, height))
         axes: Axes = figure.add_axes((0.03, 0.55 / height, 0.94, 1 - 0.9 / height))
         for place, one in enumerate(comparisons):
-            axes.text(0, place - 0.36, shortened(one.row.short), transform=axes.get_yaxis_transform(), va="center")
+            axes.text(0, place - 0.36, shortened(one.row.label), transform=axes.get_yaxis_transform(), va="center")
             for difference in one.differences:
                 at = place - 0.14 + 0.145 * list(MEASURES).index(difference.measure)
                 mean, low, high = difference.paired.mean, *(difference.interval or (math.nan, math.nan))
@@ -74,18 +74,18 @@ def differences_chart(comparisons: Sequence[Comparison], key: str) -> Chart:
         axes.set(
             yticks=[],
             ylim=(len(comparisons) - 0.5, -0.55),
-            xlabel=f"points over {shortened(comparisons[0].baseline.short, 44)}",
+            xlabel=f"points over {shortened(comparisons[0].baseline.label, 44)}",
         )
         axes.spines["left"].set_visible(False)
         _legend(figure, {name: style for name, style in _STYLES.items() if _has(comparisons, name)})
         told = "; ".join(
-            f"{one.row.short}: "
+            f"{one.row.label}: "
             + ", ".join(f"{difference.measure} {difference.paired.mean:+.1f}" for difference in one.differences)
             for one in comparisons
         )
         spans = [difference.interval for one in comparisons for difference in one.differences]
         known = "" if not any(spans) else ", with 95 % intervals" + ("" if all(spans) else " where they are known")
-        caption = f"Differences from {comparisons[0].baseline.short}, points{known}"
+        caption = f"Differences from {comparisons[0].baseline.label}, points{known}"
         return Chart(key, caption, inline(figure, key, caption, told))
 
 
@@ -128,7 +128,7 @@ def gains_chart(comparison: Comparison, key: str) -> Chart:
             axes.minorticks_off()
         axes.set(xlabel="training images of the class", ylabel="points gained")
         _legend(figure, shown)
-        title = f"{comparison.row.short} over {comparison.baseline.short}, class by class"
+        title = f"{comparison.row.label} over {comparison.baseline.label}, class by class"
         return Chart(key, title, inline(figure, key, title, "; ".join(told)))
 
 

@@ -69,7 +69,7 @@ def _rows(published: PaperRows, ours: dict[str, Row], key: str, weights: str, wh
         )
     nothing = [None] * (2 + len(MEASURES))
     rows = [
-        [name, *accuracies, *([row.short, len(row.results), *estimates(row, weights)] if row else nothing)]
+        [name, *accuracies, *([row.label, len(row.results), *estimates(row, weights)] if row else nothing)]
         for name, accuracies in published.rows.items()
         for row in (ours.get(name),)
     ]
@@ -82,13 +82,13 @@ def _gains(published: PaperRows, ours: dict[str, Row], key: str, weights: str, w
         if name == "Baseline":
             continue
         row = ours.get(name)
-        own: list[Any] = [row and row.short, *[None] * (1 + len(MEASURES))]
+        own: list[Any] = [row and row.label, *[None] * (1 + len(MEASURES))]
         if row and baseline:
             differences = (row.differences(baseline, weights, measure) for measure in MEASURES.values())
             own[1:] = [len(row.shared(baseline)), *(Estimate(*mean_and_deviation(values)) for values in differences)]
         rows.append([name, *accuracies.minus(published.rows["Baseline"]), *own])
     notes = list(whose)
-    notes += [f"Ours are minus {baseline.short}, by seed." if baseline else "We have no row beside Baseline."]
+    notes += [f"Ours are minus {baseline.label}, by seed." if baseline else "We have no row beside Baseline."]
     notes += ["The paper's are recomputed from its rows."]
     notes += [
         f"It prints {told:+.1f} for {measure}, where its rows give {gain:+.1f}."

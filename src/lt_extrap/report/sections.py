@@ -55,7 +55,7 @@ def section_of(group: Group, key: str, outcomes: dict[Path, Outcomes | None], we
     return Section(
         key,
         group.name or "runs",
-        text=list(_not_compared(group)),
+        text=list(_told(group)),
         sheets=[sheet for sheet in sheets if sheet is not None],
         comparisons=[comparison for comparison in comparisons if comparison.differences],
     )
@@ -63,7 +63,7 @@ def section_of(group: Group, key: str, outcomes: dict[Path, Outcomes | None], we
 
 def accuracies(group: Group, key: str, weights: str) -> Sheet:
     """Mean and deviation over seeds of every row."""
-    rows = [[row.short, len(row.results), *estimates(row, weights)] for row in group.rows]
+    rows = [[row.label, len(row.results), *estimates(row, weights)] for row in group.rows]
     which = "the selected weights" if weights == "test" else "the last weights"
     return Sheet(
         f"{key}-accuracy",
@@ -79,7 +79,7 @@ def differences(comparisons: Sequence[Comparison], key: str) -> Sheet | None:
         return None
     rows = [
         [
-            one.row.short,
+            one.row.label,
             difference.measure,
             difference.paired.seeds,
             Estimate(difference.paired.mean, difference.paired.deviation),
@@ -93,7 +93,7 @@ def differences(comparisons: Sequence[Comparison], key: str) -> Sheet | None:
     ]
     return Sheet(
         f"{key}-differences",
-        f"Differences from {comparisons[0].baseline.short} in points, paired by seed",
+        f"Differences from {comparisons[0].baseline.label} in points, paired by seed",
         [
             Column("row"),
             Column("measure"),
@@ -124,7 +124,7 @@ def components(group: Group, key: str, weights: str) -> Sheet | None:
             name,
             "retrained" if again else "direct",
             papers.get((component, again)),
-            row.short,
+            row.label,
             len(row.results),
             *estimates(row, weights),
         ]
@@ -161,7 +161,7 @@ def taken_for(group: Group, key: str, outcomes: dict[Path, Outcomes | None]) -> 
             if any(getattr(run, column) is None for run in runs):
                 continue
             shares = [[_share(run, getattr(run, column), measure) for run in runs] for measure in MEASURES]
-            rows.append([row.short, words, len(runs), *(Estimate(*mean_and_deviation(values)) for values in shares)])
+            rows.append([row.label, words, len(runs), *(Estimate(*mean_and_deviation(values)) for values in shares)])
     if not rows:
         return None
     return Sheet(
@@ -177,7 +177,7 @@ def cost(group: Group, key: str) -> Sheet:
     """What the runs of each row took."""
     rows = [
         [
-            row.short,
+            row.label,
             *(same(row, name) for name in ("steps", "target_views", "views")),
             _mean(row, "seconds", 1 / 3600),
             _mean_time(row, "images_per_second", 1.0),
@@ -207,12 +207,14 @@ def estimates(row: Row, weights: str) -> list[Estimate]:
     return [Estimate(*mean_and_deviation(row.values(weights, measure))) for measure in MEASURES.values()]
 
 
-def _not_compared(group: Group) -> Iterable[str]:
-    """Why rows are in no table of differences."""
+def _told(group: Group) -> Iterable[str]:
+    """What the labels of the rows leave out, and why rows are in no table of differences."""
+    if common := group.common():
+        yield f"{common[0].upper()}{common[1:]}."
     if group.baseline is None:
         yield "No differences: no row is a baseline (component+baseline..., or the one that baseline= names)."
-    elif alone := [row.short for row in group.unpaired()]:
-        yield f"No difference from {group.baseline.short}, with which they share no seed: {', '.join(alone)}."
+    elif alone := [row.label for row in group.unpaired()]:
+        yield f"No difference from {group.baseline.label}, with which they share no seed: {', '.join(alone)}."
 
 
 def _notes(comparisons: Sequence[Comparison]) -> Iterable[str]:
@@ -229,13 +231,13 @@ def _notes(comparisons: Sequence[Comparison]) -> Iterable[str]:
         "seeds of this spread find in 80 % of all experiments (two-sided, 5 %, paired t); a smaller one is not told "
         "from none."
     )
-    with_interval = [one.row.short for one in comparisons if any(d.interval for d in one.differences)]
+    with_interval = [one.row.label for one in comparisons if any(d.interval for d in one.differences)]
     if with_interval:
         yield (
             "Interval: classes within their group and their test images resampled 2,000 times, the same for both rows; "
             "seeds by Student's t."
         )
-    if without := [one.row.short for one in comparisons if one.row.short not in with_interval]:
+    if without := [one.row.label for one in comparisons if one.row.label not in with_interval]:
         yield (
             f"No interval for {', '.join(without)}: not all runs have the outcome of each test image (per_class.csv of "
             "this version, on the same images, of these weights). What is told of them rests on seeds alone."
