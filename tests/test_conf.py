@@ -451,6 +451,7 @@ def test_lists_of_lists_and_other_sweeps_pass():
 def test_no_key_is_its_own_correction():
     """Other commands than train do not have its keys."""
     assert spelled("logger") == "leave it out: lt_extrap.train has that key, and this command has not"
+    assert spelled("mask_ratio") == "leave it out: lt_extrap.pretrain has that key, and this command has not"
 
 
 def test_a_command_is_composed_as_on_its_command_line():
