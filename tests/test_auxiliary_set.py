@@ -13,6 +13,7 @@ from command import interpreted, run
 from conftest import SMALL
 from lt_extrap import runs
 from lt_extrap.auxiliary_set import AuxiliarySetConfig, check_set, convert, import_released, main
+from lt_extrap.claim import claim
 from lt_extrap.compose import configure, from_hydra
 from lt_extrap.config import AuxiliaryClasses, Target
 from lt_extrap.data.stored.reader import read_images, read_set
@@ -101,11 +102,11 @@ def test_the_place_of_the_images_is_no_part_of_a_run(folder, small, tmp_path):
     moved = dataclasses.replace(here, auxiliary=dataclasses.replace(here.auxiliary, images="/elsewhere"))
     target = load_target(here.target)
     assert runs.files_of(here, target) == runs.files_of(moved, target)
-    first = runs.claim(tmp_path / "run", here, runs.files_of(here, target), begun=False)
-    assert runs.claim(tmp_path / "run", moved, runs.files_of(moved, target), begun=True).id == first.id
+    first = claim(tmp_path / "run", here, runs.files_of(here, target), begun=False)
+    assert claim(tmp_path / "run", moved, runs.files_of(moved, target), begun=True).id == first.id
     another = dataclasses.replace(here, auxiliary=dataclasses.replace(here.auxiliary, folder="/elsewhere"))
     with pytest.raises(RunError, match=r"auxiliary\.folder was"):
-        runs.claim(tmp_path / "run", another, runs.files_of(here, target), begun=True)
+        claim(tmp_path / "run", another, runs.files_of(here, target), begun=True)
     words = ["target.neighbors.images=/x", "target.neighbors.folder=/sets/a"]
     assert run_folder(words, 0) == "target.neighbors.folder+.sets.a-seed+0"
 

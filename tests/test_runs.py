@@ -5,10 +5,11 @@ import sys
 
 import pytest
 
+from lt_extrap.claim import claim, locked
 from lt_extrap.compose import configure, from_dict, kinds, to_dict
 from lt_extrap.errors import RunError
 from lt_extrap.run_name import run_folder
-from lt_extrap.runs import claim, load, locked, settings, write_json
+from lt_extrap.runs import load, settings, write_json
 
 
 @pytest.mark.parametrize(

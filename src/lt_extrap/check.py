@@ -9,7 +9,6 @@ was, and a second looks at new and changed files only.
 """
 
 import json
-import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from lt_extrap.data.target import load_target, read_paths
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.files import write_whole
 from lt_extrap.findings import Case, Finding, Findings, Severity, find
+from lt_extrap.machine import cores
 from lt_extrap.page import class_rows, page
 from lt_extrap.paths import cache_dir, conf_dir
 
@@ -78,7 +78,7 @@ def check_data(config: CheckConfig) -> Findings:
             "pack them first (python -m lt_extrap.pack), and give target.images=<the packed folder, or its URL>",
         )
     files = [inventory.images.where(path) for path in inventory.paths]
-    workers = (os.cpu_count() or 1) if config.workers is None else config.workers
+    workers = cores(1) if config.workers is None else config.workers
     with FactStore(cache_dir() / f"facts-{FORMAT}.sqlite") as store:
         with Bar("images") as bar:
             missing = survey(files, inventory.images, store, workers=workers, report=bar.show)

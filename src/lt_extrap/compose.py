@@ -1,7 +1,7 @@
 """From overrides to a configuration, and from a configuration to plain containers and back."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any, cast
 
 import hydra
@@ -83,7 +83,7 @@ def from_hydra(composed: DictConfig) -> Any:
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain containers, for run.json and loggers."""
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config)))
+    return asdict(config)
 
 
 def kinds(config: RunConfig) -> dict[str, str]:

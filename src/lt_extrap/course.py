@@ -15,6 +15,7 @@ from rich.console import Console
 
 from lt_extrap import checkpoints, compose, runs
 from lt_extrap.checkpoints import Checkpoints, WholeFileIO
+from lt_extrap.claim import claim, keep_lists, locked
 from lt_extrap.config import Recipe, RunConfig, check
 from lt_extrap.dashboard import Dashboard
 from lt_extrap.data.datamodule import ImageDataModule
@@ -78,27 +79,27 @@ class Course:
             if not processes.first:
                 return self.fit(run, checkpoint, logger=False)
             # The folder is touched only now: what was refused until here leaves no trace in it.
-            with runs.locked(folder):
+            with locked(folder):
                 begun = checkpoints.begun(run.kept.folder)
-                claim = runs.claim(
+                owned = claim(
                     folder,
                     config,
                     runs.files_of(config, run.target),
                     begun=begun,
                     longest_edges=run.training.images.longest_edges,
                 )
-                if claim.results is not None:
+                if owned.results is not None:
                     if (run.kept.folder / checkpoints.BEFORE).exists():  # a kill came between results and `strip`
                         checkpoints.strip(run.kept.folder)
                     print(f"finished before: {folder}")
-                    return claim.results
+                    return owned.results
                 checkpoint = checkpoints.newest(run.kept.folder, print, processes=processes.count)
                 self.tell(run)
                 for note in (*run.target.place.notes, *run.target.place.counts):
                     print(note)
-                for note in claim.notes:
+                for note in owned.notes:
                     print(f"not as at the last start: {note}")
-                runs.keep_lists(folder, run.target)
+                keep_lists(folder, run.target)
                 if checkpoint is None:
                     self.start(run)
                 processes.begin(

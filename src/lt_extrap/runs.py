@@ -1,23 +1,15 @@
-"""A run folder: what identifies it, and what it holds when the run has ended."""
+"""A run folder: what is written in it, and what it holds when the run has ended."""
 
 import csv
 import hashlib
 import io
 import json
-import platform
-import secrets
-import shutil
-import subprocess
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 
 from lt_extrap.compose import from_dict, kinds, pretrains, to_dict
 from lt_extrap.config import FolderTarget, RunConfig, Target, TrainConfig
@@ -25,25 +17,15 @@ from lt_extrap.data.auxiliary_set import set_folder
 from lt_extrap.data.stored.schema import CLASSES, MANIFEST, PAIRS
 from lt_extrap.data.target import ClassTable, TargetSet
 from lt_extrap.errors import ConfigError, RunError
-from lt_extrap.files import alone_in, write_whole
+from lt_extrap.files import write_whole
 from lt_extrap.model.measured import Confusions, PerClass, PerImage
 from lt_extrap.model.relation import NeighborRelation
 from lt_extrap.model.weights import OF_RUN, weights_path
-from lt_extrap.paths import cache_dir
-from lt_extrap.run_name import FREE, WEIGHT_FILES
+from lt_extrap.run_name import FREE
 
 RESULTS, RUN, PER_CLASS, WEIGHTS = "results.json", "run.json", "per_class.csv", OF_RUN
 CONFUSIONS, CHECKPOINTS, LISTS = "confusions.csv", "checkpoints", "lists"
 FORMAT = 1  # of a run folder; another one is refused
-
-
-def locked(folder: Path) -> AbstractContextManager[None]:
-    """Keep every other process out of a run folder. The lock ends with the process, however that ends.
-
-    Raises:
-        RunError: another process has it.
-    """
-    return alone_in(folder, "a run folder", "wait for that one, or give this run its own name=...")
 
 
 def files_of(config: RunConfig, target: TargetSet) -> dict[str, Path]:
@@ -61,84 +43,6 @@ def files_of(config: RunConfig, target: TargetSet) -> dict[str, Path]:
     elif weights is not None and weights != "hub":
         found["backbone.weights"] = weights_path(weights)
     return found
-
-
-def keep_lists(folder: Path, target: TargetSet) -> None:
-    """Copy lists that this machine made into `lists/` of a run folder: the cache that they are in may be emptied."""
-    for path in target.files.values():
-        if path.is_relative_to(cache_dir()):
-            with path.open("rb") as made:
-                write_whole(folder / LISTS / path.name, partial(shutil.copyfileobj, made))
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A run folder that belongs to a configuration.
-
-    Attributes:
-        id: random, and the same for all starts of the run.
-        results: of the run, if it has ended.
-        notes: what is not as it was at the last start, and yet no reason to refuse.
-    """
-
-    id: str
-    results: dict[str, Any] | None
-    notes: tuple[str, ...]
-
-
-def claim(
-    folder: Path,
-    config: RunConfig,
-    files: Mapping[str, Path],
-    *,
-    begun: bool,
-    longest_edges: Collection[int | None] = (None,),
-) -> Claim:
-    """Write down what a folder's run is, or find that it is this one.
-
-    Args:
-        folder: made if it is not there.
-        config: what the run is about to do.
-        files: files that the result depends on, by configuration key; their hashes are kept in run.json.
-        begun: the folder holds a checkpoint; without one, and without results, there is nothing to lose, and the
-            folder is taken over.
-        longest_edges: of the images (see `ImageStore`): smaller ones give another result.
-
-    Raises:
-        RunError: the folder holds the run of another configuration, of other files or of another version, or
-            cannot be read.
-    """
-    identity = {
-        "format": FORMAT,
-        "config": to_dict(config),
-        "kinds": kinds(config),
-        "files": {key: _hash(path) for key, path in files.items()},
-        "longest_edges": sorted(longest_edges, key=lambda edge: edge or 0),
-    }
-    start = {"command": _command(), "commit": _commit(), "versions": _versions()}
-    ended = (folder / RESULTS).is_file()
-    if not ended and not begun:
-        folder.mkdir(parents=True, exist_ok=True)
-        run_id = secrets.token_hex(4)
-        write_json(folder / RUN, {"id": run_id, **identity, "starts": [start]})
-        return Claim(run_id, None, ())
-    record = _record(folder)
-    changed = sorted(_differences(record, identity))
-    if changed:
-        raise RunError(
-            f"the same run as before in {folder}",
-            "; ".join(changed),
-            "give the new run its own name=..., or move that folder away",
-        )
-    if ended:
-        return Claim(record["id"], read_json(folder / RESULTS), ())
-    last = record["starts"][-1]
-    old, new = {"commit": last["commit"], **last["versions"]}, {"commit": start["commit"], **_versions()}
-    notes = tuple(f"{key} was {old.get(key)}, now {new.get(key)}" for key in new if old.get(key) != new.get(key))
-    # What it leaves at its end is read back on weights from where they are now.
-    config_now = {**record["config"], **_weight_places(record, identity)}
-    write_json(folder / RUN, {**record, "config": config_now, "starts": [*record["starts"], start]})
-    return Claim(record["id"], None, notes)
 
 
 @dataclass(frozen=True)
@@ -159,7 +63,7 @@ class Run:
 
     def changed(self, files: Mapping[str, Path]) -> list[str]:
         """Which of these files are not what they were for the run, by configuration key."""
-        return [key for key, path in files.items() if key in self.files and self.files[key] != _hash(path)]
+        return [key for key, path in files.items() if key in self.files and self.files[key] != digest(path)]
 
     def target(self, root: str | None = None) -> Target:
         """The target that it was trained on. A folder of one's own may have changed since: its lists were kept.
@@ -194,7 +98,7 @@ def load(folder: Path) -> Run:
     """
     if not (folder / RUN).is_file():
         raise RunError(f"a run folder with {RUN}", f"none in {folder}", "give run=<a folder below runs/>")
-    record = _record(folder)
+    record = record_of(folder)
     if pretrains(record["kinds"]):
         raise RunError(
             "the run of a classifier",
@@ -232,12 +136,17 @@ def settings(folder: Path) -> dict[str, Any]:
 
     Keys that this version has more are at their defaults, as where a run goes on: they set apart no row.
     """
-    record = _completed(read_json(folder / RUN))
-    values = dict(_leaves({**record["config"], "kinds": record["kinds"]}))
+    record = completed(read_json(folder / RUN))
+    values = dict(leaves({**record["config"], "kinds": record["kinds"]}))
     return {key: value for key, value in values.items() if key != "seed" and not FREE.fullmatch(key)}
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def record_of(folder: Path) -> dict[str, Any]:
+    """Its run.json.
+
+    Raises:
+        RunError: it cannot be read, or is of another version.
+    """
     record = read_json(folder / RUN)
     if record.get("format") != FORMAT:
         raise _another_version(folder, f"format {record.get('format')}")
@@ -330,46 +239,13 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _hash(path: Path) -> str:
+def digest(path: Path) -> str:
+    """What tells the content of a file from any other: the beginning of its SHA-256, 16 digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _weight_places(record: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a configuration that name files of weights, as of this start; the content is the same."""
-    places: dict[str, Any] = {}
-    for key in WEIGHT_FILES & record.get("files", {}).keys() & now["files"].keys():
-        group, _, name = key.rpartition(".")
-        config = now["config"]
-        places |= {group: {**record["config"][group], name: config[group][name]}} if group else {name: config[name]}
-    return places
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
-    before = _completed(before)
-    for group in now["kinds"]:
-        if before["kinds"].get(group) != now["kinds"][group]:
-            yield f"{group} was {before['kinds'].get(group)}, now {now['kinds'][group]}"
-    old, new = dict(_leaves(before["config"])), dict(_leaves(now["config"]))
-    files, files_now = before.get("files", {}), now["files"]
-    # Where these files are does not matter: their content is compared below.
-    moved = WEIGHT_FILES & files.keys() & files_now.keys()
-    for key in old.keys() | new.keys():
-        if old.get(key) != new.get(key) and not FREE.fullmatch(key) and key not in moved:
-            yield f"{key} was {old.get(key)}, now {new.get(key)}"
-    if (edges := before.get("longest_edges", [None])) != now["longest_edges"]:
-        words = [
-            ", ".join("none" if edge is None else str(edge) for edge in of) for of in (edges, now["longest_edges"])
-        ]
-        yield f"the longest edge to which images were shrunk (lt_extrap.pack) was {words[0]}, now {words[1]}"
-    others = [key for key in files.keys() | files_now.keys() if files.get(key) != files_now.get(key)]
-    yield from (f"the content of {key} is another" for key in others)
-    root = "target.root"  # may differ, but if the content does too it is what a reader wants to know
-    if others and old.get(root) != new.get(root):
-        yield f"{root} was {old.get(root)}, now {new.get(root)}"
-
-
-def _completed(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def completed(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """What run.json says, with keys that this version has more at their defaults, and classes by their new names."""
     values, names = record.get("config", {}), record.get("kinds", {})
     try:
@@ -379,47 +255,10 @@ def _completed(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**record, "config": to_dict(config), "kinds": kinds(config)}
 
 
-def _leaves(node: Any, at: str = "") -> Iterable[tuple[str, Any]]:
+def leaves(node: Any, at: str = "") -> Iterable[tuple[str, Any]]:
+    """The values of nested mappings, with their keys joined by dots."""
     if isinstance(node, Mapping) and node:
         for key, value in node.items():
-            yield from _leaves(value, f"{at}.{key}" if at else str(key))
+            yield from leaves(value, f"{at}.{key}" if at else str(key))
     else:
         yield at, node
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that runs, with a + when its files differ; None outside of one."""
-    here = Path(__file__).resolve()
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", here.name)  # or the repository is not ours, but encloses it
-        return git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _command() -> list[str] | None:
-    """The words of the command that runs this job, in a multirun those of this job alone; None where none runs it."""
-    if not HydraConfig.initialized():
-        return None
-    hydra = HydraConfig.get()
-    return [f"lt_extrap.{hydra.job.name}", *hydra.overrides.task]
-
-
-def _versions() -> dict[str, str]:
-    packages = (
-        "lt-extrap",
-        "torch",
-        "torchvision",
-        "lightning",
-        "timm",
-        "open-clip-torch",
-        "numpy",
-        "pillow",
-        "hydra-core",
-    )
-    return {"python": platform.python_version()} | {package: version(package) for package in packages}

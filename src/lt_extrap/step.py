@@ -80,7 +80,7 @@ class StepModule(L.LightningModule, Generic[M]):
             self._log_loss(loss)
             return loss
         # Dropout and drop path are a function of (seed, step, rank), like everything else.
-        torch.manual_seed(torch_seed(Stream.FORWARD, self.seed, self.global_step, self.global_rank))
+        _seed(batch.label.device, torch_seed(Stream.FORWARD, self.seed, self.global_step, self.global_rank))
         losses, label = self.losses(batch), batch.label
         loss = torch.zeros((), device=label.device)
         parts = min(self.recipe.accumulate, len(label))
@@ -185,3 +185,11 @@ def _attention(device: torch.device) -> AbstractContextManager[None]:
     if device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         return cast(AbstractContextManager[None], sdpa_kernel(SDPBackend.MATH))
     return nullcontext()
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed what a step draws on its device: as `torch.manual_seed`, which takes a millisecond where there is no GPU."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)

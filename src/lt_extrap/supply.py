@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from lt_extrap.config import FolderTarget, RunConfig
-from lt_extrap.cores import cores
 from lt_extrap.data.decode import UnreadableImage, image_size
 from lt_extrap.data.resident import room
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.data.transforms import SMALLER
+from lt_extrap.machine import cores
 
 _LOOKED_AT = 64  # images whose size is read
 _PACKED = 16 / 7  # longest edge of a stored copy, in recipe.image_size: 512 for 224

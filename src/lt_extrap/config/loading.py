@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lt_extrap.config.checks import check, one_of
-from lt_extrap.cores import cores
+from lt_extrap.machine import cores
 
 _MOST_WORKERS = 16  # of a device, by themselves: each takes memory, and seconds at the start
 

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from lt_extrap.curate.state import State
 from lt_extrap.curate.web.download import Downloader
 from lt_extrap.curate.wordnet import WordNet, find_wordnet, read_wordnet
 from lt_extrap.data.target import TargetSet, load_target
+from lt_extrap.machine import cores
 from lt_extrap.model.shots import Shot
 from lt_extrap.signals import StopSignal
 
@@ -107,7 +107,7 @@ class Curation:
     @property
     def workers(self) -> int:
         """Processes that read and decode."""
-        return (os.cpu_count() or 1) if self.config.workers is None else self.config.workers
+        return cores(1) if self.config.workers is None else self.config.workers
 
     def targets(self) -> list[TargetClass]:
         """The target classes, as the stage `targets` has written them."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -32,6 +31,7 @@ from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_classes
 from lt_extrap.errors import ConfigError, DataError, some
 from lt_extrap.files import write_whole
+from lt_extrap.machine import cores
 from lt_extrap.signals import StopSignal
 
 LOST = "lost.jsonl"
@@ -127,7 +127,7 @@ def _download(
         backlog,
         Downloads(downloader(config.download)),
         partial(_restored, longest_edge=edge),
-        workers=(os.cpu_count() or 1) if config.workers is None else config.workers,
+        workers=cores(1) if config.workers is None else config.workers,
         concurrency=config.download.concurrency,
         lost=config.download.lost,
     )

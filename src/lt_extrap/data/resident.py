@@ -1,7 +1,6 @@
 """Images that stay on the device as bytes, cropped and resized there, a batch at once, to the loader's pixels."""
 
 import math
-import os
 import time
 from collections.abc import Sequence
 
@@ -18,6 +17,7 @@ from lt_extrap.data.store import ImageStore
 from lt_extrap.data.transforms import SMALLER, Resampler, Transform, View
 from lt_extrap.errors import ConfigError, DataError
 from lt_extrap.keys import Stream, generator
+from lt_extrap.machine import memory
 from lt_extrap.model.preprocessing import Interpolation
 
 _CHUNK = 256  # images decoded between two copies to the device
@@ -39,7 +39,7 @@ def room(device: torch.device, processes: int) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
     if device.type == "cpu":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (2 * processes)
+        return memory() // (2 * processes)
     raise ConfigError("a CPU or a CUDA device for data.resident=true", str(device), "set data.resident=false")
 
 

@@ -1,0 +1,63 @@
+"""The cores and the memory of a machine, less what a container or a job withholds, and how processes share them."""
+
+import math
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_OF_PROCESS = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
+
+
+def cores(processes: int) -> int:
+    """Cores for each of so many training processes of this machine, at least 1.
+
+    They share those that this one may use, but where srun has bound each task to its own (`--cpus-per-task`): then it
+    has fewer than the step has on this node.
+    """
+    mine = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    mine = min([mine, *_quotas()])
+    of_step = int(os.environ.get("SLURM_CPUS_ON_NODE", "0"))
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and mine < of_step:
+        return mine
+    return max(1, mine // processes)
+
+
+def memory() -> int:
+    """Bytes that the processes of this machine, container or job may have, what they have already among them."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [_words(group / name) for group in _groups("memory") for name in ("memory.max", "memory.limit_in_bytes")]
+    return min([machine, *(int(words[0]) for words in limits if words and words[0] != "max")])
+
+
+def _quotas() -> Iterator[int]:
+    """Whole cores that control groups leave: `docker run --cpus=3.5` leaves 4."""
+    for group in _groups("cpu"):
+        # Both versions of Linux's control groups: one file, or two.
+        words = _words(group / "cpu.max") or [
+            *_words(group / "cpu.cfs_quota_us"),
+            *_words(group / "cpu.cfs_period_us"),
+        ]
+        if len(words) == 2 and words[0] not in ("max", "-1"):
+            yield max(1, math.ceil(int(words[0]) / int(words[1])))
+
+
+def _groups(controller: str) -> Iterator[Path]:
+    """Folders of the control groups that this process is in, its own and those above; some may not be there.
+
+    A container often sees its own group as the topmost, whatever name the process is told.
+    """
+    for line in _OF_PROCESS.read_text().splitlines() if _OF_PROCESS.is_file() else ():
+        _, controllers, name = line.split(":", 2)
+        if not controllers or controller in controllers.split(","):
+            top = _GROUPS / controller if controllers else _GROUPS
+            path = PurePosixPath(name)
+            yield from (top / of.relative_to("/") for of in (path, *path.parents))
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
