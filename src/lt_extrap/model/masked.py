@@ -54,12 +54,13 @@ class PatchDecoder(nn.Module):
         from timm.models.vision_transformer import Block
 
         width, self.prefix = decoder.width, prefix
+        norm = partial(nn.LayerNorm, eps=_EPS)
         self.embed = nn.Linear(dim, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.register_buffer("positions", sines(grid, width), persistent=False)
         self.blocks = nn.Sequential(
             *(
-                Block(width, decoder.heads, qkv_bias=True, norm_layer=partial(nn.LayerNorm, eps=_EPS))
+                Block(width, decoder.heads, qkv_bias=True, norm_layer=norm)  # type: ignore[arg-type]
                 for _ in range(decoder.depth)
             )
         )
