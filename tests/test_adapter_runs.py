@@ -17,13 +17,18 @@ from lt_extrap.compose import configure
 from lt_extrap.config import Balanced, NoAdapter, NoAuxiliary, Timm
 from lt_extrap.config.curate_filter import RunFeatures
 from lt_extrap.curate.features import load_extractor
+from lt_extrap.data.target import load_target
+from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.export import ExportConfig, export
-from lt_extrap.model.backbones import build_backbone
+from lt_extrap.model.adapters.adapted import adapt
+from lt_extrap.model.backbones import build_backbone, load_pretrained
+from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.direct import DirectClassifier
+from lt_extrap.model.heads import empty_head
 from lt_extrap.model.weights import read_weights
-from lt_extrap.module import ExtrapolationModule
+from lt_extrap.module import ExtrapolationModule, build_model
 from lt_extrap.retrained import retrained
 from lt_extrap.signals import Stopped
 from lt_extrap.studies.features.opened import OpenedRun
@@ -142,6 +147,29 @@ def test_an_adapter_wants_weights_and_no_further_freezing(weights):
         configure(*BASE, f"backbone.weights={weights}", "adapter=lora", "backbone.drop_path=0.1")
     with pytest.raises(ConfigError, match="recipe.freeze to be 0 with an adapter"):
         configure(*BASE, f"backbone.weights={weights}", "adapter=lora", "recipe.freeze=2")
+
+
+def test_a_width_by_the_number_of_classes_is_not_taken_over_by_another_target(weights, tmp_path, cache):
+    words = (*BASE, f"backbone.weights={weights}", "adapter=adaptformer")
+    config = configure(*words)
+    target = load_target(config.target)
+    training = build_training_set(config.auxiliary, target, seed=0)
+    for classes, width, fits in ((10, 1, True), (48, 4, False)):
+        body = build_backbone(config.backbone, image_size=32, seed=0)
+        load_pretrained(body, config.backbone)
+        adapt(body, config.adapter, classes=classes, seed=0)
+        assert {value.numel() for name, value in body.named_parameters() if name.endswith("down.bias")} == {width}
+        head = empty_head(config.head, dim=body.dim, classes=classes)
+        names = tuple(map(str, range(classes)))
+        file = tmp_path / f"{classes}.safetensors"
+        model = Classifier(body, head)
+        DirectClassifier(model, config.backbone, config.head, names, 32, 1.0, config.adapter).save(file)
+        taken = configure(*words, f"features_from={file}")
+        if fits:
+            assert build_model(taken, target, training).backbone.frozen
+        else:
+            with pytest.raises(ConfigError, match="an adapter as wide as 9 target classes make it"):
+                build_model(taken, target, training)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Other classifiers on the features of a finished run."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,13 +9,15 @@ import torch
 from torch.nn import functional as F
 
 from lt_extrap import runs
-from lt_extrap.config import BatchNormHead, Budget, CosineHead, Head, Sgd
+from lt_extrap.classifiers import data_of, trained_on
+from lt_extrap.config import BatchNormHead, Budget, CosineHead, Head, Loading, Sgd
 from lt_extrap.crt import crt
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
-from lt_extrap.errors import ConfigError
+from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.evaluate import EvaluateConfig, evaluate, load_module
 from lt_extrap.model.heads import build_head
+from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.model.shots import Shot
 from lt_extrap.nearest_mean import NearestMean
 from lt_extrap.prior import shares
@@ -145,6 +148,11 @@ def test_a_run_is_measured_by_each(convnet_run):
     normalized = results(convnet_run, classifier="tau_normalized", tau=0.5)
     module = load_module(run, target, "selected")
     module.measured.head = tau_normalized(module.measured.head, num_target=9, tau=0.5)
+    metrics = LongTailMetrics(target.classes.shots)
+    with torch.inference_mode():
+        for batch in data_of(run, target, None, module, Loading(workers=0)).test_dataloader():
+            metrics.update(module.measured.eval()(batch.images), batch.label)
+    assert normalized["test"]["acc"] == pytest.approx(float(metrics.compute()["acc"]))
     assert normalized["tau"] == 0.5
     assert normalized["test"]["aux_mass"] == 0
     assert normalized["test"] != plain["test"]
@@ -170,6 +178,14 @@ def test_a_tail_of_the_test_is_expected_from_all_its_images(convnet_run):
     assert known["test"] != found["test"]
     with pytest.raises(ConfigError, match="prior=uniform, which those of this run are for"):
         results(convnet_run, prior_known=True)
+
+
+def test_a_prior_of_training_is_of_the_lists_of_then(convnet_run):
+    run = runs.load(convnet_run)
+    target, key = load_target(run.config.target), "auxiliary.train"
+    assert trained_on(run, target).counts[:9].tolist() == target.classes.counts.tolist()
+    with pytest.raises(RunError, match=rf"another content of {key}"):
+        trained_on(dataclasses.replace(run, files=run.files | {key: "another"}), target)
 
 
 @pytest.mark.slow

@@ -466,8 +466,8 @@ def test_lists_of_lists_and_other_sweeps_pass():
 
 def test_no_key_is_its_own_correction():
     """Other commands than train do not have its keys."""
-    for key in ("logger", "component"):
-        assert spelled(key) == "leave it out: lt_extrap.train has that key, and this command has not"
+    for key, command in {"logger": "train", "component": "train", "mask_ratio": "pretrain"}.items():
+        assert spelled(key) == f"leave it out: lt_extrap.{command} has that key, and this command has not"
 
 
 def test_a_command_is_composed_as_on_its_command_line():

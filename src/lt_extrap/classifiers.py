@@ -8,10 +8,10 @@ from lt_extrap.config import Loading, NoAuxiliary
 from lt_extrap.data.datamodule import ImageDataModule
 from lt_extrap.data.target import TargetSet
 from lt_extrap.data.training_set import TrainingSet, build_training_set
-from lt_extrap.errors import ConfigError
+from lt_extrap.errors import ConfigError, RunError
 from lt_extrap.module import ExtrapolationModule
 from lt_extrap.nearest_mean import NearestMean
-from lt_extrap.runs import Run
+from lt_extrap.runs import Run, files_of
 from lt_extrap.tau_normalized import best_tau, tau_normalized
 
 # Those that are trained: the run that does it, and its folder in that of the finished one.
@@ -113,8 +113,20 @@ def data_of(
 
 
 def trained_on(run: Run, target: TargetSet) -> TrainingSet:
-    """The training set of a run."""
+    """The training set of a run.
+
+    Raises:
+        RunError: a list of its auxiliary images is another one today.
+        DataError: one is not there.
+    """
     config = run.config
+    files = {key: file for key, file in files_of(config, target).items() if key.startswith("auxiliary.")}
+    if changed := run.changed({key: file for key, file in files.items() if file.is_file()}):
+        raise RunError(
+            f"the auxiliary files that {run.folder} was trained on",
+            f"another content of {', '.join(sorted(changed))}: its training prior would be another one",
+            "give back the files that were there",
+        )
     balanced = config.sampling == "balanced"
     return build_training_set(
         config.auxiliary, target, seed=config.seed, missing=config.data.missing, balanced=balanced

@@ -17,6 +17,7 @@ from lt_extrap.config import (
     Focal,
     Ldam,
     Loss,
+    NoAdapter,
     OpenClip,
     Recipe,
     Silencing,
@@ -236,6 +237,7 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
                 f"{found[0]}, {found[1]}, at {found[2]} in {config.features_from}",
                 "give the same backbone, adapter and recipe.image_size as that run",
             )
+        _check_width(config, donor, len(target.classes))
         backbone = donor.model.backbone
         backbone.start = f"{config.features_from}, kept frozen"
         backbone.preprocessing = backbone.preprocessing._replace(size=image_size)  # at which that run trained it
@@ -264,6 +266,24 @@ def build_model(config: TrainConfig, target: TargetSet, training: TrainingSet) -
             seed=config.seed,
         )
     return Classifier(backbone, head)
+
+
+def _check_width(config: TrainConfig, donor: DirectClassifier, classes: int) -> None:
+    """Refuse an adapter whose width, by the number of target classes, would be another one where this run is read."""
+    if isinstance(config.adapter, NoAdapter) or len(donor.classes) == classes:
+        return
+    with torch.device("meta"):
+        here = build_backbone(config.backbone, image_size=config.recipe.image_size, seed=config.seed)
+        adapt(here, config.adapter, classes=classes, seed=config.seed)
+    wanted, found = (
+        {name: parameter.shape for name, parameter in body.named_parameters()} for body in (here, donor.model.backbone)
+    )
+    if wanted != found:
+        raise ConfigError(
+            f"features_from with an adapter as wide as {classes} target classes make it",
+            f"one of {len(donor.classes)} classes in {config.features_from}",
+            "train that run with a width of its own (adapter.bottleneck or adapter.rank), and give the same here",
+        )
 
 
 def _named_head(head: TextHead, backbone: Backbone, target: Sequence[str], auxiliary: Sequence[str]) -> AnyHead:

@@ -79,8 +79,10 @@ def spelled(key: str) -> str:
     key = key.lstrip("+~")
     if options := owners.get(key):
         return f"leave it out, or choose an option that has it: {', '.join(options)}"
-    if key in owners or key == "component":  # train would not have refused it
-        return "leave it out: lt_extrap.train has that key, and this command has not"
+    train = {*_names(TrainConfig), "component"}
+    if key in owners or key in train:  # that command would not have refused it
+        command = "train" if key in train else "pretrain"
+        return f"leave it out: lt_extrap.{command} has that key, and this command has not"
     return f"{_near(key, owners)}correct the spelling (--cfg job prints every key)"
 
 
@@ -139,8 +141,8 @@ def _headline(experiment: Path) -> str:
 
 
 def _keys() -> dict[str, list[str]]:
-    """Every key of the schema, and of a group's key the options that have it."""
-    owners: dict[str, list[str]] = {key: [] for key in _names(TrainConfig)}
+    """Every key of a run, and of a group's key the options that have it."""
+    owners: dict[str, list[str]] = {key: [] for schema in (TrainConfig, PretrainConfig) for key in _names(schema)}
     for group, kinds in OPTIONS.items():
         for kind, class_ in kinds.items():
             for key in _names(class_, f"{group}."):

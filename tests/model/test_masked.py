@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lt_extrap.compose import configure_command
+from lt_extrap.config import AdamW
 from lt_extrap.data.masking import Masking
 from lt_extrap.model.masked import build_autoencoder, image_of, patches_of, sines
+from lt_extrap.optimizer import parameter_groups
 
 
 def autoencoder(*overrides):
@@ -118,6 +120,12 @@ def test_its_start_is_a_function_of_the_seed_and_positions_do_not_learn():
     assert not one.backbone.network.pos_embed.requires_grad
     assert torch.equal(one.backbone.network.pos_embed[0, 1:], sines((4, 4), 24))
     assert (one.backbone.network.pos_embed[0, 0] == 0).all()
+    assert one.backbone.network.cls_token.std().item() == pytest.approx(0.02, rel=0.5)
+    assert {part.eps for part in one.modules() if isinstance(part, torch.nn.LayerNorm)} == {1e-6}
+    groups = parameter_groups(AdamW(batch_size=3, blr=1.0, image_size=32), one)
+    decayed = {id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]}
+    assert not {id(one.head.mask_token), id(one.backbone.network.cls_token)} & decayed
+    assert id(one.head.embed.weight) in decayed
 
 
 def test_the_loss_is_reckoned_in_float32(images):

@@ -66,3 +66,4 @@ class PretrainConfig(RunConfig):
             value, default = getattr(self.recipe, key), getattr(AdamW, key)
             check(value == default, f"recipe.{key}", f"{default} in a pretraining, which has no use for it", value)
         check(self.budget.head_warmup == 0, "budget.head_warmup", "0 in a pretraining", self.budget.head_warmup)
+        check(not self.data.features_once, "data.features_once", "false in a pretraining, which learns features", True)

@@ -47,3 +47,11 @@ class RunConfig:
         )
         check(0 <= self.seed < 2**63, "seed", "in 0..2**63-1", self.seed)
         check(self.checkpoint_minutes >= 0, "checkpoint_minutes", "at least 0", self.checkpoint_minutes)
+        recipe = self.recipe
+        check(
+            not (getattr(recipe, "fused", False) and recipe.clip and self.trainer.get("precision") == "16-mixed"),
+            "recipe.fused",
+            "false with recipe.clip and trainer.precision=16-mixed: a fused step takes the gradients before they are "
+            "scaled back, and so before they can be clipped",
+            True,
+        )

@@ -81,13 +81,6 @@ class TrainConfig(RunConfig):
                 "0 with features_from, where the head alone learns all the time",
                 self.budget.head_warmup,
             )
-        check(
-            not (getattr(recipe, "fused", False) and recipe.clip and self.trainer.get("precision") == "16-mixed"),
-            "recipe.fused",
-            "false with recipe.clip and trainer.precision=16-mixed: a fused step takes the gradients before they are "
-            "scaled back, and so before they can be clipped",
-            True,
-        )
 
     def _check_adapter(self) -> None:
         if isinstance(self.adapter, NoAdapter):

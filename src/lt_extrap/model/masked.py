@@ -6,6 +6,8 @@ used: it brings a second Lightning (pytorch_lightning) and draws masks from torc
 would be the straight one; its decoder is deprecated (1.6).
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -52,11 +54,15 @@ class PatchDecoder(nn.Module):
         from timm.models.vision_transformer import Block
 
         width, self.prefix = decoder.width, prefix
+        norm = partial(nn.LayerNorm, eps=_EPS)
         self.embed = nn.Linear(dim, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.register_buffer("positions", sines(grid, width), persistent=False)
         self.blocks = nn.Sequential(
-            *(Block(width, decoder.heads, qkv_bias=True, norm_layer=nn.LayerNorm) for _ in range(decoder.depth))
+            *(
+                Block(width, decoder.heads, qkv_bias=True, norm_layer=norm)  # type: ignore[arg-type]
+                for _ in range(decoder.depth)
+            )
         )
         self.norm = nn.LayerNorm(width, eps=_EPS)
         self.pixels = nn.Linear(width, 3 * patch**2)
@@ -146,7 +152,8 @@ class MaskedAutoencoder(nn.Module):
 def build_autoencoder(config: PretrainConfig) -> MaskedAutoencoder:
     """The autoencoder of a pretraining, its initial weights a function of the seed.
 
-    As published: positions are fixed sines, linear layers start uniform (Xavier), the patch embedding as one of them.
+    As published: positions are fixed sines, linear layers start uniform (Xavier), the patch embedding as one of them,
+    and the class token and the mask token normal, of deviation .02.
 
     Raises:
         ConfigError: no such model, one that is no plain vision transformer with its norm before its pooling, or a size
@@ -168,6 +175,8 @@ def build_autoencoder(config: PretrainConfig) -> MaskedAutoencoder:
         torch.manual_seed(torch_seed(Stream.DECODER, config.seed))
         head = PatchDecoder(config.decoder, dim=backbone.dim, prefix=prefix, grid=grid, patch=patch)
         initialise(network)
+        if network.cls_token is not None:
+            nn.init.normal_(network.cls_token, std=0.02)  # type: ignore[arg-type]
     places = sines(grid, backbone.dim)
     with torch.no_grad():
         network.pos_embed.zero_()  # type: ignore[operator]
