@@ -26,7 +26,7 @@ from lt_extrap.config import (
 from lt_extrap.errors import ConfigError
 from lt_extrap.model.preprocessing import IMAGENET_MEAN, preprocessing_of
 from lt_extrap.paths import conf_dir
-from lt_extrap.refusals import refuse_words, spelled
+from lt_extrap.refusals import refuse_experiment, refuse_words, spelled
 from lt_extrap.report.__main__ import ReportConfig  # noqa: F401 (brings the schema of the command)
 from lt_extrap.trainer import OWN_TRAINER_KEYS
 
@@ -355,12 +355,20 @@ def test_a_target_of_ones_own_needs_no_experiment():
     assert (auxiliary.train, auxiliary.names, auxiliary.pairs) == ("aux.txt", "n.txt", "p.json")
 
 
-def test_no_experiment_prints_the_list():
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+def test_no_experiment_prints_those_of_the_command(command):
     with pytest.raises(ConfigError) as error:
-        configure()
+        configure_command(command)
     for name in EVERY:
-        (line,) = [line for line in str(error.value).splitlines() if f"experiment={name} " in line]
-        assert len(line.split()) > 3
+        lines = [line for line in str(error.value).splitlines() if f"experiment={name} " in line]
+        assert [len(line.split()) > 3 for line in lines] == [True] * (name.endswith("_mgp") == (command == "pretrain"))
+
+
+def test_an_experiment_of_train_is_none_of_pretrain():
+    for name in (None, "tiny_imagenet_lt_mgp", "my_own"):
+        refuse_experiment(name)
+    with pytest.raises(ConfigError, match="lt_extrap.train experiment=tiny_imagenet_lt"):
+        refuse_experiment("tiny_imagenet_lt")
 
 
 @pytest.mark.parametrize(

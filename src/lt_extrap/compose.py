@@ -65,8 +65,9 @@ def from_hydra(composed: DictConfig) -> Any:
         OmegaConf.resolve(composed)
         missing = sorted(OmegaConf.missing_keys(composed))
         if "target" in missing:
+            known = experiments(pretrain=OmegaConf.get_type(composed) is PretrainConfig)
             raise ConfigError(
-                "experiment=<name>, or target=<name>", "neither", f"choose a target (target=lists), or {experiments()}"
+                "experiment=<name>, or target=<name>", "neither", f"choose a target (target=lists), or {known}"
             )
         if missing:
             raise ConfigError("a value for every key", "none for " + ", ".join(missing), f"give {missing[0]}=...")

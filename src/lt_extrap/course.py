@@ -178,6 +178,19 @@ def fitted(
     return trainer, time
 
 
+def check_evaluation(target: TargetSet, processes: int) -> None:
+    """Let every device have an image to measure.
+
+    Raises:
+        ConfigError: there are fewer than devices.
+    """
+    fewest = min(len(index) for index in (target.val, target.test) if index is not None)
+    if fewest < processes:
+        raise ConfigError(
+            "an image of each evaluation list for every device", f"{fewest}, {processes} devices", "use fewer devices"
+        )
+
+
 def check_shares(recipe: Recipe, processes: int) -> None:
     """Let every device have as many images of each part of a batch.
 

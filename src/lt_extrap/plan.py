@@ -198,7 +198,7 @@ def plan_panel(plan: Plan, size: Size, config: RunConfig) -> Panel:
         "auxiliary": f"{epoch.auxiliary_classes:,} classes, {epoch.auxiliary_images:,} images an epoch",
         "steps": f"{plan.steps:,} of {batch:,} images, {plan.steps / max(1, epoch.images // batch):.4g} epochs",
         "views": f"{plan.views:,}: {plan.target_views:,} target, {plan.views - plan.target_views:,} auxiliary",
-        "validation": f"{plan.validation_views:,} further images, without a backward pass",
+        "validation": f"{plan.validation_views:,} further images between epochs, without a backward pass",
         "hours": ", ".join(f"{plan.hours(rate):.3g} at {rate:,g} images/s" for rate in rates) + ", without validation",
         "parameters": f"{size.parameters:,}; {size.exported:,} exported"
         + (f"; beside a frozen backbone of {size.frozen:,}" if size.frozen else ""),

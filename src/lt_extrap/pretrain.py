@@ -21,7 +21,7 @@ from rich.console import Console
 from lt_extrap import checkpoints, cli, compose, runs, sweep
 from lt_extrap.checkpoints import Checkpoints
 from lt_extrap.config import PretrainConfig
-from lt_extrap.course import Course, Parts, check_shares, fitted, steps_of
+from lt_extrap.course import Course, Parts, check_evaluation, check_shares, fitted, steps_of
 from lt_extrap.data.datamodule import ImageDataModule, ImageDataset
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
@@ -33,6 +33,7 @@ from lt_extrap.pretraining import PretrainingModule, build_pretraining, save_bac
 from lt_extrap.processes import Processes, one_voice
 from lt_extrap.progress import pretraining_panel
 from lt_extrap.reconstructions import Reconstructions
+from lt_extrap.refusals import refuse_experiment
 from lt_extrap.signals import StopSignal
 from lt_extrap.stopwatch import Stopwatch
 from lt_extrap.supply import supply_of
@@ -69,6 +70,7 @@ def _build(config: PretrainConfig, folder: Path, processes: Processes, stop: Sto
     """Make the parts of a run; no file is written."""
     check_shares(config.recipe, processes.count)
     target = load_target(config.target, missing=config.data.missing)
+    check_evaluation(target, processes.count)
     training = build_training_set(config.auxiliary, target, seed=config.seed, missing=config.data.missing)
     steps = steps_of(config, training)
     module = build_pretraining(config, training, steps=steps)
@@ -153,6 +155,7 @@ _COURSE = Course(build=_build, tell=_tell, fit=_fit, leave=_leave, say=_say)
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="pretrain")
 def task(composed: DictConfig) -> float:
     """Hydra's entry: returns the loss, so that any sweeper can minimise it; of a plan NaN."""
+    refuse_experiment(HydraConfig.get().runtime.choices.get("experiment"))
     config: PretrainConfig = compose.from_hydra(composed)
     if config.do == "plan":
         planned = replace(plan(config), validation_views=0)

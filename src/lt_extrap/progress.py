@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lt_extrap.agreement import mean
 from lt_extrap.config import (
+    OPTIONS,
     AdamW,
     ClassMeanHead,
     NoAdapter,
@@ -91,7 +92,9 @@ def start_panel(
         + f", {extra:,} further images, "
         f"{min(extra, shown - len(target.train)):,} of them an epoch" + "".join(f"; {note}" for note in training.notes),
         "epoch": f"{shown:,} images, {shown // recipe.batch_size} steps; {steps:,} steps in all",
-        "loss": f"{type(config.loss).__name__} {vars(config.loss)}",
+        "loss": ", ".join(
+            [_option("loss", config.loss), *(f"{key}={value}" for key, value in vars(config.loss).items())]
+        ),
         "model": f"{_node(config.backbone)}; head {_node(config.head)}; "
         + ("" if isinstance(config.adapter, NoAdapter) else f"adapter {_node(config.adapter)}; ")
         + f"{whole:,} parameters trained, {body:,} without the head",
@@ -148,6 +151,11 @@ def _node(node: Any) -> str:
         if field.name not in ("mean", "std", "interpolation") and getattr(node, field.name) != _default(field)
     ]
     return " ".join([type(node).__name__, *(f"{name}={value}" for name, value in shown)])
+
+
+def _option(group: str, node: Any) -> str:
+    """The option of a group that a node is of."""
+    return next(option for option, kind in OPTIONS[group].items() if type(node) is kind)
 
 
 def _default(field: Field[Any]) -> Any:

@@ -86,10 +86,16 @@ def spelled(key: str) -> str:
     return f"{_near(key, owners)}correct the spelling (--cfg job prints every key)"
 
 
-def experiments(names: Iterable[str] | None = None) -> str:
-    """The experiments, a line each: name and what the file says about itself."""
+def experiments(names: Iterable[str] | None = None, *, pretrain: bool = False) -> str:
+    """The experiments, a line each: name and what the file says about itself.
+
+    Args:
+        names: which ones; None = all of a command's.
+        pretrain: whether those are of lt_extrap.pretrain.
+    """
     folder = conf_dir() / "experiment"
-    found = sorted(path.stem for path in folder.glob("*.yaml")) if names is None else sorted(names)
+    every = (path.stem for path in folder.glob("*.yaml"))
+    found = sorted((name for name in every if _pretrains(name) == pretrain) if names is None else names)
     return "an experiment:" + "".join(f"\n    experiment={name:<20} {_headline(folder / name)}" for name in found)
 
 
@@ -118,9 +124,24 @@ def refuse_words(words: Iterable[str]) -> None:
             )
 
 
+def refuse_experiment(name: str | None) -> None:
+    """Refuse an experiment of lt_extrap.train for a pretraining, which might take every key of it.
+
+    Raises:
+        ConfigError: it is one; those of one's own are taken as they are.
+    """
+    if name is not None and not _pretrains(name) and (conf_dir() / "experiment" / f"{name}.yaml").is_file():
+        raise _other_commands(name, "trains a classifier")
+
+
+def _pretrains(experiment: str) -> bool:
+    """Whether an experiment of ours is of lt_extrap.pretrain."""
+    return experiment.endswith("_mgp")
+
+
 def _other_commands(experiment: str, does: str) -> ConfigError:
     """Of an experiment of train for pretrain, or the other way round."""
-    command = "pretrain" if experiment.endswith("_mgp") else "train"
+    command = "pretrain" if _pretrains(experiment) else "train"
     return ConfigError(
         "an experiment of this command",
         f"experiment={experiment}, which {does}",

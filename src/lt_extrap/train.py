@@ -22,9 +22,9 @@ from lt_extrap import checkpoints, cli, compose, runs, sweep
 from lt_extrap.checkpoints import Checkpoints
 from lt_extrap.class_means import class_means, computing_device, start_from_means
 from lt_extrap.config import BatchNormHead, ClassMeanHead, TrainConfig, check
-from lt_extrap.course import Course, Parts, check_shares, fitted, steps_of
+from lt_extrap.course import Course, Parts, check_evaluation, check_shares, fitted, steps_of
 from lt_extrap.data.datamodule import ImageDataModule
-from lt_extrap.data.target import TargetSet, load_target
+from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError
 from lt_extrap.gains import GAINS, baseline_of, largest_gains, write_gains
@@ -67,7 +67,7 @@ def _build(config: TrainConfig, folder: Path, processes: Processes, stop: StopSi
     check_shares(config.recipe, processes.count)
     _check_batchnorm(config, processes.count)
     target = load_target(config.target, missing=config.data.missing)
-    _check_evaluation(target, processes.count)
+    check_evaluation(target, processes.count)
     training = build_training_set(
         config.auxiliary,
         target,
@@ -196,19 +196,6 @@ def _check_batchnorm(config: TrainConfig, processes: int) -> None:
         f"more than {parts} with head=batchnorm, which wants two images at once",
         config.recipe.batch_size,
     )
-
-
-def _check_evaluation(target: TargetSet, processes: int) -> None:
-    """Let every device have an image to measure.
-
-    Raises:
-        ConfigError: there are fewer than devices.
-    """
-    fewest = min(len(index) for index in (target.val, target.test) if index is not None)
-    if fewest < processes:
-        raise ConfigError(
-            "an image of each evaluation list for every device", f"{fewest}, {processes} devices", "use fewer devices"
-        )
 
 
 def _measure(
