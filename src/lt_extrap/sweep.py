@@ -146,7 +146,8 @@ class Sweep(Callback):
             self._report(finished)
         if len(finished) == len(jobs):
             return True
-        print("to do: run the same command again: finished runs return at once, interrupted ones go on")
+        mend = "mend what failed, and " if "failed" in statuses else ""
+        print(f"to do: {mend}run the same command again: finished runs return at once, interrupted ones go on")
         return False
 
     def _report(self, jobs: Sequence[Mapping[str, Any]]) -> None:

@@ -79,7 +79,12 @@ def detectable(deviation: float, seeds: int) -> float:
     Args:
         deviation: standard deviation of the differences, at least 0, taken for the true one.
         seeds: n, at least 2.
+
+    Returns:
+        NaN where all differences are equal: that they happen to be so says nothing of what could be found.
     """
+    if deviation == 0:
+        return math.nan
     from scipy.special import nctdtrinc, stdtrit
 
     critical = stdtrit(seeds - 1, 1 - LEVEL / 2)
