@@ -18,7 +18,7 @@ help: ## what there is
 demo: .venv/installed ## the whole path on the embedded world: baseline, curation, method, one table
 	$(RUN) -m lt_extrap.demo
 
-test: .venv/installed ## the fast tests, about 3 minutes on 2 cores
+test: .venv/installed ## the fast tests, less than 3 minutes on 2 cores
 	$(RUN) -m pytest -q -n 2 --dist worksteal
 
 check: .venv/installed ## style, types, direction of imports
