@@ -103,7 +103,7 @@ def claim(
     if ended:
         return Claim(record["id"], read_json(folder / RESULTS), ())
     last = record["starts"][-1]
-    old, new = {"commit": last["commit"], **last["versions"]}, {"commit": start["commit"], **_versions()}
+    old, new = {"commit": last["commit"], **last["versions"]}, {"commit": _commit(), **_versions()}
     notes = tuple(f"{key} was {old.get(key)}, now {new.get(key)}" for key in new if old.get(key) != new.get(key))
     # What it leaves at its end is read back on weights from where they are now.
     config_now = {**record["config"], **_weight_places(record, identity)}

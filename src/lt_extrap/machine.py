@@ -17,11 +17,10 @@ def cores(processes: int) -> int:
     has fewer than the step has on this node.
     """
     mine = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    mine = min([mine, *_quotas()])
     of_step = int(os.environ.get("SLURM_CPUS_ON_NODE", "0"))
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and mine < of_step:
-        return mine
-    return max(1, mine // processes)
+    bound = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and mine < of_step
+    allowed = min([mine, *_quotas()])
+    return allowed if bound else max(1, allowed // processes)
 
 
 def memory() -> int:

@@ -65,8 +65,8 @@ def parameter_groups(recipe: Recipe, model: Trained) -> list[dict[str, Any]]:
         lr = recipe.lr * (recipe.layer_decay ** (top - layer) if isinstance(recipe, AdamW) else 1)
         decays = isinstance(recipe, Sgd) or (parameter.ndim > 1 and name not in undecayed)
         add(f"layer {layer}" if layers else "backbone", lr, parameter, decays=decays)
-    for name, parameter in model.head.named_parameters():
-        decays = isinstance(recipe, Sgd) or (parameter.ndim > 1 and name != "mask_token")  # of a decoder
+    for parameter in model.head.parameters():
+        decays = isinstance(recipe, Sgd) or parameter.ndim > 1
         add("head", recipe.lr * recipe.head_lr_factor, parameter, decays=decays)
     return list(groups.values())
 

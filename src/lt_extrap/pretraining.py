@@ -14,7 +14,7 @@ from lt_extrap.data.masking import Masking
 from lt_extrap.data.training_set import TrainingSet
 from lt_extrap.files import write_whole
 from lt_extrap.model.masked import MaskedAutoencoder, build_autoencoder
-from lt_extrap.model.weights import as_safetensors
+from lt_extrap.model.weights import write_safetensors
 from lt_extrap.step import StepModule
 
 FORMAT = "lt_extrap backbone 1"  # of the file; its mean and deviation are compared where it is read (backbones.py)
@@ -89,4 +89,4 @@ def save_backbone(path: Path, model: MaskedAutoencoder, config: PretrainConfig) 
         "mean": json.dumps(preprocessing.mean),
         "std": json.dumps(preprocessing.std),
     }
-    write_whole(path, lambda file: file.write(as_safetensors(weights, header)))
+    write_whole(path, lambda file: write_safetensors(file, weights, header))

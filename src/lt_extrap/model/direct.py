@@ -16,7 +16,7 @@ from lt_extrap.model.adapters.rebuilt import rebuilt
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import empty_head
 from lt_extrap.model.preprocessing import Interpolation, preprocessing_of
-from lt_extrap.model.weights import as_safetensors
+from lt_extrap.model.weights import write_safetensors
 
 FORMAT = "lt_extrap 1"
 
@@ -76,7 +76,7 @@ class DirectClassifier:
     def save(self, path: Path) -> None:
         """Write weights and metadata; replaced whole or not at all."""
         weights = {key: value.detach().cpu().contiguous() for key, value in self.model.state_dict().items()}
-        write_whole(path, lambda file: file.write(as_safetensors(weights, self.metadata())))
+        write_whole(path, lambda file: write_safetensors(file, weights, self.metadata()))
 
     @classmethod
     def load(cls, path: Path) -> "DirectClassifier":

@@ -56,7 +56,7 @@ class PatchDecoder(nn.Module):
         width, self.prefix = decoder.width, prefix
         norm = partial(nn.LayerNorm, eps=_EPS)
         self.embed = nn.Linear(dim, width)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.mask_token = nn.Parameter(torch.zeros(width))  # a vector, which no weight decay has
         self.register_buffer("positions", sines(grid, width), persistent=False)
         self.blocks = nn.Sequential(
             *(

@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -102,8 +102,8 @@ def refuse_pointer(path: Path) -> None:
         )
 
 
-def as_safetensors(weights: dict[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file whose bytes are a function of its content.
+def write_safetensors(file: IO[bytes], weights: dict[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file whose bytes are a function of its content.
 
     The library writes metadata in another order in each process, so that equal runs would have files of other digests.
     """
@@ -113,7 +113,8 @@ def as_safetensors(weights: dict[str, Tensor], metadata: Mapping[str, str]) -> b
     header["__metadata__"] = dict(sorted(metadata.items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the format aligns tensors so
-    return len(text).to_bytes(8, "little") + text + content[start:]
+    file.write(len(text).to_bytes(8, "little") + text)
+    file.write(memoryview(content)[start:])  # large: not copied
 
 
 def put(weights: Mapping[str, Tensor], network: nn.Module, source: str, *, file: Iterable[str] = ()) -> str:
