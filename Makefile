@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 export PYTHONDONTWRITEBYTECODE = # tests start Python some hundred times: what it compiles is kept
 
-.PHONY: help demo test test-all test-most test-long check bench notebooks clean
+.PHONY: help demo test test-all test-most test-gpu test-long check bench notebooks clean
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -32,6 +32,9 @@ test-all: .venv/installed ## everything that CI runs, side by side
 
 test-most: .venv/installed ## all tests but the long ones
 	$(RUN) -m pytest -q -n 2 --dist worksteal -m 'not long'
+
+test-gpu: .venv/installed ## what needs a CUDA device
+	CUDA_VISIBLE_DEVICES=0 $(RUN) -m pytest -q -n 2 tests/test_gpu.py
 
 test-long: .venv/installed ## what CI has no time for: before a release
 	$(RUN) -m pytest -q -n 2 --dist worksteal -m long

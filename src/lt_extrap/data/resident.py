@@ -22,7 +22,7 @@ from lt_extrap.model.preprocessing import Interpolation
 
 _CHUNK = 256  # images decoded between two copies to the device
 _PATIENCE = 10.0  # seconds without a word
-_SLICE = 32  # images resized at once: what they take for a while, 20 times their bytes, stays in a processor's cache
+_SLICE = 32  # images a CPU resizes at once: what they take for a while, 20 times their bytes, stays in its cache
 _PILLOW_BITS, _TORCH_BITS = 22, 15  # of a weight; torch's are signed numbers of 16 bits
 
 
@@ -111,7 +111,8 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
         boxes = torch.tensor([view.box for _, view in shown], dtype=torch.float32, device=device)
         flip = torch.tensor([view.flip for _, view in shown], device=device)
         shift = torch.tensor([view.shift for _, view in shown], device=device)
-        slices = zip(*(torch.split(tensor, _SLICE) for tensor in (images, boxes, flip, shift)), strict=True)
+        at_once = _SLICE if device.type == "cpu" else len(shown)
+        slices = zip(*(torch.split(tensor, at_once) for tensor in (images, boxes, flip, shift)), strict=True)
         how = self.transform
         return torch.cat(
             [resize(*part, size=how.size, interpolation=how.interpolation, resampler=how.resampler) for part in slices]
