@@ -34,6 +34,7 @@ SWEEPS = {
     "components": [
         f"component={name}" for name in ("baseline", "random", "neighbors", "silencing", "permuted", "target_extra")
     ],
+    "distance": [f"target.world.distance={value}" for value in (0, 25, 50, 75, 100)],
     "lambda_s": [f"loss.lambda_s={value}" for value in ("0", "0.01", "0.1", "0.3", "0.5", "1")],
     "neighbors_per_class": [f"auxiliary.neighbors_per_class={value}" for value in (1, 3, 5, 7, 8)],
     "samples_per_class": [f"auxiliary.samples_per_class={value}" for value in (10, 30, 50, 100, 150)],
@@ -100,10 +101,9 @@ def test_a_file_says_its_command_and_expands_to_its_jobs(name):
     assert f"# {len(SWEEPS[name])} jobs" in text
     fixed = FIXED.get(name, ["component=silencing"])
     # In this experiment the pairs have no order, and as a rule all of them count: the hardest to sweep over.
-    jobs = jobs_of("experiment=tiny_imagenet_lt", f"sweep={name}")
-    assert [overrides for overrides, _ in jobs] == [
-        [*fixed, own, "experiment=tiny_imagenet_lt", f"sweep={name}"] for own in SWEEPS[name]
-    ]
+    experiment = "experiment=demo" if name == "distance" else "experiment=tiny_imagenet_lt"
+    jobs = jobs_of(experiment, f"sweep={name}")
+    assert [overrides for overrides, _ in jobs] == [[*fixed, own, experiment, f"sweep={name}"] for own in SWEEPS[name]]
 
 
 @pytest.mark.slow

@@ -23,7 +23,10 @@ from lt_extrap.table import MEASURES
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
-SWEPT = ("loss.lambda_s", "auxiliary.neighbors_per_class", "auxiliary.samples_per_class", "auxiliary.sampling_ratio")
+SWEPT = (
+    *("loss.lambda_s", "auxiliary.neighbors_per_class", "auxiliary.samples_per_class", "auxiliary.sampling_ratio"),
+    "target.world.distance",
+)
 _FURTHER = {"harmonic mean": "acc_harmonic", "worst class": "acc_worst"}
 _TIMES = ("data_wait", "forward", "backward", "optimizer", "logging", "validation")
 _RUNS = 100  # a chart shows; W&B's own 10 would leave seeds out of a mean

@@ -132,7 +132,7 @@ def test_the_world_is_the_same_everywhere():
 def test_half_of_the_traits_tell_members_apart_and_are_spread_over_their_range():
     for family in range(3):
         marks = np.stack([creatures._marks(0, Creature(family, member)) for member in range(LEVELS)])
-        own = creatures._plan(0, family).marks
+        own = creatures._plan_of(0, family).marks
         assert own.sum() == len(TRAITS) // 2
         assert not marks[:, ~own].any()
         levels = np.floor((marks[:, own] + 0.5) * LEVELS)
@@ -140,7 +140,7 @@ def test_half_of_the_traits_tell_members_apart_and_are_spread_over_their_range()
 
 
 def test_which_traits_are_marks_is_the_familys_own():
-    assert len({creatures._plan(0, family).marks.tobytes() for family in range(8)}) > 4
+    assert len({creatures._plan_of(0, family).marks.tobytes() for family in range(8)}) > 4
 
 
 def test_lists_hold_the_promised_images(folder):
@@ -212,11 +212,31 @@ def test_pairs_are_all_within_a_family_nearest_first(folder):
 
 def test_similarity_is_that_of_the_marks():
     one, other = Creature(4, 0), Creature(4, 5)
-    own = creatures._plan(0, 4).marks
+    own = creatures._plan_of(0, 4).marks
     a, b = creatures._marks(0, one)[own].tolist(), creatures._marks(0, other)[own].tolist()
     expected = 1 - (sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) / len(a)) ** 0.5
     assert similarity(one, other, seed=0) == pytest.approx(expected)
     assert similarity(one, one, seed=0) == 1
+
+
+def test_distance_moves_neighbors_and_nothing_else():
+    worlds = [World(families=3, classes=6, image_size=24, distance=distance) for distance in (0, 50, 100)]
+    assert len({tuple(target_classes(world)) for world in worlds}) == 1
+    assert len({tuple(random_classes(world)) for world in worlds}) == 1
+    near, between, far = (neighbor_classes(world)[4] for world in worlds)
+    assert near.name == between.name == far.name
+    at_home, native = Creature(near.family, near.member), Creature(near.other, near.member)
+    first, half, last = (render(SMALL, one, range(40)).mean(axis=0) for one in (near, between, far))
+    np.testing.assert_array_equal(first, render(SMALL, at_home, range(40)).mean(axis=0))
+    assert np.abs(half - first).mean() < np.abs(last - first).mean()
+    plans = [creatures._plan(0, one) for one in (far, native)]
+    assert plans[0].body == pytest.approx(plans[1].body)
+    assert (plans[0].marks == plans[1].marks).all()
+    turns = plans[0].hue - plans[1].hue  # the same hue, by the short way round
+    assert turns == pytest.approx(round(turns))
+    relative = Creature(near.family, 0)
+    alike = [similarity(relative, one, seed=0) for one in (near, between, far)]
+    assert alike == pytest.approx([alike[0], alike[0] / 2, 0])
 
 
 def test_a_second_write_does_nothing(folder, monkeypatch):

@@ -7,7 +7,8 @@ of its relatives can. Pose, light, background, clutter and occlusion vary in the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -37,10 +38,19 @@ Planes = Float32[np.ndarray, "#images 3 #height #width"]
 
 @dataclass(frozen=True)
 class Creature:
-    """A class: the `member` of a `family`, both counted from 0."""
+    """A class: the `member` of a `family`, both counted from 0.
+
+    Attributes:
+        family: which names it.
+        member: of it.
+        distance: how far it has moved from its family towards another, 0..1: there it looks like one of those.
+        other: that family.
+    """
 
     family: int
     member: int
+    distance: float = 0.0
+    other: int = 0
 
     @property
     def family_name(self) -> str:
@@ -55,9 +65,13 @@ class Creature:
 
 
 def similarity(one: Creature, other: Creature, *, seed: int) -> float:
-    """How alike the marks of two members of a family are: 1 minus their root mean square difference, in 0..1."""
-    difference = _marks(seed, one) - _marks(seed, other)
-    return 1 - float(np.sqrt(np.square(difference).sum() / _plan(seed, one.family).marks.sum()))
+    """How alike two members of a family are, in 0..1: 1 minus the root mean square difference of their marks.
+
+    It is taken of what they are in their family, and falls to 0 as one of them moves to the other end of its way.
+    """
+    marks = [_marks(seed, replace(creature, distance=0.0)) for creature in (one, other)]
+    alike = 1 - float(np.sqrt(np.square(marks[0] - marks[1]).sum() / _plan_of(seed, one.family).marks.sum()))
+    return alike * (1 - abs(one.distance - other.distance))
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,30 @@ class _Plan:
     marks: Bool[np.ndarray, " traits"]  # the other traits are moods
 
 
-def _plan(seed: int, family: int) -> _Plan:
+def _plan(seed: int, creature: Creature) -> _Plan:
+    """What it is drawn by: all that is a number lies on the way from one family to the other, and so do the marks."""
+    own = _plan_of(seed, creature.family)
+    if creature.distance == 0:
+        return own
+    other = _plan_of(seed, creature.other)
+    way = other.hue - own.hue
+    order = generator(Stream.WORLD, seed, 5, creature.family).permutation(len(TRAITS))
+    fixed: dict[str, Any] = {
+        "hue": own.hue + creature.distance * (way - round(way)),  # the short way round
+        "marks": np.where(order < round(creature.distance * len(TRAITS)), other.marks, own.marks),
+    }
+    names = [field.name for field in fields(_Plan) if field.name not in fixed]
+    return _Plan(**fixed, **{n: _between(getattr(own, n), getattr(other, n), creature.distance) for n in names})
+
+
+def _between(one: Any, other: Any, distance: float) -> Any:
+    """A number, an array, or a tuple of numbers."""
+    if isinstance(one, tuple):
+        return tuple(_between(a, b, distance) for a, b in zip(one, other, strict=True))
+    return one + distance * (other - one)
+
+
+def _plan_of(seed: int, family: int) -> _Plan:
     first_hue = float(generator(Stream.WORLD, seed, 1).random())
     rng = generator(Stream.WORLD, seed, 2, family)
     u = rng.random(14).tolist()
@@ -105,7 +142,7 @@ def _marks(seed: int, creature: Creature) -> Traits:
     rng = generator(Stream.WORLD, seed, 3, creature.family, block)
     levels = rng.permuted(np.tile(np.arange(LEVELS), (len(TRAITS), 1)), axis=1)
     values = ((levels + rng.random(levels.shape)) / LEVELS - 0.5)[:, place]
-    return np.where(_plan(seed, creature.family).marks, values, 0).astype(np.float32)
+    return np.where(_plan(seed, creature).marks, values, 0).astype(np.float32)
 
 
 class _Draws:
@@ -142,7 +179,7 @@ def render(
     canvas = _background(draws, size)
     for _ in range(4):
         _clutter(canvas, across, up, draws)
-    _creature(canvas, across, up, draws, _plan(seed, creature.family), _marks(seed, creature))
+    _creature(canvas, across, up, draws, _plan(seed, creature), _marks(seed, creature))
     _clutter(canvas, across, up, draws)
     turn = draws.uniform(0, 2 * np.pi)
     light = draws.uniform(0.7, 1.15) * (1 + draws.uniform(0, 0.3) * (across * np.cos(turn) + up * np.sin(turn)))

@@ -32,6 +32,8 @@ class World:
         families: families that the target classes span, 1 (all alike) to 63: the granularity.
         classes: target classes, spread evenly over the families.
         neighbors_per_family: auxiliary members of each of these families.
+        distance: how far neighbors have moved away from their family, each family's towards another one, in percent of
+            the way: 0..100, where they are neighbors in name alone.
         random_classes: auxiliary classes, spread evenly over as many other families.
         largest, smallest: training images of the first and of the last target class; exponential profile between.
         val_per_class, test_per_class: of each target class.
@@ -47,6 +49,7 @@ class World:
     families: int = 8
     classes: int = 40
     neighbors_per_family: int = 5
+    distance: int = 0
     random_classes: int = 40
     largest: int = 300
     smallest: int = 5
@@ -72,6 +75,7 @@ class World:
         yield "families", 1, FAMILIES
         yield "classes", max(2, self.families), MEMBERS * self.families
         yield "neighbors_per_family", 0, MEMBERS - -(-self.classes // self.families)
+        yield "distance", 0, 100
         yield "random_classes", 0, MEMBERS * self.families
         yield "largest", 1, 10_000
         yield "smallest", 1, self.largest
@@ -92,8 +96,9 @@ def target_classes(world: World) -> list[Creature]:
 def neighbor_classes(world: World) -> list[Creature]:
     """The further members of the target classes' families, by auxiliary id."""
     first = -(-world.classes // world.families)
-    ids = range(world.families * world.neighbors_per_family)
-    return [Creature(i % world.families, first + i // world.families) for i in ids]
+    members = range(first, first + world.neighbors_per_family)
+    others = 2 * world.families  # behind the families of the random classes
+    return [Creature(f, m, world.distance / 100, others + f) for m in members for f in range(world.families)]
 
 
 def random_classes(world: World) -> list[Creature]:
