@@ -227,8 +227,7 @@ def test_it_is_exported(run, form, tmp_path):
     ("adapter", "refused"),
     [
         ("lora", False),
-        *(pytest.param(*of, marks=pytest.mark.long) for of in (("ssf", False), ("bitfit", False))),
-        ("vpt_deep", True),
+        *(pytest.param(*of, marks=pytest.mark.long) for of in (("ssf", False), ("bitfit", False), ("vpt_deep", True))),
     ],
 )
 def test_timm_takes_what_can_be_merged(adapter, refused, weights, tmp_path):

@@ -56,14 +56,12 @@ def sets_of(experiment):
 
 
 def pairs():
-    """Every experiment with every component; one each is fast; of the published ones, alike in that, slow."""
+    """Every experiment with every component; one each is fast, of the published ones, alike in that, slow."""
     for number, experiment in enumerate(EXPERIMENTS):
         for component in COMPONENTS:
-            marks = [pytest.mark.slow, *[pytest.mark.long] * experiment.startswith(PUBLISHED)]
             once = component == COMPONENTS[number % len(COMPONENTS)]
-            yield pytest.param(
-                experiment, component, marks=marks[: experiment.startswith(PUBLISHED)] if once else marks
-            )
+            marks = [pytest.mark.slow, pytest.mark.long][: experiment.startswith(PUBLISHED) if once else 2]
+            yield pytest.param(experiment, component, marks=marks)
 
 
 @pytest.mark.parametrize(("experiment", "component"), [*pairs()])

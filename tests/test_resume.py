@@ -136,8 +136,7 @@ def epoch_lines(out):
         ((7, 9, 22), 0),
         *(pytest.param((10, 20, 30), workers, marks=pytest.mark.slow) for workers in (0, 2)),
         pytest.param((7, 9, 22), 2, marks=pytest.mark.slow),
-        pytest.param(tuple(range(1, 31, 2)), 0, marks=pytest.mark.slow),
-        pytest.param(tuple(range(1, 31, 2)), 2, marks=[pytest.mark.slow, pytest.mark.long]),
+        *(pytest.param(tuple(range(1, 31, 2)), of, marks=[pytest.mark.slow, pytest.mark.long]) for of in (0, 2)),
     ],
     ids=str,
 )

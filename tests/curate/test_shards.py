@@ -118,16 +118,15 @@ def test_shards_that_download_are_one_machine_that_does(made, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib"])
-def test_launchers_of_hydra_run_the_shards(made, curated, tmp_path, cache, launcher):
+@pytest.mark.long
+def test_a_launcher_of_hydra_runs_the_shards(made, curated, tmp_path, cache):
     folder, environment = tmp_path / "state", {**os.environ, "LT_EXTRAP_CACHE": str(cache)}
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "lt_extrap.curate", "-m", *words(made, folder, *more)]
         return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
-    parts = ["shard=0,1", "shards=2", f"hydra/launcher={launcher}"]
-    parts += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    parts = ["shard=0,1", "shards=2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     broken = run(*parts, f"source.root={tmp_path / 'nowhere'}")
     assert (broken.returncode, "Traceback" in broken.stderr) == (2, False), broken.stderr
     done = run(*parts)
