@@ -188,8 +188,10 @@ def _attention(device: torch.device) -> AbstractContextManager[None]:
 
 
 def _seed(device: torch.device, seed: int) -> None:
-    """Seed what a step draws on its device: as `torch.manual_seed`, which takes a millisecond where there is no GPU."""
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)
-    else:
+    """As `torch.manual_seed`, which takes a millisecond of a step for the kinds of device that are not there."""
+    if device.type not in ("cpu", "cuda"):
         torch.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

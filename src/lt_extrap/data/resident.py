@@ -107,10 +107,11 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
     ) -> UInt8[Tensor, "{len(shown)} 3 {self.transform.size} {self.transform.size}"]:
         """Show views of images, on their device."""
         device = self.pixels.device
-        images = self.pixels.index_select(0, torch.tensor([sample for sample, _ in shown], device=device))
-        boxes = torch.tensor([view.box for _, view in shown], dtype=torch.float32, device=device)
-        flip = torch.tensor([view.flip for _, view in shown], device=device)
-        shift = torch.tensor([view.shift for _, view in shown], device=device)
+        rows = np.array([(sample, *view.box, view.flip, *view.shift) for sample, view in shown], dtype=np.float64)
+        # In one copy that is not waited for: a GPU may still be at the step before.
+        told = torch.from_numpy(rows).to(device, non_blocking=True)
+        images = self.pixels.index_select(0, told[:, 0].long())
+        boxes, flip, shift = told[:, 1:5].float(), told[:, 5].bool(), told[:, 6:].long()
         at_once = _SLICE if device.type == "cpu" else len(shown)
         slices = zip(*(torch.split(tensor, at_once) for tensor in (images, boxes, flip, shift)), strict=True)
         how = self.transform
