@@ -16,6 +16,7 @@ from lt_extrap.data.lists import read_list
 from lt_extrap.data.resident import ResidentImages
 from lt_extrap.data.store import Folder
 from lt_extrap.data.transforms import EvalTransform, PaddedCrop, TrainTransform
+from lt_extrap.errors import TrainingError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.predict import PredictConfig, predict
 from lt_extrap.pretrain import pretrain
@@ -147,6 +148,17 @@ def test_a_stopped_run_goes_on_as_the_straight_one(small, tmp_path, monkeypatch,
         train(config, tmp_path / "straight")
     stopped_and_resumed(config, tmp_path / "resumed", monkeypatch, (5, 13))
     assert_equal(*(state(tmp_path / name) for name in ("straight", "resumed")))
+
+
+def test_what_does_not_fit_is_told_with_what_would(small, tmp_path):
+    torch.cuda.set_per_process_memory_fraction(1e-4)
+    try:
+        with pytest.raises(
+            TrainingError, match=r"memory for 32 images of 96 pixels at once(.|\n)*recipe\.accumulate=2"
+        ):
+            train(small(GPU, "component=baseline", "recipe.image_size=96", "backbone.widths=[512,512]"), tmp_path)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def test_its_memory_and_its_time_are_told(small, tmp_path, capsys):

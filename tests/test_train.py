@@ -251,6 +251,24 @@ def test_the_average_is_measured_and_exported_and_touches_nothing_else(small, tm
 AVERAGED = ("head.weight", "backbone.network.stem.1.running_mean")  # buffers are averaged as well
 
 
+def test_what_does_not_fit_into_a_gpu_is_told_with_what_would(small, tmp_path, monkeypatch):
+    """No GPU is here to be filled: it is raised as torch does. tests/test_gpu.py fills one."""
+
+    def losses(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation")
+
+    monkeypatch.setattr(ExtrapolationModule, "losses", losses)
+    with pytest.raises(TrainingError) as error:
+        train(small("component=baseline"), tmp_path)
+    assert error.value.wanted == "memory for 32 images of 16 pixels at once"
+    assert error.value.found == "CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert "trainer.precision=bf16-mixed or set recipe.accumulate=2 (" in error.value.remedy
+    with pytest.raises(TrainingError) as error:
+        train(small("component=baseline", "recipe.accumulate=32", "trainer.precision=bf16-mixed"), tmp_path / "least")
+    assert error.value.wanted == "memory for 1 images of 16 pixels at once"
+    assert error.value.remedy == "end what else uses that device"
+
+
 def test_a_loss_that_is_not_finite_stops_with_step_and_samples(small, tmp_path, monkeypatch):
     from lt_extrap.model.losses import OffsetCrossEntropy
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import hydra
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
@@ -136,7 +137,7 @@ def fitted(
         The trainer, and the node `time` of results.json.
 
     Raises:
-        TrainingError: it ended too early.
+        TrainingError: it ended too early, or the memory of its device does not do.
     """
     config, bar = run.config, run.processes.first and Console().is_terminal
     trainer = build_trainer(
@@ -162,6 +163,8 @@ def fitted(
     leave_signals_to_us(trainer)
     try:
         trainer.fit(run.module, run.data, ckpt_path=checkpoint, weights_only=True)
+    except torch.OutOfMemoryError as error:
+        raise _memory(run, error) from error
     finally:
         trainer.fit_loop.teardown()  # of an end during a validation Lightning leaves the training's workers
     run.stop.answer()
@@ -176,6 +179,25 @@ def fitted(
         if (warning := run.stopwatch.warning(trainer)) is not None:
             print(warning)
     return trainer, time
+
+
+def _memory(run: Parts, error: torch.OutOfMemoryError) -> TrainingError:
+    """What to do where a step does not fit into the memory of a GPU: first what changes no number."""
+    recipe, devices = run.config.recipe, run.processes.count
+    ways = []
+    if getattr(getattr(run.config, "backbone", None), "gradient_checkpointing", True) is False:
+        ways.append("backbone.gradient_checkpointing=true (the same numbers, a forward pass more)")
+    if run.config.trainer.get("precision", "32-true") == "32-true":
+        ways.append("trainer.precision=bf16-mixed")
+    of_each = recipe.batch_size // devices
+    more = next((parts for parts in range(recipe.accumulate + 1, of_each + 1) if of_each % parts == 0), None)
+    if more is not None:
+        ways.append(f"recipe.accumulate={more} (the same batch in more parts)")
+    return TrainingError(
+        f"memory for {of_each // recipe.accumulate} images of {recipe.image_size} pixels at once",
+        str(error).partition("\n")[0],
+        " or ".join(["end what else uses that device", *(f"set {way}" for way in ways)]),
+    )
 
 
 def check_evaluation(target: TargetSet, processes: int) -> None:
