@@ -434,6 +434,13 @@ def test_mistakes_are_told_in_our_words(overrides, wanted, found, remedy):
     assert remedy in told.remedy
 
 
+# The option of conf/auxiliary/ that each component chooses.
+AUXILIARY = {
+    file.stem: re.search(r"override /auxiliary: (\w+)", file.read_text()).group(1)
+    for file in (conf_dir() / "component").glob("*.yaml")
+}
+
+
 @pytest.mark.parametrize(
     ("component", "loss", "refused"),
     [
@@ -446,7 +453,16 @@ def test_mistakes_are_told_in_our_words(overrides, wanted, found, remedy):
 def test_a_row_that_says_silencing_silences(component, loss, refused):
     config = configure("experiment=demo", f"component={component}", f"loss={loss}")
     with pytest.raises(ConfigError, match="silences none") if refused else nullcontext():
-        refuse_misnamed(component, config)
+        refuse_misnamed({"component": component, "auxiliary": AUXILIARY[component]}, config)
+
+
+@pytest.mark.parametrize(("component", "auxiliary"), [*AUXILIARY.items(), ("silencing", "random"), (None, "random")])
+def test_a_row_has_the_auxiliary_classes_that_it_says(component, auxiliary):
+    config = configure("experiment=demo", "component=silencing")
+    choices = {"component": component, "auxiliary": auxiliary}
+    agree = component is None or auxiliary == AUXILIARY[component]
+    with nullcontext() if agree else pytest.raises(ConfigError, match="=random"):
+        refuse_misnamed(choices, config)
 
 
 @pytest.mark.parametrize("group", ["logger", "component", "loss"])

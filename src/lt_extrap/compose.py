@@ -82,16 +82,24 @@ def from_hydra(composed: DictConfig) -> Any:
         ) from None
 
 
-def refuse_misnamed(component: str | None, config: TrainConfig) -> None:
-    """Refuse a row whose name says neighbor silencing and whose loss silences nothing: tables have that name.
+def refuse_misnamed(choices: Mapping[str, Any], config: TrainConfig) -> None:
+    """Refuse a row that is not what its component says: tables have that name.
 
     Args:
-        component: the option of conf/component/ that was chosen.
-        config: what came of it and of all other words.
+        choices: the option of each group of conf/ that was chosen.
+        config: what came of them and of all other words.
 
     Raises:
-        ConfigError: it is such a row.
+        ConfigError: its auxiliary classes are others, or it is to silence neighbors and its loss does not.
     """
+    component, auxiliary = choices.get("component"), choices.get("auxiliary")
+    own = {"baseline": "none", "silencing": "neighbors"}.get(str(component), component)
+    if component is not None and auxiliary != own:
+        raise ConfigError(
+            f"auxiliary={own}, which component={component} says",
+            f"auxiliary={auxiliary}",
+            f"leave auxiliary= out; or leave component= out and say auxiliary={auxiliary} loss=<name>",
+        )
     if component in ("silencing", "permuted") and not isinstance(config.loss, Silencing):
         raise ConfigError(
             f"a loss that silences neighbors, which component={component} says",

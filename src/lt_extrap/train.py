@@ -223,7 +223,7 @@ def _measure(
 def task(composed: DictConfig) -> float:
     """Hydra's entry: returns test accuracy, so that any sweeper can maximise it; of a plan NaN."""
     config = compose.from_hydra(composed)
-    compose.refuse_misnamed(HydraConfig.get().runtime.choices.get("component"), config)
+    compose.refuse_misnamed(HydraConfig.get().runtime.choices, config)
     if config.do == "plan":
         planned = plan(config)
         Console().print(plan_panel(planned, size(config, planned.epoch), config))
