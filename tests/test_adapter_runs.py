@@ -149,6 +149,7 @@ def test_an_adapter_wants_weights_and_no_further_freezing(weights):
         configure(*BASE, f"backbone.weights={weights}", "adapter=lora", "recipe.freeze=2")
 
 
+@pytest.mark.slow
 def test_a_width_by_the_number_of_classes_is_not_taken_over_by_another_target(weights, tmp_path, cache):
     words = (*BASE, f"backbone.weights={weights}", "adapter=adaptformer")
     config = configure(*words)

@@ -438,6 +438,7 @@ def test_auxiliary_classes_without_names_share_none(tree):
     assert tree.kinds(dataclasses.replace(node, names=None)) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["/a/b-c_1.d", "/a b", "/é", "/it's", '/a"b', "/a,b"])
 def test_the_words_that_exclude_can_be_typed(folder):
     words = shlex.split(override("target.exclude", Path(folder, "exclude.txt")))

@@ -306,6 +306,7 @@ def test_values_out_of_range_are_named(overrides, said):
     assert said in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -457,9 +458,8 @@ def test_a_row_that_says_silencing_silences(component, loss, refused):
 
 
 @pytest.mark.parametrize(("component", "auxiliary"), [*AUXILIARY.items(), ("silencing", "random"), (None, "random")])
-def test_a_row_has_the_auxiliary_classes_that_it_says(component, auxiliary):
-    config = configure("experiment=demo", "component=silencing")
-    choices = {"component": component, "auxiliary": auxiliary}
+def test_a_row_has_the_auxiliary_classes_that_it_says(small, component, auxiliary):
+    config, choices = small("component=silencing"), {"component": component, "auxiliary": auxiliary}
     agree = component is None or auxiliary == AUXILIARY[component]
     with nullcontext() if agree else pytest.raises(ConfigError, match="=random"):
         refuse_misnamed(choices, config)

@@ -128,6 +128,7 @@ def test_parts_of_a_batch_and_auxiliary_images(straight, tmp_path):
     assert (results["auxiliary_classes"], results["steps"]) == (9, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -75,6 +75,7 @@ def test_proposers_have_folders_of_their_own():
     assert slug("random") == "random"
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, cache, monkeypatch, capsys):
     monkeypatch.setenv("LT_EXTRAP_CACHE", str(cache))
     world = [word for word in SMALL if word.startswith("target.world")]

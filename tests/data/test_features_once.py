@@ -74,6 +74,7 @@ def test_each_image_has_its_own_features_and_unreadable_ones_are_named():
     assert batch.unreadable == ["four.jpg: broken"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -47,6 +47,7 @@ def target_of(*overrides):
     return load_target(configure("experiment=demo", WORLD, *overrides).target)
 
 
+@pytest.mark.slow
 def test_a_reshuffled_target_keeps_its_classes_and_changes_its_tail(cache):
     listed, other, again = target_of(), target_of("target.reshuffle=1"), target_of("target.reshuffle=1")
     assert other.classes.names == listed.classes.names

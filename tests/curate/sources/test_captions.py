@@ -110,6 +110,7 @@ TEXTS = st.text(SPECIAL | st.characters(), max_size=8)
 NAMES = st.text(SPECIAL | st.characters(codec="utf-8"), max_size=8)  # read from a file, where no half of a pair is
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5), NAMES)
 def test_whatever_the_rule_takes_is_found(parts, name):
