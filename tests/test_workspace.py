@@ -81,8 +81,13 @@ def test_swept_keys_are_those_of_the_sweeps():
     swept = [path for path in (conf_dir() / "sweep").glob("*.yaml") if path.stem != "pretraining"]  # no accuracies
     files = [yaml.safe_load(path.read_text()) for path in swept]
     assert {key for file in files for key in file["hydra"]["sweeper"]["params"]} == {"component", *SWEPT}
-    config = to_dict(configure("experiment=demo", "component=silencing"))
+    config = to_dict(configure("experiment=demo", "component=silencing", "auxiliary.sampling_ratio=[1,1,3]"))
     assert [key for key in SWEPT if not has(config, key)] == []
+    for key in SWEPT:
+        value = config
+        for part in key.split("."):
+            value = value[part]
+        assert isinstance(value, list) == (key == SWEPT[-1])  # the one that gets bars
 
 
 def test_what_is_shown_can_be_chosen():

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
 SWEPT = (
-    *("loss.lambda_s", "auxiliary.neighbors_per_class", "auxiliary.samples_per_class", "auxiliary.sampling_ratio"),
+    "loss.lambda_s",
+    "auxiliary.neighbors_per_class",
+    "auxiliary.samples_per_class",
     "target.world.distance",
+    "auxiliary.sampling_ratio",  # the last, for it is no number
 )
 _FURTHER = {"harmonic mean": "acc_harmonic", "worst class": "acc_worst"}
 _TIMES = ("data_wait", "forward", "backward", "optimizer", "logging", "validation")

@@ -229,14 +229,35 @@ def test_distance_moves_neighbors_and_nothing_else():
     first, half, last = (render(SMALL, one, range(40)).mean(axis=0) for one in (near, between, far))
     np.testing.assert_array_equal(first, render(SMALL, at_home, range(40)).mean(axis=0))
     assert np.abs(half - first).mean() < np.abs(last - first).mean()
-    plans = [creatures._plan(0, one) for one in (far, native)]
-    assert plans[0].body == pytest.approx(plans[1].body)
-    assert (plans[0].marks == plans[1].marks).all()
-    turns = plans[0].hue - plans[1].hue  # the same hue, by the short way round
-    assert turns == pytest.approx(round(turns))
+    plans, there = [creatures._plan(0, one) for one in (near, between, far)], creatures._plan(0, native)
+    assert plans[2].body == pytest.approx(there.body)
+    assert (plans[2].marks == there.marks).all()
+    turns = [plan.hue - there.hue for plan in plans]  # the short way round
+    assert turns[2] == pytest.approx(round(turns[2]))
+    assert abs(turns[0] - turns[2]) == pytest.approx(2 * abs(turns[1] - turns[2]))
+    assert abs(turns[0] - turns[2]) <= 0.5
+    for plan in plans:  # half way they are as strongly drawn, and differ in as many traits
+        assert np.square(plan.motif).sum(axis=-1) == pytest.approx([2] * 3)
+        assert np.square(plan.outline).sum(axis=(1, 2)) == pytest.approx([2] * 2)
+        assert plan.marks.sum() == len(TRAITS) // 2
     relative = Creature(near.family, 0)
     alike = [similarity(relative, one, seed=0) for one in (near, between, far)]
     assert alike == pytest.approx([alike[0], alike[0] / 2, 0])
+
+
+def test_the_nearest_are_the_same_at_any_distance():
+    worlds = [World(families=3, classes=6, distance=distance) for distance in (0, 50, 100)]
+    ranks = [embedded._tables(world)["neighbor_ranks"]["ranks"] for world in worlds]
+    orders = [[[auxiliary for auxiliary, _ in pairs] for pairs in each] for each in ranks]
+    assert orders[0] == orders[1] == orders[2]
+    assert {value for pairs in ranks[2] for _, value in pairs} == {0}
+
+
+def test_hues_move_by_different_steps():
+    neighbors = neighbor_classes(World(families=8, neighbors_per_family=1, distance=100))
+    ways = [creatures._plan(0, one).hue - creatures._plan_of(0, one.family).hue for one in neighbors]
+    assert len({round(way, 6) for way in ways}) == 8
+    assert max(map(abs, ways)) > 0.4
 
 
 def test_a_second_write_does_nothing(folder, monkeypatch):

@@ -7,11 +7,11 @@ of its relatives can. Pose, light, background, clutter and occlusion vary in the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from lt_extrap.keys import Stream, generator
 
@@ -92,26 +92,43 @@ class _Plan:
 
 
 def _plan(seed: int, creature: Creature) -> _Plan:
-    """What it is drawn by: all that is a number lies on the way from one family to the other, and so do the marks."""
+    """What it is drawn by: every number on the way from its family to the other, and so many of the other's marks."""
     own = _plan_of(seed, creature.family)
     if creature.distance == 0:
         return own
-    other = _plan_of(seed, creature.other)
-    way = other.hue - own.hue
-    order = generator(Stream.WORLD, seed, 5, creature.family).permutation(len(TRAITS))
-    fixed: dict[str, Any] = {
-        "hue": own.hue + creature.distance * (way - round(way)),  # the short way round
-        "marks": np.where(order < round(creature.distance * len(TRAITS)), other.marks, own.marks),
-    }
-    names = [field.name for field in fields(_Plan) if field.name not in fixed]
-    return _Plan(**fixed, **{n: _between(getattr(own, n), getattr(other, n), creature.distance) for n in names})
+    other, distance = _plan_of(seed, creature.other), creature.distance
+
+    def between(one: Any, another: Any, turn: float | None = None) -> Any:
+        way = another - one
+        return one + distance * (way if turn is None else way - turn * round(way / turn))  # the short way round
+
+    def all_between(one: tuple[float, ...], another: tuple[float, ...]) -> Any:
+        return tuple(map(between, one, another))
+
+    rng, marks = generator(Stream.WORLD, seed, 5, creature.family), own.marks.copy()
+    for there in (False, True):  # as many marks become moods as moods become marks
+        moving = rng.permutation(np.flatnonzero((own.marks != other.marks) & (other.marks == there)))
+        marks[moving[: round(distance * len(moving))]] = there
+    return _Plan(
+        hue=between(own.hue, other.hue, 1.0),
+        palette=all_between(own.palette, other.palette),
+        body=all_between(own.body, other.body),
+        head=all_between(own.head, other.head),
+        tail=all_between(own.tail, other.tail),
+        spines=(*all_between(own.spines[:2], other.spines[:2]), between(own.spines[2], other.spines[2], 2 * np.pi)),
+        spacing=between(own.spacing, other.spacing),
+        angle=between(own.angle, other.angle, np.pi),
+        motif=_even(between(own.motif, other.motif), axes=(-1,)),
+        outline=_even(between(own.outline, other.outline), axes=(-2, -1)),
+        marks=marks,
+    )
 
 
-def _between(one: Any, other: Any, distance: float) -> Any:
-    """A number, an array, or a tuple of numbers."""
-    if isinstance(one, tuple):
-        return tuple(_between(a, b, distance) for a, b in zip(one, other, strict=True))
-    return one + distance * (other - one)
+def _even(waves: Float[np.ndarray, "*sizes"], axes: tuple[int, ...]) -> Float32[np.ndarray, "*sizes"]:
+    """Amplitudes of waves whose sum has a mean square of 1."""
+    scaled = waves / np.sqrt(np.square(waves).sum(axes, keepdims=True) / 2)
+    even: Float32[np.ndarray, "*sizes"] = scaled.astype(np.float32)
+    return even
 
 
 def _plan_of(seed: int, family: int) -> _Plan:
@@ -130,8 +147,8 @@ def _plan_of(seed: int, family: int) -> _Plan:
         spines=(5 + 5 * u[9], 0.2 + 0.32 * u[10], 2 * np.pi * u[11]),
         spacing=0.55 + 0.2 * u[12],
         angle=np.pi * u[13],
-        motif=(motif / np.sqrt(np.square(motif).sum(-1, keepdims=True) / 2)).astype(np.float32),
-        outline=(outline / np.sqrt(np.square(outline).sum((-2, -1), keepdims=True) / 2)).astype(np.float32),
+        motif=_even(motif, axes=(-1,)),
+        outline=_even(outline, axes=(-2, -1)),
         marks=rng.permutation(len(TRAITS)) < len(TRAITS) // 2,
     )
 

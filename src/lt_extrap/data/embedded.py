@@ -97,8 +97,9 @@ def neighbor_classes(world: World) -> list[Creature]:
     """The further members of the target classes' families, by auxiliary id."""
     first = -(-world.classes // world.families)
     members = range(first, first + world.neighbors_per_family)
-    others = 2 * world.families  # behind the families of the random classes
-    return [Creature(f, m, world.distance / 100, others + f) for m in members for f in range(world.families)]
+    # Behind the families of the random classes, the last for the first: hues that lie apart by many different steps.
+    last = 3 * world.families - 1
+    return [Creature(f, m, world.distance / 100, last - f) for m in members for f in range(world.families)]
 
 
 def random_classes(world: World) -> list[Creature]:
@@ -187,16 +188,19 @@ def _write_class(world: World, creature: Creature, count: int, folder: Path) -> 
 def _tables(world: World) -> dict[str, dict[str, object]]:
     """The content of classes.json, neighbors.json and neighbor_ranks.json."""
     targets, neighbors = target_classes(world), neighbor_classes(world)
+    at_home = [dataclasses.replace(neighbor, distance=0.0) for neighbor in neighbors]  # the same order at any distance
+
+    def alike(target: Creature, other: Creature) -> float:
+        return round(similarity(target, other, seed=world.seed), 4)
+
     ranks = [
         [
-            (i, round(similarity(target, other, seed=world.seed), 4))
-            for i, other in enumerate(neighbors)
-            if other.family == target.family
+            (i, alike(target, neighbors[i]))
+            for i in sorted(range(len(neighbors)), key=lambda i: -alike(target, at_home[i]))
+            if neighbors[i].family == target.family
         ]
         for target in targets
     ]
-    for pairs in ranks:
-        pairs.sort(key=lambda pair: -pair[1])
     edges = sorted((target, auxiliary) for target, pairs in enumerate(ranks) for auxiliary, _ in pairs)
     groups = {"target": targets, "aux_neighbor": neighbors, "aux_random": random_classes(world)}
     return {
