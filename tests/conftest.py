@@ -62,11 +62,11 @@ def pytest_configure() -> None:
     """Look for garbage rarely: torch and Hydra have many objects to go through. And one thread for every library.
 
     A child is forked without the threads of its parent, and would wait for them. Nor could it use a GPU that its parent
-    has used: none is seen, unless CUDA_VISIBLE_DEVICES is set, as `make test-gpu` does.
+    has used: none is seen but by `make test-gpu`.
     """
     gc.set_threshold(20_000, 20, 100)
     os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("LT_EXTRAP_TEST_GPU", "")
 
 
 def pytest_collectstart() -> None:

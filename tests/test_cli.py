@@ -19,6 +19,7 @@ from lt_extrap.report import __main__ as report
         ("experiment=dmo", "mean demo?"),
         ("experiment=demo adapter=lora", "backbone.weights"),
         ("experiment=demo component=silencing loss=focal", "Focal, which silences none"),
+        ("experiment=demo component=silencing auxiliary=random", "auxiliary=random"),
     ],
 )
 def test_a_mistake_ends_in_one_message(tmp_path, words, found):

@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from command import LONGEST
 from conftest import SMALL
 from lt_extrap import checkpoints
+from lt_extrap.compose import configure
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.resident import ResidentImages
 from lt_extrap.data.store import Folder
@@ -32,11 +34,12 @@ WITHOUT = [word for word in SMALL if not word.startswith(("backbone", "recipe.im
 TEST_VIT = (*WITHOUT, "backbone=timm", "backbone.model=test_vit", "recipe.image_size=32")
 
 
-@pytest.fixture
-def deterministic(monkeypatch):
-    """One order of summation, so that two runs may be compared bit for bit."""
+@pytest.fixture(autouse=True)
+def _exact(monkeypatch):
+    """One order of summation, so that runs may be compared bit for bit, and float32 is float32, as a CPU has it."""
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_runs_end_with_finite_weights_that_give_their_numbers_again(small, tmp_p
 def test_commands(tmp_path, base, words):
     """In processes of their own: the checks of shapes here are not for the compiler."""
     mixed = ("component=silencing", "trainer.precision=bf16-mixed", f"hydra.run.dir={tmp_path}")
-    subprocess.run([sys.executable, "-m", "lt_extrap.train", *base, GPU, *mixed, *words], check=True)
+    subprocess.run([sys.executable, "-m", "lt_extrap.train", *base, GPU, *mixed, *words], check=True, timeout=LONGEST)
     assert_ended(tmp_path)
 
 
@@ -133,17 +136,20 @@ def assert_ended(folder):
     assert again["test"]["acc"] == pytest.approx(results["test"]["acc"], abs=0.03)
 
 
-@pytest.mark.parametrize("words", [(), ("data.resident=true",), ("trainer.precision=16-mixed", "recipe.accumulate=2")])
-def test_a_stopped_run_goes_on_as_the_straight_one(small, tmp_path, monkeypatch, deterministic, words):
+@pytest.mark.parametrize(
+    "words",
+    [
+        SMALL,
+        (*SMALL, "data.resident=true"),
+        (*SMALL, "trainer.precision=16-mixed", "recipe.accumulate=2"),
+        (*TEST_VIT, "backbone.drop_path=0.5"),
+    ],
+    ids=["float32", "resident", "float16", "drop path"],
+)
+def test_a_stopped_run_goes_on_as_the_straight_one(tmp_path, monkeypatch, words):
     monkeypatch.setattr(checkpoints, "strip", lambda folder: None)
-    config = small(
-        GPU,
-        "component=silencing",
-        "recipe.mixup=0.8",
-        "recipe.ema=0.9",
-        "budget={unit: epochs, amount: 2, warmup: 1}",
-        *words,
-    )
+    long = ("recipe.mixup=0.8", "recipe.ema=0.9", "budget={unit: epochs, amount: 2, warmup: 1}")
+    config = configure(*words, GPU, "component=silencing", *long)
     with contextlib.redirect_stdout(io.StringIO()):
         train(config, tmp_path / "straight")
     stopped_and_resumed(config, tmp_path / "resumed", monkeypatch, (5, 13))
@@ -153,10 +159,10 @@ def test_a_stopped_run_goes_on_as_the_straight_one(small, tmp_path, monkeypatch,
 def test_what_does_not_fit_is_told_with_what_would(small, tmp_path):
     torch.cuda.set_per_process_memory_fraction(1e-4)
     try:
-        with pytest.raises(
-            TrainingError, match=r"memory for 32 images of 96 pixels at once(.|\n)*recipe\.accumulate=2"
-        ):
+        with pytest.raises(TrainingError, match="memory for 32 images of 96 pixels at once") as error:
             train(small(GPU, "component=baseline", "recipe.image_size=96", "backbone.widths=[512,512]"), tmp_path)
+        assert "Tried to allocate" in error.value.found
+        assert "recipe.accumulate=2" in error.value.remedy
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 

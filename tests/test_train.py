@@ -9,7 +9,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from conftest import SMALL
 from lt_extrap.checkpoints import Checkpoints
+from lt_extrap.compose import configure
 from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.mixing import Mixing
@@ -255,18 +257,25 @@ def test_what_does_not_fit_into_a_gpu_is_told_with_what_would(small, tmp_path, m
     """No GPU is here to be filled: it is raised as torch does. tests/test_gpu.py fills one."""
 
     def losses(self, batch):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation")
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of")
 
     monkeypatch.setattr(ExtrapolationModule, "losses", losses)
     with pytest.raises(TrainingError) as error:
         train(small("component=baseline"), tmp_path)
     assert error.value.wanted == "memory for 32 images of 16 pixels at once"
-    assert error.value.found == "CUDA out of memory. Tried to allocate 2.00 GiB."
-    assert "trainer.precision=bf16-mixed or set recipe.accumulate=2 (" in error.value.remedy
+    assert error.value.found == "CUDA out of memory. Tried to allocate 2.00 GiB"
+    others = "begin another run with recipe.accumulate=2 (the same batch in more parts) or trainer.precision=bf16-mixed"
+    assert error.value.remedy == f"end what else uses that device, or {others}"
     with pytest.raises(TrainingError) as error:
         train(small("component=baseline", "recipe.accumulate=32", "trainer.precision=bf16-mixed"), tmp_path / "least")
     assert error.value.wanted == "memory for 1 images of 16 pixels at once"
     assert error.value.remedy == "end what else uses that device"
+    words = [word for word in SMALL if not word.startswith(("backbone", "recipe.image_size"))]
+    words += ["backbone=timm", "backbone.model=test_vit", "recipe.image_size=32", "data.resident=true"]
+    with pytest.raises(TrainingError) as error:
+        train(configure(*words, "component=baseline"), tmp_path / "vit")
+    same = "go on with data.resident=false and backbone.gradient_checkpointing=true, which changes no result"
+    assert same in error.value.remedy
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_samples(small, tmp_path, monkeypatch):

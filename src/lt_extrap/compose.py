@@ -17,6 +17,14 @@ from lt_extrap.paths import conf_dir
 from lt_extrap.refusals import experiments, spelled, told
 
 _FORMER = {"Recipe": "AdamW"}  # what a run.json may call a class that has another name now
+_AUXILIARY = {  # of each component: what its file chooses
+    "baseline": "none",
+    "random": "random",
+    "neighbors": "neighbors",
+    "silencing": "neighbors",
+    "permuted": "permuted",
+    "target_extra": "target_extra",
+}
 _ONCE = {"adapter": "NoAdapter"}  # groups that it may lack, and what all runs had then
 
 
@@ -92,9 +100,9 @@ def refuse_misnamed(choices: Mapping[str, Any], config: TrainConfig) -> None:
     Raises:
         ConfigError: its auxiliary classes are others, or it is to silence neighbors and its loss does not.
     """
-    component, auxiliary = choices.get("component"), choices.get("auxiliary")
-    own = {"baseline": "none", "silencing": "neighbors"}.get(str(component), component)
-    if component is not None and auxiliary != own:
+    component, auxiliary = str(choices.get("component")), str(choices.get("auxiliary"))
+    own = _AUXILIARY.get(component, auxiliary)
+    if auxiliary != own and auxiliary in _AUXILIARY.values():  # a file of the user's own may be what it wants
         raise ConfigError(
             f"auxiliary={own}, which component={component} says",
             f"auxiliary={auxiliary}",

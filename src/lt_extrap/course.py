@@ -1,6 +1,7 @@
 """The course of a run, whatever it trains: its folder is claimed, it begins or goes on, and it leaves its results."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
+from torch import nn
 
 from lt_extrap import checkpoints, compose, runs
 from lt_extrap.checkpoints import Checkpoints, WholeFileIO
@@ -78,7 +80,7 @@ class Course:
             checkpoint = processes.wait()
             run = self.build(config, folder, processes, stop)
             if not processes.first:
-                return self.fit(run, checkpoint, logger=False)
+                return self._fitted(run, checkpoint, logger=False)
             # The folder is touched only now: what was refused until here leaves no trace in it.
             with locked(folder):
                 begun = checkpoints.begun(run.kept.folder)
@@ -108,12 +110,18 @@ class Course:
                     checkpoint,
                 )
                 with _logger(config, folder) as logger:
-                    results = self.fit(run, checkpoint, logger=logger)
+                    results = self._fitted(run, checkpoint, logger=logger)
                     self.leave(run, results)
                     if isinstance(logger, Dashboard):
                         logger.log_results(results)
         self.say(run, results)
         return results
+
+    def _fitted(self, run: Parts, checkpoint: Path | None, *, logger: Logger | bool) -> dict[str, Any]:
+        try:
+            return self.fit(run, checkpoint, logger=logger)
+        except torch.OutOfMemoryError as error:
+            raise _memory(run, error) from error
 
 
 def fitted(
@@ -137,7 +145,7 @@ def fitted(
         The trainer, and the node `time` of results.json.
 
     Raises:
-        TrainingError: it ended too early, or the memory of its device does not do.
+        TrainingError: it ended too early.
     """
     config, bar = run.config, run.processes.first and Console().is_terminal
     trainer = build_trainer(
@@ -163,8 +171,6 @@ def fitted(
     leave_signals_to_us(trainer)
     try:
         trainer.fit(run.module, run.data, ckpt_path=checkpoint, weights_only=True)
-    except torch.OutOfMemoryError as error:
-        raise _memory(run, error) from error
     finally:
         trainer.fit_loop.teardown()  # of an end during a validation Lightning leaves the training's workers
     run.stop.answer()
@@ -182,21 +188,28 @@ def fitted(
 
 
 def _memory(run: Parts, error: torch.OutOfMemoryError) -> TrainingError:
-    """What to do where a step does not fit into the memory of a GPU: first what changes no number."""
-    recipe, devices = run.config.recipe, run.processes.count
-    ways = []
-    if getattr(getattr(run.config, "backbone", None), "gradient_checkpointing", True) is False:
-        ways.append("backbone.gradient_checkpointing=true (the same numbers, a forward pass more)")
-    if run.config.trainer.get("precision", "32-true") == "32-true":
-        ways.append("trainer.precision=bf16-mixed")
-    of_each = recipe.batch_size // devices
+    """What to do where images and steps do not fit into the memory of a GPU: first what changes no result."""
+    config, recipe, backbone = run.config, run.config.recipe, run.module.model.backbone
+    same, other = [], []
+    if config.data.resident:
+        same.append("data.resident=false")
+    norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in backbone.modules())
+    if getattr(config.backbone, "gradient_checkpointing", True) is False and not norms and not backbone.frozen:
+        same.append("backbone.gradient_checkpointing=true")
+    of_each = recipe.batch_size // run.processes.count
     more = next((parts for parts in range(recipe.accumulate + 1, of_each + 1) if of_each % parts == 0), None)
     if more is not None:
-        ways.append(f"recipe.accumulate={more} (the same batch in more parts)")
+        other.append(f"recipe.accumulate={more} (the same batch in more parts)")
+    if config.trainer.get("precision", "32-true") == "32-true":
+        other.append("trainer.precision=bf16-mixed")
+    ways = ["end what else uses that device"]
+    ways += [f"go on with {' and '.join(same)}, which changes no result"] if same else []
+    ways += [f"begin another run with {' or '.join(other)}"] if other else []
+    said = re.match(r".*?Tried to allocate [\d.]+ \wi?B", str(error))  # before what torch knows of its settings
     return TrainingError(
         f"memory for {of_each // recipe.accumulate} images of {recipe.image_size} pixels at once",
-        str(error).partition("\n")[0],
-        " or ".join(["end what else uses that device", *(f"set {way}" for way in ways)]),
+        said.group() if said else str(error),
+        ", or ".join(ways),
     )
 
 

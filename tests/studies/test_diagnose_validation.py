@@ -161,7 +161,7 @@ def test_worlds_are_trained_once_and_their_verdict_is_read(tmp_path, capsys, mon
     overrides = [word for word in (*SMALL, *QUICK) if not word.startswith(("experiment", "data."))]
     options = {"do": "validate", "worlds": 2, "seeds": 1, "overrides": overrides, "resamples": 100, "wordnet": "none"}
     output, verdict = tmp_path / "out", tmp_path / "verdict.json"
-    run(DiagnoseConfig(**options, workers=1, output=str(output), verdict=str(verdict)))
+    run(DiagnoseConfig(**options, workers=2, output=str(output), verdict=str(verdict)))
     assert json.loads(verdict.read_text()) == json.loads((output / "verdict.json").read_text())
     assert json.loads(verdict.read_text())["kinds"][0]["worlds"] == 2
     ended = {file: file.stat().st_mtime_ns for file in output.glob("runs/**/results.json")}

@@ -22,7 +22,8 @@ from lt_extrap.model.preprocessing import Interpolation
 
 _CHUNK = 256  # images decoded between two copies to the device
 _PATIENCE = 10.0  # seconds without a word
-_SLICE = 32  # images a CPU resizes at once: what they take for a while, 20 times their bytes, stays in its cache
+# Images resized at once, which take 20 times their bytes for a while: on a CPU those stay in its cache.
+_SLICE = {"cpu": 32, "cuda": 512}
 _PILLOW_BITS, _TORCH_BITS = 22, 15  # of a weight; torch's are signed numbers of 16 bits
 
 
@@ -47,7 +48,7 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
     """The images of an index, decoded once; asked for by (epoch, position) they say what is to be seen of them.
 
     An item is ((position, view), label, position), the view drawn with the key of `ImageDataset`; or the reason why
-    its file could not be read. A draw takes about 20 microseconds on the CPU, the generator of its key most of them.
+    its file could not be read. A draw takes about 20 microseconds on the CPU, most of them for its generator.
 
     Args:
         index: paths and labels.
@@ -112,8 +113,9 @@ class ResidentImages(Dataset[tuple[tuple[int, View], int, int] | UnreadableImage
         told = torch.from_numpy(rows).to(device, non_blocking=True)
         images = self.pixels.index_select(0, told[:, 0].long())
         boxes, flip, shift = told[:, 1:5].float(), told[:, 5].bool(), told[:, 6:].long()
-        at_once = _SLICE if device.type == "cpu" else len(shown)
-        slices = zip(*(torch.split(tensor, at_once) for tensor in (images, boxes, flip, shift)), strict=True)
+        slices = zip(
+            *(torch.split(tensor, _SLICE[device.type]) for tensor in (images, boxes, flip, shift)), strict=True
+        )
         how = self.transform
         return torch.cat(
             [resize(*part, size=how.size, interpolation=how.interpolation, resampler=how.resampler) for part in slices]
