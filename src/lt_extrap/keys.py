@@ -27,7 +27,6 @@ class Stream(IntEnum):
     ERASE = 12  # (seed, epoch, sample): which box of an image is noise
     CURATE = 13  # (seed, image): which images of an auxiliary class a curation keeps
     RESHUFFLE = 14  # (number, ...): which classes are the tail
-    BOOTSTRAP = 15  # (group): which values of a group a resample has
     DIAGNOSE = 16  # (seed, ...): which images a diagnosis looks at, what a bootstrap draws
     RESAMPLE = 17  # (seed): classes, images and seeds of a bootstrap, signs of a test
     EMBED = 18  # (seed, points): where the points of a picture of features start; (seed): UMAP's own draws

@@ -233,9 +233,35 @@ def test_the_interval_has_the_width_of_independent_draws():
     x = np.log2(list(values))
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
     error = np.sqrt(sum(w**2 * np.var(of, ddof=1) / 5 for w, of in zip(weights, values.values(), strict=True)))
+    many = {s: of * 1000 for s, of in values.items()}  # of which Student's t is the normal distribution
+    trend = trends(gaps(many))[0]
+    error *= (4 / 4999) ** 0.5
+    assert (trend.high - trend.low) / 2 == pytest.approx(1.96 * error, rel=0.001)
+    assert trend.detectable == pytest.approx(2.8 * error * np.log2(10), rel=0.002)
+
+
+@pytest.mark.parametrize("draws", [2, 5])
+def test_the_interval_holds_what_it_says_of_few_draws(draws):
+    """Of studies in which nothing is to be found 5 in 100 find something, whatever the spread of each granularity."""
+    drawn, found = np.random.default_rng(0), 0
+    for _ in range(400):
+        values = {s: drawn.normal(10, 1 + s / 10, draws).tolist() for s in (4, 8, 20, 40)}
+        found += trends(gaps(values))[0].verdict != OPEN
+    assert 0.01 <= found / 400 <= 0.08
+
+
+def test_two_granularities_have_the_interval_of_welch():
+    from scipy.stats import ttest_ind
+
+    values = {4: [1.0, 4.0, 2.0], 8: [9.0, 3.0, 8.0, 8.5]}
+    expected = ttest_ind(values[8], values[4], equal_var=False).confidence_interval(0.95)
     trend = trends(gaps(values))[0]
-    assert (trend.high - trend.low) / 2 == pytest.approx(1.96 * error, rel=0.03)
-    assert trend.detectable == pytest.approx(2.8 * error * np.log2(10), rel=0.03)
+    assert (trend.low, trend.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_draws_that_agree_have_an_interval_of_a_point():
+    trend = trends(gaps({4: [10.0, 10.0], 8: [30.0, 30.0]}))[0]
+    assert (trend.low, trend.high, trend.detectable) == (20, 20, 0)
 
 
 def test_one_draw_has_no_interval_and_decides_nothing():

@@ -56,7 +56,7 @@ def verdict(trends: Sequence[Trend]) -> str:
     if main.low != main.low:
         words += "; with one draw of a granularity there is no interval."
     else:
-        words += f" (95 % interval {main.low:+.1f} to {main.high:+.1f}, bootstrap over draws)."
+        words += f" (95 % interval {main.low:+.1f} to {main.high:+.1f}, over draws)."
         if main.verdict == OPEN:
             words += (
                 f" A difference of {main.detectable:.1f} points from the finest to the coarsest would have been found."
