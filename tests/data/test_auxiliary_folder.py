@@ -186,7 +186,7 @@ def test_the_budget_of_further_target_images(target, make):
     [
         ({"folder": "a", "train": "b", "pairs": "c"}, "target.neighbors.train=null target.neighbors.pairs=null"),
         ({"train": "b", "pairs": "c", "images": "d"}, "images to be null without a folder"),
-        ({}, "auxiliary.train to be a list"),
+        ({}, "a target that comes without"),
     ],
 )
 def test_a_folder_or_lists(options, said):

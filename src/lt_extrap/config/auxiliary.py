@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from lt_extrap.config.checks import check, one_of
 from lt_extrap.config.target import AuxiliaryFiles
+from lt_extrap.errors import ConfigError
 
 
 @dataclass
@@ -33,12 +34,13 @@ class AuxiliaryClasses(AuxiliaryFiles):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(
-            self.train is not None or self.folder is not None,
-            "auxiliary.train",
-            "a list: this target comes without one (target.neighbors.train or .folder, target.random.train or .folder)",
-            self.train,
-        )
+        if self.train is None and self.folder is None:
+            raise ConfigError(
+                "auxiliary classes, for this component",
+                "a target that comes without",
+                "give target.neighbors.folder=<set of lt_extrap.curate> or target.neighbors.train=<list>, for "
+                "component=random target.random.folder or .train; or take component=baseline",
+            )
         k, ratio = self.neighbors_per_class, self.sampling_ratio
         check(
             self.pairs is not None or self.folder is not None or (k is None and not self.permute),
@@ -83,7 +85,12 @@ class TargetExtra:
     samples_per_class: int = 50
 
     def __post_init__(self) -> None:
-        check(self.train is not None, "auxiliary.train", "a list: this target comes without target.extra", self.train)
+        if self.train is None:
+            raise ConfigError(
+                "further images of the target classes, for component=target_extra",
+                "a target that comes without",
+                "give target.extra=<list>, or take another component",
+            )
         for shot in self.shots:
             one_of("auxiliary.shots", shot, ("many", "medium", "few"))
         check(len(self.shots) > 0, "auxiliary.shots", "at least one group", self.shots)
