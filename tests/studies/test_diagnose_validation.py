@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from lt_extrap.compose import configure
 from lt_extrap.errors import RunError
 from lt_extrap.runs import read_json, read_table, write_table
 from lt_extrap.studies.diagnose.__main__ import DiagnoseConfig, run
-from lt_extrap.studies.diagnose.measured import comparisons, group_gains, read_world
+from lt_extrap.studies.diagnose.measured import comparisons, group_gains, network_of, read_world
 from lt_extrap.studies.diagnose.validation import validate
 from lt_extrap.studies.diagnose.verdict import holds, judge
 from lt_extrap.studies.diagnose.worlds import jobs
@@ -154,6 +155,21 @@ def test_all_worlds_come_with_the_first_seed_before_the_next(tmp_path):
     order = [(job.folder.parent.name, job.folder.name) for job in jobs(tmp_path, 2, 2)]
     assert order[:2] == [("world+0", "component+baseline-seed+0"), ("world+0", "component+silencing-seed+0")]
     assert [world for world, name in order if "baseline" in name] == ["world+0", "world+1"] * 2
+
+
+@pytest.mark.parametrize(
+    ("folder", "network"),
+    [
+        ("tiny_imagenet_lt", "a network from scratch"),
+        ("table6", "ConvNet from scratch"),
+        ("tiny_imagenet_lt_vit", "Timm pretrained"),
+        ("tiny_imagenet_lt_vit_adaptformer", "Timm pretrained, AdaptFormer"),
+        ("tiny_imagenet_lt_vit_probe", "Timm pretrained, frozen"),
+    ],
+)
+def test_networks_are_told_apart_by_what_of_them_learns(folder, network):
+    published = Path(__file__).parents[2] / "docs/results" / folder
+    assert network_of(next(published.glob("component+silencing*"))) == network
 
 
 @pytest.mark.slow

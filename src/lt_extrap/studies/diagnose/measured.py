@@ -119,17 +119,28 @@ def read_world(rows: Rows, wordnet: WordNet | None) -> World | None:
     kinship = kinship_of(table, target.classes, wordnet)
     neighbors = find_neighbors(run.config.auxiliary, target, kinship, wordnet)
     assert neighbors is not None  # or silencing would have had no pairs
-    weights = getattr(run.config.backbone, "weights", None)
     return World(
         name=str(pairs[0][0].parent),
         target=run.config.target.folder,
-        backbone=type(run.config.backbone).__name__ + (" pretrained" if weights else " from scratch"),
+        backbone=network_of(pairs[0][1]),
         seeds=seeds,
         score=predicted_gains(target.trained_on, neighbors),
         gains=now - before,
         halves=halves_now - halves_before,
         counts=target.trained_on,
     )
+
+
+def network_of(run: Path) -> str:
+    """The network of a run, where it starts from, and what of it learns if that is not all."""
+    settings = runs.settings(run)
+    start = "pretrained" if settings.get("backbone.weights") else "from scratch"
+    words = [f"{settings.get('kinds.backbone', 'a network')} {start}"]
+    if (adapter := settings.get("kinds.adapter", "NoAdapter")) != "NoAdapter":
+        words.append(str(adapter))
+    elif settings.get("recipe.freeze") == "all":
+        words.append("frozen")
+    return ", ".join(words)
 
 
 def group_gains(rows: Rows) -> GroupGains:

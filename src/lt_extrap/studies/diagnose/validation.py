@@ -8,7 +8,16 @@ from typing import Any
 from lt_extrap import runs
 from lt_extrap.curate.wordnet import WordNet
 from lt_extrap.errors import RunError
-from lt_extrap.studies.diagnose.measured import EXTRA, METHOD, GroupGains, World, comparisons, group_gains, read_world
+from lt_extrap.studies.diagnose.measured import (
+    EXTRA,
+    METHOD,
+    GroupGains,
+    World,
+    comparisons,
+    group_gains,
+    network_of,
+    read_world,
+)
 from lt_extrap.studies.diagnose.statement import Statement
 from lt_extrap.studies.diagnose.verdict import Verdict, judge, kind_of, verdict_lines
 
@@ -90,9 +99,7 @@ def _correlations(verdict: Verdict) -> Iterator[Statement]:
 
 
 def _kind(run: Path) -> str:
-    settings = runs.settings(run)
-    start = " pretrained" if settings.get("backbone.weights") else " from scratch"
-    return kind_of(str(settings["target.folder"]), str(settings.get("kinds.backbone", "a network")) + start)
+    return kind_of(str(runs.settings(run)["target.folder"]), network_of(run))
 
 
 def _above_none(cell: Mapping[str, Any]) -> bool:
