@@ -118,12 +118,13 @@ def test_what_is_refused(baseline, convnet_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_draws_the_same_with_umap(baseline, timm_run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("projection", ["pca", pytest.param("umap", marks=pytest.mark.long)])  # which compiles itself
+def test_the_command_draws_the_same(baseline, timm_run, tmp_path, monkeypatch, projection):
     """A transformer beside a convolutional network."""
     pytest.importorskip("umap")
-    look(options(baseline, timm_run, tmp_path / "a", projection="umap", format="png"))
+    look(options(baseline, timm_run, tmp_path / "a", projection=projection, format="png"))
     words = [f"baseline={baseline}", f"ours={timm_run}", "tokens=2", "workers=0", f"output={tmp_path / 'b'}"]
-    monkeypatch.setattr(sys, "argv", ["features", *words])
+    monkeypatch.setattr(sys, "argv", ["features", *words, f"projection={projection}"])
     main()
     for name in ("pair.png", "tokens.png", "numbers.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
