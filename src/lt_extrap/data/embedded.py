@@ -189,17 +189,14 @@ def _tables(world: World) -> dict[str, dict[str, object]]:
     """The content of classes.json, neighbors.json and neighbor_ranks.json."""
     targets, neighbors = target_classes(world), neighbor_classes(world)
     at_home = [dataclasses.replace(neighbor, distance=0.0) for neighbor in neighbors]  # the same order at any distance
+    relatives = [[i for i, other in enumerate(neighbors) if other.family == target.family] for target in targets]
 
     def alike(target: Creature, other: Creature) -> float:
         return round(similarity(target, other, seed=world.seed), 4)
 
     ranks = [
-        [
-            (i, alike(target, neighbors[i]))
-            for i in sorted(range(len(neighbors)), key=lambda i: -alike(target, at_home[i]))
-            if neighbors[i].family == target.family
-        ]
-        for target in targets
+        [(i, alike(target, neighbors[i])) for i in sorted(of, key=lambda i: -alike(target, at_home[i]))]
+        for target, of in zip(targets, relatives, strict=True)
     ]
     edges = sorted((target, auxiliary) for target, pairs in enumerate(ranks) for auxiliary, _ in pairs)
     groups = {"target": targets, "aux_neighbor": neighbors, "aux_random": random_classes(world)}
