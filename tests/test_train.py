@@ -1,8 +1,10 @@
 """Whole runs on the small embedded world."""
 
 import csv
+import gc
 import json
 import signal
+import weakref
 
 import pytest
 import torch
@@ -15,13 +17,14 @@ from lt_extrap.compose import configure
 from lt_extrap.data.erasing import Erasing
 from lt_extrap.data.lists import read_list
 from lt_extrap.data.mixing import Mixing
+from lt_extrap.data.resident import ResidentImages
 from lt_extrap.data.target import load_target
 from lt_extrap.data.training_set import build_training_set
 from lt_extrap.errors import ConfigError, DataError, RunError, TrainingError
 from lt_extrap.evaluate import EvaluateConfig, evaluate
 from lt_extrap.model.metrics import LongTailMetrics
 from lt_extrap.model.preprocessing import preprocessing_of
-from lt_extrap.module import ExtrapolationModule
+from lt_extrap.module import ExtrapolationModule, build_module
 from lt_extrap.signals import Stopped
 from lt_extrap.train import train
 
@@ -62,6 +65,7 @@ def test_every_component_trains_and_leaves_everything(small, tmp_path, component
     taken = [(int(row["to_neighbors"]), int(row["to_auxiliary"]), int(row["test_images"])) for row in rows]
     assert all(0 <= neighbors <= auxiliary <= images for neighbors, auxiliary, images in taken)
     assert (sum(auxiliary for _, auxiliary, _ in taken) > 0) == (results["auxiliary_classes"] > 0)
+    assert results["device"] == "CPU"
     exported = load_file(folder / "model.safetensors")
     assert exported["head.weight"].shape == (9, 16)
     with safe_open(folder / "model.safetensors", "pt") as file:
@@ -76,6 +80,33 @@ def test_runs_of_one_key_are_equal_bit_for_bit(small, tmp_path):
     a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert a.keys() == b.keys()
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.slow
+def test_the_images_of_a_run_do_not_stay_for_the_next_of_its_process(small, tmp_path, monkeypatch):
+    kept = weakref.WeakSet()
+    decoded = ResidentImages.__init__
+
+    def remembered(self, *args, **options):
+        decoded(self, *args, **options)
+        kept.add(self)
+
+    def counted(config, target, *args, **options):
+        begins.append(len(kept))
+        return build_module(config, target, *args, **options)
+
+    begins = []
+    monkeypatch.setattr(ResidentImages, "__init__", remembered)
+    monkeypatch.setattr("lt_extrap.train.build_module", counted)
+    gc.collect()
+    gc.disable()  # the collector comes by when it likes
+    try:
+        for seed in range(2):
+            train(small("component=silencing", "data.resident=true", f"seed={seed}"), tmp_path / str(seed))
+            assert len(kept) == 3  # training, validation, test
+    finally:
+        gc.enable()
+    assert begins == [0, 0]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The course of a run, whatever it trains: its folder is claimed, it begins or goes on, and it leaves its results."""
 
+import gc
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +76,7 @@ class Course:
         Returns:
             The content of results.json; at once if the folder holds the finished run.
         """
+        gc.collect()  # parts of an earlier run of this process refer to each other, and keep its images on the device
         stop, processes = StopSignal(), processes_of(config.trainer)
         with stop.listening(), processes:
             checkpoint = processes.wait()
