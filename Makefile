@@ -34,7 +34,7 @@ test-most: .venv/installed ## all tests but the long ones
 	$(RUN) -m pytest -q -n 2 --dist worksteal -m 'not long'
 
 test-gpu: .venv/installed ## what needs a CUDA device
-	LT_EXTRAP_TEST_GPU=$${CUDA_VISIBLE_DEVICES:-0} $(RUN) -m pytest -q -n 2 tests/test_gpu.py
+	LT_EXTRAP_TEST_GPU=$${CUDA_VISIBLE_DEVICES:-0} $(RUN) -m pytest -v -n 2 tests/test_gpu.py
 
 test-long: .venv/installed ## what CI has no time for: before a release
 	$(RUN) -m pytest -q -n 2 --dist worksteal -m long
