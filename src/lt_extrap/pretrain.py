@@ -37,7 +37,7 @@ from lt_extrap.refusals import refuse_experiment
 from lt_extrap.signals import StopSignal
 from lt_extrap.stopwatch import Stopwatch
 from lt_extrap.supply import supply_of
-from lt_extrap.trainer import numbers, quiet
+from lt_extrap.trainer import device_name, numbers, quiet
 
 
 def pretrain(config: PretrainConfig, folder: Path) -> dict[str, Any]:
@@ -113,6 +113,7 @@ def _fit(run: Parts, checkpoint: Path | None, *, logger: Logger | bool) -> dict[
         "target_views": round(views * training.target_views / len(training.draw)),  # expected
         "auxiliary_classes": len(training.auxiliary_names),
         "trained_parameters": sum(p.numel() for p in module.model.parameters() if p.requires_grad),
+        "device": device_name(trainer),
         "seconds": round(run.stopwatch.total, 1),
         "time": time,
         "unreadable": list(module.unreadable),

@@ -38,7 +38,7 @@ from lt_extrap.retrained import FOLDER, retrained
 from lt_extrap.signals import StopSignal
 from lt_extrap.stopwatch import Stopwatch
 from lt_extrap.supply import supply_of
-from lt_extrap.trainer import numbers, processes_of, quiet
+from lt_extrap.trainer import device_name, numbers, processes_of, quiet
 
 
 def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
@@ -145,6 +145,7 @@ def _fit(run: Parts, checkpoint: Path | None, *, logger: Logger | bool) -> dict[
             "pairs": training.pairs,
             "right_pairs": training.right_pairs,
             "trained_parameters": sum(p.numel() for p in module.model.parameters() if p.requires_grad),
+            "device": device_name(trainer),
             "seconds": round(run.stopwatch.total, 1),
             "time": time,
             "left_out": {str(label): int(target.left_out[label]) for label in target.left_out.nonzero()[0]},

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lt_extrap.config import check
@@ -36,6 +37,13 @@ OWN_TRAINER_KEYS = {
 
 # Weights stay in float32: in half of it, the small steps of fine-tuning are rounded away.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+def device_name(trainer: L.Trainer) -> str:
+    """What a trainer trains on: a GPU as its maker calls it, else the kind of device; "2 x" before it if on two."""
+    device, count = trainer.strategy.root_device, trainer.world_size
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    return name if count == 1 else f"{count} x {name}"
 
 
 def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Trainer:

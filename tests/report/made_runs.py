@@ -92,7 +92,8 @@ def make_run(
     results = {
         "selected": "last", "test": test, "last": test, "seed": seed, "steps": 60, "views": 1920,
         "target_views": 1200 if has else 1920, "target_classes": len(COUNTS), "auxiliary_classes": 20 if has else 0,
-        "trained_parameters": 123456, "seconds": 61.5, "time": {"images_per_second": 31.2, "peak_memory": 2**30},
+        "trained_parameters": 123456, "device": "CPU",
+        "seconds": 61.5, "time": {"images_per_second": 31.2, "peak_memory": 2**30},
     }  # fmt: skip
     (run / "results.json").write_text(json.dumps(results))
     return run

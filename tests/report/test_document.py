@@ -2,6 +2,7 @@
 
 import csv
 import re
+import json
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -170,6 +171,17 @@ def test_one_run_of_an_older_version(tmp_path):
     keys = [sheet.key for sheet in report.sheets()]
     assert keys == ["e1-accuracy", "e1-cost", "commands", "versions", "files"]
     assert "did not keep it" in Elements(page(report)).text
+
+
+def test_what_runs_were_trained_on_is_told(tmp_path):
+    for seed, device in enumerate(("CPU", "NVIDIA H100", "CPU", None)):
+        file = make_run(tmp_path, "baseline", seed) / "results.json"
+        results = json.loads(file.read_text())
+        results.pop("device")
+        file.write_text(json.dumps(results | ({"device": device} if device else {})))
+    (cost,) = (sheet for sheet in make_report(rows_of(tmp_path), title="one").sheets() if sheet.key == "e1-cost")
+    assert [column.name for column in cost.columns][-1] == "device"
+    assert [row[-1] for row in cost.rows] == ["CPU, NVIDIA H100, not told"]
 
 
 def test_superclasses_are_cut_from_the_taxonomy():

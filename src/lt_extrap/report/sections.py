@@ -183,6 +183,7 @@ def cost(group: Group, key: str) -> Sheet:
             _mean_time(row, "images_per_second", 1.0),
             _mean_time(row, "peak_memory", 2**-30),
             _one(row, "trained_parameters"),
+            _devices(row),
         ]
         for row in group.rows
     ]
@@ -196,6 +197,7 @@ def cost(group: Group, key: str) -> Sheet:
             Column("images/s", number(0)),
             Column("peak memory, GiB", number(2)),
             Column("parameters trained", _whole),
+            Column("device"),
         ],
         rows,
         ["Hours, images/s and memory are means over the runs of a row, on the machines that they ran on."],
@@ -263,6 +265,11 @@ def _mean_time(row: Row, key: str, unit: float) -> float | None:
 def _one(row: Row, key: str) -> int | None:
     values = [int(result[key]) for result in row.results.values() if result.get(key) is not None]
     return max(values) if len(values) == len(row.results) else None
+
+
+def _devices(row: Row) -> str:
+    names = sorted({result.get("device", "not told") for result in row.results.values()})  # as do earlier versions
+    return ", ".join(names)
 
 
 def _whole(value: int | None) -> str:
