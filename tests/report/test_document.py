@@ -1,8 +1,8 @@
 """The files of a report: what they hold, and in a real browser how they look and what they let run."""
 
 import csv
-import re
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
