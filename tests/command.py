@@ -97,7 +97,7 @@ def _run(
     os.dup2(file.fileno(), 1)
     os.dup2(file.fileno(), 2)
     sys.stdout = sys.stderr = file
-    sys.argv = [main.__module__, *words]
+    sys.argv = [getattr(main, "__module__", "__main__"), *words]
     os.chdir(cwd)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
