@@ -83,9 +83,3 @@ def start_from_means(module: ExtrapolationModule, means: Float[Tensor, "classes 
     with torch.no_grad():
         for classifier in (module.model, module.measured):
             classifier.head.weight.copy_(rows)
-
-
-def computing_device(accelerator: str) -> torch.device:
-    """Where means are computed: the machine's accelerator, unless `trainer.accelerator` says cpu."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found if found is not None and accelerator != "cpu" else torch.device("cpu")

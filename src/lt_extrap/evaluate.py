@@ -17,7 +17,6 @@ from omegaconf import MISSING, DictConfig
 from rich.console import Console
 
 from lt_extrap import checkpoints, cli, prior, runs
-from lt_extrap.class_means import computing_device
 from lt_extrap.classifiers import TRAINED, data_of, put_nearest_mean, put_tau_normalized, trained_on
 from lt_extrap.compose import from_hydra
 from lt_extrap.config import Loading, check
@@ -36,7 +35,7 @@ from lt_extrap.progress import percent, result_line
 from lt_extrap.runs import Run
 from lt_extrap.signals import StopSignal
 from lt_extrap.train import train
-from lt_extrap.trainer import build_trainer, leave_signals_to_us, numbers, processes_of, quiet
+from lt_extrap.trainer import build_trainer, leave_signals_to_us, numbers, processes_of, quiet, root_device
 
 
 @dataclass
@@ -159,7 +158,7 @@ def _evaluate(config: EvaluateConfig, run: Run, processes: Processes) -> dict[st
         target = dataclasses.replace(target, test=index)
     module = load_module(run, target, config.weights)
     loading = Loading(workers=config.workers)
-    device = computing_device(config.trainer.get("accelerator", "auto"))
+    device = root_device(config.trainer)
     told: dict[str, float | str] = {}
     if config.classifier == "tau_normalized":
         told = put_tau_normalized(module, run, target, tau=config.tau, loading=loading, device=device)

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from lt_extrap import checkpoints, cli, compose, runs, sweep
 from lt_extrap.checkpoints import Checkpoints
-from lt_extrap.class_means import class_means, computing_device, start_from_means
+from lt_extrap.class_means import class_means, start_from_means
 from lt_extrap.config import BatchNormHead, ClassMeanHead, TrainConfig, check
 from lt_extrap.course import Course, Parts, check_evaluation, check_shares, fitted, steps_of
 from lt_extrap.data.datamodule import ImageDataModule
@@ -38,7 +38,7 @@ from lt_extrap.retrained import FOLDER, retrained
 from lt_extrap.signals import StopSignal
 from lt_extrap.stopwatch import Stopwatch
 from lt_extrap.supply import supply_of
-from lt_extrap.trainer import device_name, numbers, processes_of, quiet
+from lt_extrap.trainer import device_name, numbers, processes_of, quiet, root_device
 
 
 def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _start(run: Parts) -> None:
         module.model.backbone,
         run.data.still_dataloader(),
         classes=module.model.head.out_features,
-        device=computing_device(config.trainer.get("accelerator", "auto")),
+        device=root_device(config.trainer),
         skip_unreadable=config.data.on_unreadable == "skip",
     )
     start_from_means(module, means)

@@ -100,10 +100,22 @@ def processes_of(options: Mapping[str, Any]) -> Processes:
     Raises:
         ConfigError: as `build_trainer`, or others have been started.
     """
+    trainer = _asked_for(options)
+    return Processes(devices=trainer.num_devices, nodes=trainer.num_nodes, device=trainer.strategy.root_device.type)
+
+
+def root_device(options: Mapping[str, Any]) -> torch.device:
+    """The first of the devices that these options of `trainer` ask for.
+
+    Raises:
+        ConfigError: as `build_trainer`.
+    """
+    return _asked_for(options).strategy.root_device
+
+
+def _asked_for(options: Mapping[str, Any]) -> L.Trainer:
     with quiet():
-        trainer = build_trainer(options, {"logger": False, "enable_progress_bar": False, "plugins": environment()})
-    device = trainer.strategy.root_device.type
-    return Processes(devices=trainer.num_devices, nodes=trainer.num_nodes, device=device)
+        return build_trainer(options, {"logger": False, "enable_progress_bar": False, "plugins": environment()})
 
 
 @contextmanager
