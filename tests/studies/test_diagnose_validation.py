@@ -109,6 +109,31 @@ def test_other_settings_of_a_row_and_other_rows_are_no_further_worlds(trained, t
     assert comparisons(folder) == []
 
 
+def test_of_sweeps_alone_what_they_have_in_common_counts(trained, tmp_path):
+    folder = copied(trained, tmp_path, lambda score: 0.05 * score, seeds=1) / "world+0"
+    common = folder / "component+silencing-seed+0"
+    departures = [
+        *((f"component+silencing-loss.lambda_s+{value}", "loss", "lambda_s", value) for value in (0, 1)),
+        ("component+silencing-auxiliary.samples_per_class+9", "auxiliary", "samples_per_class", 9),
+        ("component+silencing-auxiliary.sampling_ratio+1_1_3", "auxiliary", "sampling_ratio", [1, 1, 3]),
+    ]
+    for name, node, key, value in departures:
+        shutil.copytree(common, folder / f"{name}-seed+0")
+        record = read_json(common / "run.json")
+        record["config"][node][key] = value
+        (folder / f"{name}-seed+0" / "run.json").write_text(json.dumps(record))
+    longest = common.rename(folder / "component+silencing-auxiliary.samples_per_class+50-the_longest_of_all-seed+0")
+    assert [rows["silencing"] for rows in comparisons(folder)] == [{0: longest}]
+
+
+def test_comparisons_that_share_a_baseline_are_one(trained, tmp_path):
+    folder = copied(trained, tmp_path, lambda score: 0.05 * score, seeds=2, worlds=2)
+    assert len(comparisons(folder)) == 2
+    shutil.copytree(folder / "world+1", folder / "again")
+    shutil.rmtree(folder / "again" / "component+baseline-seed+1")
+    assert [rows["baseline"][0].parent.name for rows in comparisons(folder)] == ["world+0", "world+1"]
+
+
 def test_runs_without_accuracies_of_classes_tell_the_gains_of_groups(trained, tmp_path):
     folder = copied(trained, tmp_path, lambda score: score)
     for file in folder.glob("**/per_class.csv"):

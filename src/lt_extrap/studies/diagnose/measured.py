@@ -64,8 +64,9 @@ class World:
 def comparisons(folder: Path) -> list[Rows]:
     """Finished runs below a folder that share all but what is added to the target set, and the seed.
 
-    Of several settings of one row, as of a sweep of lambda_s, the one with the shortest folder names counts: that of
-    the component without further keys.
+    Of several settings of one row, as of sweeps, the one from which the others depart in the fewest keys counts: what
+    all sweeps have in common. Of two it is that of the shorter folder names: the component without further keys. Of
+    comparisons that share a baseline run, to the outcome of each test image, the one with the most seeds counts.
 
     Returns:
         Of each comparison the run folders by row (`baseline`, `silencing`, `target_extra`) and seed, those with a
@@ -88,11 +89,20 @@ def comparisons(folder: Path) -> list[Rows]:
             {key: value for key, value in settings.items() if key not in shared}, sort_keys=True, default=str
         )
         of_world.setdefault(row, {}).setdefault(own, {})[runs.read_json(file)["seed"]] = run
-    chosen = (
-        {row: min(settings.values(), key=_longest_name) for row, settings in of_world.items()}
-        for of_world in found.values()
-    )
-    return [rows for rows in chosen if BASELINE in rows and len(rows) > 1]
+    chosen = ({row: _common_setting(settings) for row, settings in of_world.items()} for of_world in found.values())
+    compared = [rows for rows in chosen if BASELINE in rows and len(rows) > 1]
+    alone: list[Rows] = []
+    seen: set[tuple[int, bytes]] = set()
+    for rows in sorted(compared, key=lambda rows: -len(rows[BASELINE])):
+        outcomes = {
+            (seed, (run / runs.PER_CLASS).read_bytes())
+            for seed, run in rows[BASELINE].items()
+            if (run / runs.PER_CLASS).is_file()
+        }
+        if not outcomes & seen:
+            alone.append(rows)
+        seen |= outcomes
+    return [rows for rows in compared if rows in alone]
 
 
 def read_world(rows: Rows, wordnet: WordNet | None) -> World | None:
@@ -169,8 +179,15 @@ def _row(settings: Mapping[str, Any]) -> str | None:
     return BASELINE if alone and "loss.tau" in settings and "loss.lambda_s" not in settings else None
 
 
-def _longest_name(runs_of: Mapping[int, Path]) -> int:
-    return max(len(run.name) for run in runs_of.values())
+def _common_setting(settings: Mapping[str, Mapping[int, Path]]) -> Mapping[int, Path]:
+    """The runs of the setting from which the others depart least, by settings as JSON."""
+    keys = {own: {f"{key}={value}" for key, value in json.loads(own).items()} for own in settings}
+
+    def departures(own: str) -> tuple[int, int]:
+        names = max(len(run.name) for run in settings[own].values())
+        return sum(len(keys[own] ^ others) for others in keys.values()), names
+
+    return settings[min(settings, key=departures)]
 
 
 def _accuracies(run: Path) -> Float64[np.ndarray, " target"]:
