@@ -62,11 +62,11 @@ def begin(main: Callable[[], object], *words: str, log: Path, cwd: Path | None =
     process = get_context("fork").Process(target=_run, args=(main, words, log, cwd or Path(), environment))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: other threads wait
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the command begins, `_run`
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the command begins, `_run`
         try:
             process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     assert process.pid is not None
     os.setpgid(process.pid, process.pid)  # which the child does too: whoever is first
     return Command(process, log)
@@ -99,11 +99,9 @@ def _run(
     sys.stdout = sys.stderr = file
     sys.argv = [getattr(main, "__module__", "__main__"), *words]
     os.chdir(cwd)
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    except KeyboardInterrupt:  # came before the command has begun
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if signal.SIGINT in signal.sigpending():  # it came before the command has begun
         sys.exit(128 + signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         main()
     finally:

@@ -131,6 +131,7 @@ def test_commands(tmp_path, base, words):
 
 def assert_ended(folder):
     results = json.loads((folder / "results.json").read_text())
+    assert results["device"] == torch.cuda.get_device_name()
     assert all(value.isfinite().all() for value in load_file(folder / "model.safetensors").values())
     again = evaluate(EvaluateConfig(run=str(folder), workers=0, trainer={"accelerator": "gpu", "devices": 1}))
     assert again["test"]["acc"] == pytest.approx(results["test"]["acc"], abs=0.03)

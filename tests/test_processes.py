@@ -101,7 +101,8 @@ def test_a_run_of_two_is_read_by_one(two, capfd):
     test = evaluate(EvaluateConfig(run=str(two), workers=0, trainer={"accelerator": "cpu"}))["test"]
     expected = json.loads((two / "results.json").read_text())["test"]
     assert all(test[key] == pytest.approx(value, abs=1e-6) for key, value in expected.items() if value is not None)
-    assert train(configure(*TRANSFORMER), two)["test"] == expected
+    again = train(configure(*TRANSFORMER), two)
+    assert (again["test"], again["device"]) == (expected, "2 x CPU")
     assert "finished before" in capfd.readouterr().out
 
 

@@ -293,7 +293,6 @@ def start(*words: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_a_launcher_that_uses_processes():
     """In other processes all is as in this one: folders, failures, table and figure."""
     process = start("hydra/launcher=submitit_local", "loss.lambda_s=0.1,2", "data.workers=1")

@@ -77,6 +77,7 @@ class Course:
             The content of results.json; at once if the folder holds the finished run.
         """
         gc.collect()  # parts of an earlier run of this process refer to each other, and keep its images on the device
+        torch.cuda.empty_cache()  # of which jobs beside this one may have need
         stop, processes = StopSignal(), processes_of(config.trainer)
         with stop.listening(), processes:
             checkpoint = processes.wait()

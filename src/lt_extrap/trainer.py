@@ -105,7 +105,7 @@ def processes_of(options: Mapping[str, Any]) -> Processes:
 
 
 def root_device(options: Mapping[str, Any]) -> torch.device:
-    """The first of the devices that these options of `trainer` ask for.
+    """The device of this process among those that these options of `trainer` ask for.
 
     Raises:
         ConfigError: as `build_trainer`.

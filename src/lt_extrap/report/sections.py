@@ -223,7 +223,7 @@ def _notes(comparisons: Sequence[Comparison]) -> Iterable[str]:
     found = [difference for one in comparisons for difference in one.differences]
     tests = {difference.paired.test for difference in found}
     if "sign flips" in tests:
-        yield "p of 6 seeds and more: all sign flips of the differences (one in 2^n is the least that it can be)."
+        yield "p of 6 seeds and more: all sign flips of the differences (two in 2^n is the least that it can be)."
     if "paired t" in tests:
         yield "p of 2 to 5 seeds: paired t."
     if "none" in tests:
@@ -268,7 +268,7 @@ def _one(row: Row, key: str) -> int | None:
 
 
 def _devices(row: Row) -> str:
-    names = sorted({result.get("device", "not told") for result in row.results.values()})  # as do earlier versions
+    names = sorted({result.get("device", "not told") for result in row.results.values()})  # which earlier versions did not
     return ", ".join(names)
 
 
