@@ -268,8 +268,7 @@ def _one(row: Row, key: str) -> int | None:
 
 
 def _devices(row: Row) -> str:
-    names = sorted({result.get("device", "not told") for result in row.results.values()})  # which earlier versions did not
-    return ", ".join(names)
+    return ", ".join(sorted({result.get("device", "not told") for result in row.results.values()}))
 
 
 def _whole(value: int | None) -> str:
