@@ -9,6 +9,7 @@ import weakref
 
 import pytest
 import torch
+from lightning.pytorch.accelerators import CUDAAccelerator
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -81,6 +82,12 @@ def test_runs_of_one_key_are_equal_bit_for_bit(small, tmp_path):
     a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert a.keys() == b.keys()
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.slow
+def test_a_cpu_beside_a_gpu_is_no_reason_to_warn(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(CUDAAccelerator, "is_available", staticmethod(lambda: True))
+    assert train(small("component=baseline", "trainer.accelerator=cpu"), tmp_path)["device"] == "CPU"
 
 
 @pytest.mark.slow

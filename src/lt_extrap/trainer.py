@@ -133,6 +133,7 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*in eval mode at the start.*")  # a frozen backbone
         warnings.filterwarnings("ignore", ".*broadcast_buffers. is deprecated.*")  # its successor is of torch 2.14
         warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU.*")  # refused
+        warnings.filterwarnings("ignore", ".*available but not used.*")  # trainer.accelerator says what is
         warnings.filterwarnings("ignore", ".*Detected call of .lr_scheduler.*")  # float16 may begin so
         warnings.filterwarnings("ignore", ".*treespec.*", FutureWarning)  # Lightning 2.6 on torch 2.14
         try:
