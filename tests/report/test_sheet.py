@@ -43,7 +43,7 @@ def test_values_are_shown():
     assert change(2.0) == "+2.0"
     assert span(Interval(-1.04, 2.0)) == "-1.0 to +2.0"
     assert span(None) == "-"
-    assert (duration(36), duration(252), duration(11160), duration(None)) == ("36.0 s", "4.2 min", "3.1 h", "-")
+    assert (duration(36.0), duration(252.0), duration(11160.0), duration(None)) == ("36.0 s", "4.2 min", "3.1 h", "-")
     assert (chance(0.0004), chance(0.05), chance(math.nan)) == ("< 0.001", "0.050", "-")
     assert (number(0)(1234), number(2)(None)) == ("1,234", "-")
 

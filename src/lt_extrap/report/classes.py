@@ -25,7 +25,7 @@ def gains(comparisons: Sequence[Comparison], key: str) -> Sheet | None:
     for one in comparisons:
         seeds = len(one.row.shared(one.baseline))
         classes = sorted(one.gains, key=lambda of: -of.train_images)
-        lines = [[one.row.label, *of[:4], seeds, of.baseline, of.accuracy, of.gain] for of in classes]
+        lines: list[list[Any]] = [[one.row.label, *of[:4], seeds, of.baseline, of.accuracy, of.gain] for of in classes]
         by_gain = sorted(lines, key=lambda line: -line[-1])
         rows += lines
         shown += by_gain[:ENDS] + by_gain[max(ENDS, len(lines) - ENDS) :]
@@ -107,11 +107,11 @@ def _taken(row: Row, outcomes: dict[Path, Outcomes | None], weights: str) -> _Ta
         return None
     if not all(result.get("auxiliary_classes") for result in row.results.values()):
         return None
-    shares = []
-    for column in ("to_neighbors", "to_auxiliary"):
-        counts = [images for run in found if (images := getattr(run, column)) is not None]
-        if len(counts) < len(found):
-            return None
-        tested = np.where(found[0].test_images > 0, found[0].test_images, np.nan)
-        shares.append(100 * np.mean(counts, axis=0) / tested)
-    return _Taken(found[0], len(found), *shares, 100 * np.mean([run.accuracy for run in found], axis=0))
+    near = [run.to_neighbors for run in found if run.to_neighbors is not None]
+    anywhere = [run.to_auxiliary for run in found if run.to_auxiliary is not None]
+    if min(len(near), len(anywhere)) < len(found):
+        return None
+    tested = np.where(found[0].test_images > 0, found[0].test_images, np.nan)
+    to_neighbors, to_auxiliary = (100 * np.mean(counts, axis=0) / tested for counts in (near, anywhere))
+    accuracy = 100 * np.mean([run.accuracy for run in found], axis=0)
+    return _Taken(found[0], len(found), to_neighbors, to_auxiliary, accuracy)
