@@ -38,7 +38,7 @@ def test_differences_are_those_of_results_and_lie_in_their_intervals(made):
         assert difference.corrected >= difference.paired.p
     assert "component+silencing, retrained" in found
     assert len(silencing.gains) == len(COUNTS)
-    assert np.mean([gain for _, gain in silencing.gains]) == pytest.approx(silencing.differences[0].paired.mean)
+    assert np.mean([one.gain for one in silencing.gains]) == pytest.approx(silencing.differences[0].paired.mean)
 
 
 def test_a_row_against_itself_has_no_difference(tmp_path):
@@ -51,7 +51,7 @@ def test_a_row_against_itself_has_no_difference(tmp_path):
         assert (difference.paired.mean, *difference.interval) == (0, 0, 0)
         assert difference.paired.p == 1
         assert math.isnan(difference.paired.detectable)
-    assert {gain for _, gain in again.gains} == {0}
+    assert {one.gain for one in again.gains} == {0}
 
 
 @pytest.mark.parametrize("missing", [{"per_class": False}, {"outcomes": False}, {"images": 10}])

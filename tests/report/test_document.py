@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from made_runs import PAPER, make_experiment, make_run, rows_of
 from omegaconf import OmegaConf
 
 from benchmarks.gallery import browser
+from lt_extrap.compose import configure, kinds, to_dict
 from lt_extrap.report.__main__ import ReportConfig, task
 from lt_extrap.report.document import breakable, make_report, page, write_report
 from lt_extrap.report.published import count_superclasses
 from lt_extrap.report.sections import section_of
+from lt_extrap.report.sheet import as_csv
 from lt_extrap.table import Group, find_runs
 
 HOSTILE = "x <script>window.owned = 1<!script> & a|b_c $d"  # no slash: it is the name of a folder
@@ -182,6 +185,28 @@ def test_what_runs_were_trained_on_is_told(tmp_path):
     (cost,) = (sheet for sheet in make_report(rows_of(tmp_path), title="one").sheets() if sheet.key == "e1-cost")
     assert [column.name for column in cost.columns][-1] == "device"
     assert [row[-1] for row in cost.rows] == ["CPU, NVIDIA H100, not told"]
+    assert as_csv(cost).splitlines()[0].split(",")[4] == "time seconds"
+    assert cost.shown()[0][4] == "1.0 min"
+
+
+def test_a_report_reads_and_makes_nothing(tmp_path, monkeypatch):
+    """No world is drawn, no archive unpacked, nothing fetched: what classes belong to is read, or not told."""
+    cache, data = tmp_path / "cache", tmp_path / "data"
+    monkeypatch.setenv("LT_EXTRAP_CACHE", str(cache))
+    monkeypatch.setenv("LT_EXTRAP_DATA", str(data))
+    data.joinpath("tiny_imagenet").mkdir(parents=True)
+    tarfile.open(data / "tiny_imagenet" / "images.tar", "w").close()
+    entry = {"name": "a", "hypernyms": [{"wnid": "n1", "name": "entity"}]}
+    data.joinpath("tiny_imagenet", "classes.json").write_text(json.dumps({"target": [entry]}))
+    for experiment in ("demo", "tiny_imagenet_lt", "cifar100_lt"):
+        config = configure(f"experiment={experiment}")
+        made = {**to_dict(config), "kinds": kinds(config)}
+        make_run(tmp_path / "runs" / experiment, "baseline", 0, config=made)
+    report = make_report(rows_of(tmp_path / "runs"), title="read")
+    (sets,) = (sheet for sheet in report.sheets() if sheet.key == "granularity")
+    above = {row[0]: row[3] for row in sets.rows}
+    assert (above["demo"], above["tiny_imagenet_lt"], above["cifar100_lt"]) == (8, 1, None)
+    assert not cache.exists()
 
 
 def test_superclasses_are_cut_from_the_taxonomy():

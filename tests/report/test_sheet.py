@@ -21,6 +21,7 @@ from lt_extrap.report.sheet import (
     chance,
     change,
     code,
+    duration,
     number,
     points,
     span,
@@ -42,8 +43,22 @@ def test_values_are_shown():
     assert change(2.0) == "+2.0"
     assert span(Interval(-1.04, 2.0)) == "-1.0 to +2.0"
     assert span(None) == "-"
+    assert (duration(36.0), duration(252.0), duration(11160.0), duration(None)) == ("36.0 s", "4.2 min", "3.1 h", "-")
     assert (chance(0.0004), chance(0.05), chance(math.nan)) == ("< 0.001", "0.050", "-")
     assert (number(0)(1234), number(2)(None)) == ("1,234", "-")
+
+
+def test_an_interval_says_on_which_side_of_0_it_ends():
+    shown = {
+        "-2.4 to -0.0": Interval(-2.43, -0.017),  # without 0, with it, without it
+        "-0.0 to +2.0": Interval(-0.04, 2.0),
+        "+0.0 to +2.0": Interval(0.04, 2.0),
+        "0.0 to 0.0": Interval(-0.0, 0.0),
+    }
+    of = sheet(*(("a", interval) for interval in shown.values()), columns=[Column("row"), Column("i", span)])
+    assert [cells[1] for cells in of.shown()] == [*shown]
+    assert all(interval in as_markdown(of) for interval in shown)
+    assert "$-$2.4 to $-$0.0" in as_latex(of)
 
 
 def test_markdown_is_one_table_whatever_a_name_holds():

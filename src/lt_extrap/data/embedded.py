@@ -201,7 +201,7 @@ def _tables(world: World) -> dict[str, dict[str, object]]:
     edges = sorted((target, auxiliary) for target, pairs in enumerate(ranks) for auxiliary, _ in pairs)
     groups = {"target": targets, "aux_neighbor": neighbors, "aux_random": random_classes(world)}
     return {
-        "classes": {group: [_entry(creature) for creature in creatures] for group, creatures in groups.items()},
+        "classes": {group: [class_entry(creature) for creature in creatures] for group, creatures in groups.items()},
         "neighbors": {"k": "every target class and neighbor class of one family", "edges": edges},
         "neighbor_ranks": {
             "auxiliary": [{"index": i, "wnid": None, "name": creature.name} for i, creature in enumerate(neighbors)],
@@ -211,7 +211,7 @@ def _tables(world: World) -> dict[str, dict[str, object]]:
     }
 
 
-def _entry(creature: Creature) -> dict[str, object]:
+def class_entry(creature: Creature) -> dict[str, object]:
     """A class as in a WordNet-based class table: there is no wnid, and two hypernyms are all there are."""
     hypernyms = [{"wnid": None, "name": name} for name in ("creature", creature.family_name)]
     return {"wnid": None, "name": creature.name, "synonyms": [creature.name], "hypernyms": hypernyms}

@@ -1,11 +1,12 @@
 """Where the files of a target are; what this machine makes of them is made here."""
 
+import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lt_extrap.config import CifarTarget, EmbeddedTarget, FolderTarget, Target
 from lt_extrap.data.archive import unpack
-from lt_extrap.data.embedded import World, write_world
+from lt_extrap.data.embedded import World, class_entry, target_classes, write_world
 from lt_extrap.data.folder import write_split
 from lt_extrap.data.store import Folder, ImageStore, is_url, open_store
 from lt_extrap.errors import ConfigError, DataError
@@ -65,6 +66,23 @@ def find_place(target: Target) -> Place:
     return place._replace(lists=lists, notes=notes, counts=counts)
 
 
+def class_entries(target: Target) -> Any:
+    """The entries of a target's table of classes, read where it is: no image is asked for, and nothing is made.
+
+    Returns:
+        As the table has them; those of an embedded world, which is a function of its fields, without its files.
+
+    Raises:
+        ConfigError: fields of no embedded world, or no root.
+        OSError, ValueError: the table is not there, or is no JSON.
+    """
+    if isinstance(target, EmbeddedTarget):
+        return [class_entry(creature) for creature in target_classes(_world(target.world))]
+    file, _, key = (target.names or "").partition(":")
+    content = json.loads((_root(target) / file).read_text(encoding="utf-8"))
+    return content[key] if key else content
+
+
 def _images(target: Target, root: Path) -> ImageStore:
     if target.archive:
         return Folder(unpack(root / target.archive))
@@ -78,16 +96,20 @@ def _images(target: Target, root: Path) -> ImageStore:
 
 def _embedded(fields: dict[str, int]) -> Path:
     """The folder of an embedded world in the cache, written if it is not there."""
-    try:
-        world = World(**fields)
-    except TypeError as error:
-        raise ConfigError("fields of an embedded world", str(error), "correct target.world.<field>") from None
+    world = _world(fields)
     try:
         return write_world(world, cache_dir() / "embedded")
     except OSError as error:
         raise DataError(
             f"room to write the embedded world in {cache_dir()}", str(error), "free disk, or set LT_EXTRAP_CACHE"
         ) from error
+
+
+def _world(fields: dict[str, int]) -> World:
+    try:
+        return World(**fields)
+    except TypeError as error:
+        raise ConfigError("fields of an embedded world", str(error), "correct target.world.<field>") from None
 
 
 def _cifar(target: CifarTarget) -> Place:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lt_extrap.model.shots import Shot, shot_of
+from lt_extrap.model.shots import Shot
 from lt_extrap.report.comparison import Comparison
 from lt_extrap.report.svg import COLORS, RC, inline
 from lt_extrap.table import MEASURES
@@ -96,8 +96,9 @@ def gains_chart(comparison: Comparison, key: str) -> Chart:
         comparison: with gains.
         key: of the chart.
     """
-    counts, gains = (np.array(values) for values in zip(*comparison.gains, strict=True))
-    shots = np.array([str(shot) for shot in shot_of(counts.tolist())])
+    counts, gains, shots = (
+        np.array([getattr(one, name) for one in comparison.gains]) for name in ("train_images", "gain", "shot")
+    )
     told = []
     with rc_context(RC):
         figure = Figure(figsize=(_WIDTH, 3.1))

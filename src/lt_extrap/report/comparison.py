@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -30,6 +31,24 @@ class Difference:
     interval: Interval | None
 
 
+class ClassGain(NamedTuple):
+    """A class in both rows, mean over the seeds that they share.
+
+    Attributes:
+        id, name, shot, train_images: of the class.
+        baseline, accuracy: of the two rows, percent.
+        gain: of the row over the baseline, points.
+    """
+
+    id: str
+    name: str
+    shot: str
+    train_images: int
+    baseline: float
+    accuracy: float
+    gain: float
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A row against its baseline.
@@ -37,14 +56,13 @@ class Comparison:
     Attributes:
         row, baseline: which; paired by the seeds that both have.
         differences: those that can be told, overall first.
-        gains: of each class with test images, in the order of labels: training images, and points over the baseline,
-            mean over seeds; empty where per_class.csv is missing.
+        gains: of each class with test images, in the order of labels; empty where per_class.csv is missing.
     """
 
     row: Row
     baseline: Row
     differences: tuple[Difference, ...]
-    gains: tuple[tuple[int, float], ...]
+    gains: tuple[ClassGain, ...]
 
 
 def compare(group: Group, outcomes: dict[Path, Outcomes | None], weights: str) -> list[Comparison]:
@@ -81,7 +99,7 @@ def _pairs(
     """The outcomes of both rows by shared seed; none unless all are there, of the weights, and of the same images."""
     pairs = []
     for seed in row.shared(against):
-        own, other = (outcomes.get(of.folders[seed]) if _are_of(of, seed, weights) else None for of in (row, against))
+        own, other = (outcomes.get(of.folders[seed]) if are_of(of, seed, weights) else None for of in (row, against))
         if own is None or other is None or not own.of_same_images(other):
             return []
         pairs.append((own, other))
@@ -90,7 +108,7 @@ def _pairs(
     return pairs
 
 
-def _are_of(row: Row, seed: int, weights: str) -> bool:
+def are_of(row: Row, seed: int, weights: str) -> bool:
     """Whether per_class.csv of a run is of these weights."""
     return weights == "test" or row.results[seed].get("selected") == "last"
 
@@ -123,12 +141,17 @@ def _intervals(
     }
 
 
-def _gains(
-    row: Row, against: Row, outcomes: dict[Path, Outcomes | None], weights: str
-) -> tuple[tuple[int, float], ...]:
+def _gains(row: Row, against: Row, outcomes: dict[Path, Outcomes | None], weights: str) -> tuple[ClassGain, ...]:
     pairs = _pairs(row, against, outcomes, weights)
     if not pairs:
         return ()
-    gains = 100 * np.mean([own.accuracy - other.accuracy for own, other in pairs], axis=0)
-    counts = pairs[0][0].train_images.tolist()
-    return tuple((count, gain) for count, gain in zip(counts, gains.tolist(), strict=True) if gain == gain)
+    first = pairs[0][0]
+    own, other = (100 * np.mean([run.accuracy for run in runs], axis=0) for runs in zip(*pairs, strict=True))
+    found = zip(
+        first.ids,
+        first.names,
+        first.shots,
+        *map(np.ndarray.tolist, (first.train_images, other, own, own - other)),
+        strict=True,
+    )
+    return tuple(one for one in map(ClassGain._make, found) if one.gain == one.gain)

@@ -1,13 +1,12 @@
 """The paper's numbers beside ours: Tables 2 to 6 where the data set is the paper's, Table 1 beside any."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lt_extrap import paper
-from lt_extrap.data.place import find_place
+from lt_extrap.data.place import class_entries
 from lt_extrap.errors import LtExtrapError
 from lt_extrap.paper import Accuracies, PaperRows
 from lt_extrap.report.outcomes import Outcomes
@@ -156,12 +155,9 @@ def granularity(groups: Sequence[Group], outcomes: dict[Path, Outcomes | None], 
 def superclasses(run: Path) -> int | None:
     """How many the target classes of a run are of; None where their table has none, or is not on this machine."""
     try:
-        target = load(run).target()
-        file, _, key = (target.names or "").partition(":")
-        content = json.loads((find_place(target).root / file).read_text(encoding="utf-8"))
-    except (LtExtrapError, OSError, ValueError):
+        return count_superclasses(class_entries(load(run).target()))
+    except (LtExtrapError, OSError, ValueError, LookupError, TypeError):  # no run of today, no table, or another one
         return None
-    return count_superclasses(content[key] if key else content)
 
 
 def count_superclasses(entries: object) -> int | None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lt_extrap.report.classes import gains, taken_most
 from lt_extrap.report.comparison import Comparison, compare
 from lt_extrap.report.outcomes import Outcomes
 from lt_extrap.report.paper_rows import COMPONENTS, by_cell
-from lt_extrap.report.sheet import Column, Estimate, Sheet, chance, change, number, points, span
+from lt_extrap.report.sheet import Column, Estimate, Sheet, chance, change, duration, number, points, span
 from lt_extrap.table import MEASURES, Group, Row, mean_and_deviation, same
 
 PARTS = ("mean", "deviation")
@@ -36,7 +37,7 @@ class Section:
 
 
 def section_of(group: Group, key: str, outcomes: dict[Path, Outcomes | None], weights: str) -> Section:
-    """The part of an experiment: its accuracies, differences, components, mistakes and cost.
+    """The part of an experiment: its accuracies, differences, classes, components, mistakes and cost.
 
     Args:
         group: the rows.
@@ -48,8 +49,10 @@ def section_of(group: Group, key: str, outcomes: dict[Path, Outcomes | None], we
     sheets = [
         accuracies(group, key, weights),
         differences(comparisons, key),
+        gains(comparisons, key),
         components(group, key, weights),
         taken_for(group, key, outcomes),
+        taken_most(group, key, outcomes, weights),
         cost(group, key),
     ]
     return Section(
@@ -179,7 +182,7 @@ def cost(group: Group, key: str) -> Sheet:
         [
             row.label,
             *(same(row, name) for name in ("steps", "target_views", "views")),
-            _mean(row, "seconds", 1 / 3600),
+            _mean(row, "seconds"),
             _mean_time(row, "images_per_second", 1.0),
             _mean_time(row, "peak_memory", 2**-30),
             _one(row, "trained_parameters"),
@@ -193,14 +196,14 @@ def cost(group: Group, key: str) -> Sheet:
         [
             Column("row"),
             *(Column(name, str) for name in ("steps", "target views", "all views")),
-            Column("hours", number(2)),
+            Column("time", duration, ("seconds",)),
             Column("images/s", number(0)),
             Column("peak memory, GiB", number(2)),
             Column("parameters trained", _whole),
             Column("device"),
         ],
         rows,
-        ["Hours, images/s and memory are means over the runs of a row, on the machines that they ran on."],
+        ["Time, images/s and memory are means over the runs of a row, on the machines that they ran on."],
     )
 
 
@@ -252,9 +255,9 @@ def _share(run: Outcomes, images: "np.ndarray[tuple[int], np.dtype[np.int64]]", 
     return 100 * int(images[of].sum()) / total if total else float("nan")
 
 
-def _mean(row: Row, key: str, unit: float) -> float | None:
+def _mean(row: Row, key: str) -> float | None:
     values = [result[key] for result in row.results.values() if result.get(key) is not None]
-    return unit * float(np.mean(values)) if values else None
+    return float(np.mean(values)) if values else None
 
 
 def _mean_time(row: Row, key: str, unit: float) -> float | None:

@@ -45,8 +45,8 @@ def change(value: Estimate | float | None) -> str:
 
 
 def span(value: Interval | None) -> str:
-    """An interval of differences."""
-    return NONE if value is None else f"{_digit(value.low):+.1f} to {_digit(value.high):+.1f}"
+    """An interval of differences. An end that is rounded to 0 keeps its sign: it says whether the interval holds 0."""
+    return NONE if value is None else " to ".join(f"{end:+.1f}" if end else "0.0" for end in value)
 
 
 def chance(value: float | None) -> str:
@@ -54,6 +54,16 @@ def chance(value: float | None) -> str:
     if value is None or value != value:
         return NONE
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the largest of s, min and h that it fills."""
+    if seconds is None or seconds != seconds:
+        return NONE
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds / unit:,.1f} {name}"
+    return f"{seconds:.1f} s"
 
 
 def number(digits: int) -> Callable[[float | None], str]:
@@ -80,6 +90,18 @@ class Column(NamedTuple):
         return self.show not in (text, code)
 
 
+class Excerpt(NamedTuple):
+    """What a page and Markdown show of a table that is too long for them.
+
+    Attributes:
+        of: which rows these are, a sentence.
+        rows: these.
+    """
+
+    of: str
+    rows: Sequence[Sequence[Any]]
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A table.
@@ -90,6 +112,7 @@ class Sheet:
         columns: the first names the row.
         rows: a value a column.
         notes: what a reader has to know, a sentence each.
+        excerpt: of a table that CSV and LaTeX alone have whole.
     """
 
     key: str
@@ -97,14 +120,28 @@ class Sheet:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
     notes: Sequence[str] = field(default=())
+    excerpt: Excerpt | None = None
 
     def grouped(self) -> list[tuple[str, list[list[str]]]]:
         """The same, with consecutive rows of one name together: the name, and what stands behind it."""
         return [(name, [row[1:] for row in rows]) for name, rows in groupby(self.shown(), key=operator.itemgetter(0))]
 
     def shown(self) -> list[list[str]]:
-        """The cells of all rows, as a reader sees them, not escaped."""
-        return [[column.show(value) for column, value in zip(self.columns, row, strict=True)] for row in self.rows]
+        """The cells of a page and of Markdown, as a reader sees them, not escaped."""
+        return self._cells(self.excerpt.rows if self.excerpt else self.rows)
+
+    def whole(self) -> list[list[str]]:
+        """The same of all rows."""
+        return self._cells(self.rows)
+
+    def told(self) -> list[str]:
+        """What stands below the cells that are shown."""
+        if self.excerpt is None:
+            return [*self.notes]
+        return [f"{self.excerpt.of} All {len(self.rows):,} lines are in {self.key}.csv.", *self.notes]
+
+    def _cells(self, rows: Sequence[Sequence[Any]]) -> list[list[str]]:
+        return [[column.show(value) for column, value in zip(self.columns, row, strict=True)] for row in rows]
 
 
 def as_markdown(sheet: Sheet) -> str:
@@ -114,7 +151,7 @@ def as_markdown(sheet: Sheet) -> str:
         spelled = (_span if column.show is code else for_markdown for column in sheet.columns)
         cells.append([spell(cell) for spell, cell in zip(spelled, row, strict=True)])
     lines = [f"**{for_markdown(sheet.title)}**", markdown(cells)]
-    return "\n\n".join([*lines, *map(for_markdown, sheet.notes)]) + "\n"
+    return "\n\n".join([*lines, *map(for_markdown, sheet.told())]) + "\n"
 
 
 def as_csv(sheet: Sheet) -> str:
@@ -142,7 +179,7 @@ def as_latex(sheet: Sheet) -> str:
         r"\toprule",
         " & ".join(_for_latex(column.name) for column in sheet.columns) + r" \\",
         r"\midrule",
-        *(" & ".join(map(_for_latex, row)) + r" \\" for row in sheet.shown()),
+        *(" & ".join(map(_for_latex, row)) + r" \\" for row in sheet.whole()),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
