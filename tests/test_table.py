@@ -64,12 +64,16 @@ def test_a_row_whose_folder_has_a_cut_name_is_named_by_its_command(tmp_path):
     assert [row.name for row in read(tmp_path)] == [row_of(folder)]
 
 
-def test_runs_that_have_not_ended_are_found_apart(runs):
+def test_pretrainings_and_runs_that_have_not_ended_are_found_apart(runs):
+    (runs / "masked").mkdir()
+    (runs / "masked" / "run.json").write_text(json.dumps({"kinds": {"backbone": "VisionTransformer"}}))
+    (runs / "masked" / "results.json").write_text("{}")
     (runs / "component+unfinished-seed+0").mkdir()
     (runs / "component+unfinished-seed+0" / "run.json").write_text("{}")
     (runs / "refused-seed+0").mkdir()
-    ended, others = find_runs(runs)
+    ended, pretrainings, others = find_runs(runs)
     assert len(ended) == 5
+    assert [run.name for run in pretrainings] == ["masked"]
     assert [run.name for run in others] == ["component+unfinished-seed+0"]
 
 

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_extrap.config import OPTIONS, Backbone, PretrainConfig, RunConfig, Silencing, TrainConfig, check
 from lt_extrap.errors import ConfigError
+from lt_extrap.machine import computes_in_bfloat16
 from lt_extrap.paths import conf_dir
 from lt_extrap.refusals import experiments, spelled, told
 
@@ -198,7 +199,17 @@ def _native_size(backbone: DictConfig, most: int) -> int:
     return min(size, most)
 
 
+def _native_precision(accelerator: str) -> str:
+    """bf16-mixed where it computes in bfloat16, else 32-true: `${native_precision:${trainer.accelerator}}`."""
+    import torch
+
+    auto = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = {"auto": auto, "gpu": auto}.get(accelerator, accelerator)
+    return "bf16-mixed" if computes_in_bfloat16(device) else "32-true"
+
+
 OmegaConf.register_new_resolver("native_size", _native_size, replace=True)
+OmegaConf.register_new_resolver("native_precision", _native_precision, replace=True)
 
 
 def _register() -> None:

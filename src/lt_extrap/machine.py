@@ -1,4 +1,4 @@
-"""The cores and the memory of a machine, less what a container or a job withholds, and how processes share them."""
+"""What a machine has: cores and memory, less what a container or a job withholds, and whether it has bfloat16."""
 
 import math
 import os
@@ -28,6 +28,18 @@ def memory() -> int:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [_words(group / name) for group in _groups("memory") for name in ("memory.max", "memory.limit_in_bytes")]
     return min([machine, *(int(words[0]) for words in limits if words and words[0] != "max")])
+
+
+def computes_in_bfloat16(device: str) -> bool:
+    """Whether a device of this type, `cuda` or `cpu`, has instructions for bfloat16.
+
+    Without them torch emulates it, on a CPU many times slower than float32 (docs/speed.md).
+    """
+    import torch  # seconds that other commands need not wait
+
+    if device == "cuda":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _quotas() -> Iterator[int]:

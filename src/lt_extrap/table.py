@@ -75,12 +75,13 @@ class Row:
         return float("nan") if value is None else 100 * float(value)
 
 
-def find_runs(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Run folders at any depth, by row and numbers in their order: those that have ended, and those that have not."""
+def find_runs(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Run folders at any depth, by row and numbers in their order: classifiers, pretrainings, what has not ended."""
     found = (path.parent for path in folder.glob(f"**/{RUN}"))
     runs = sorted(found, key=lambda run: (_natural(row_name(run, folder)), _natural(run.name)))
-    ended = [run for run in runs if (run / RESULTS).is_file() and not is_pretraining(run)]
-    return ended, [run for run in runs if not (run / RESULTS).is_file()]
+    ended = [run for run in runs if (run / RESULTS).is_file()]
+    pretrainings = [run for run in ended if is_pretraining(run)]
+    return [run for run in ended if run not in pretrainings], pretrainings, [run for run in runs if run not in ended]
 
 
 def row_name(run: Path, root: Path) -> str:

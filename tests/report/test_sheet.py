@@ -99,12 +99,15 @@ def test_latex_has_no_command_of_a_stranger():
 
 
 @pytest.mark.slow
-def test_latex_is_typeset(tmp_path):
+@pytest.mark.parametrize(("lines", "pages"), [(40, 1), (130, 3)])
+def test_latex_is_typeset(tmp_path, lines, pages):
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex on the path")
-    body = as_latex(sheet((HOSTILE, Estimate(-1.5, 2.0))))
+    body = as_latex(sheet(*[(HOSTILE, Estimate(-1.5, 2.0))] * lines))
+    packages = "\\usepackage{booktabs}" + "\\usepackage{longtable}" * (pages > 1)
     (tmp_path / "a.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\\end{document}\n"
+        "\\documentclass{article}" + packages + "\\begin{document}\n" + body + "\\end{document}\n"
     )
     done = subprocess.run(["pdflatex", "-halt-on-error", "a.tex"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-500:]
+    assert f"({pages} page" in done.stdout

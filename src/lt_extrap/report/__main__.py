@@ -59,11 +59,12 @@ def task(config: DictConfig) -> None:
     """Hydra's entry: print the table and the folders it comes from."""
     options: ReportConfig = from_hydra(config)
     root = Path(options.runs)
-    ended, others = find_runs(root)
+    ended, pretrainings, others = find_runs(root)
     if not ended:
         raise RunError(
             f"finished runs below {root}",
             f"no folder with {RUN} and {RESULTS} of a classifier"
+            + (f"; {len(pretrainings)} of pretrainings, which have no accuracy" if pretrainings else "")
             + (f"; {len(others)} that have not ended" if others else ""),
             "train first, or give runs=...",
         )
@@ -84,6 +85,8 @@ def task(config: DictConfig) -> None:
         for row in group.unpaired():
             print(f"\nno difference of {row.title}: it shares no seed with the baseline")
     print("\n" + "\n".join(map(str, ended)))
+    if pretrainings:
+        print(f"\npretrainings, not in the table ({len(pretrainings)}):\n" + "\n".join(map(str, pretrainings)))
     if others:
         print(f"\nnot ended, and not in the table ({len(others)}):\n" + "\n".join(map(str, others)))
     if options.output:

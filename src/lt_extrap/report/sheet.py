@@ -13,6 +13,7 @@ from lt_extrap.table import markdown
 from lt_extrap.uncertainty import Interval
 
 NONE = "-"
+LINES_OF_A_PAGE = 40  # of a LaTeX table
 
 
 class Estimate(NamedTuple):
@@ -168,22 +169,18 @@ def as_csv(sheet: Sheet) -> str:
 
 
 def as_latex(sheet: Sheet) -> str:
-    """A table of booktabs, to be put into a document with the package booktabs."""
+    r"""A table of booktabs for `\input`; more than `LINES_OF_A_PAGE` lines are a longtable, which goes over pages."""
     align = "".join("r" if column.numeric else "l" for column in sheet.columns)
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_for_latex(sheet.title)}. {' '.join(map(_for_latex, sheet.notes))}}}".replace(". }", ".}"),
-        rf"\label{{tab:{sheet.key}}}",
-        rf"\begin{{tabular}}{{{align}}}",
-        r"\toprule",
-        " & ".join(_for_latex(column.name) for column in sheet.columns) + r" \\",
-        r"\midrule",
-        *(" & ".join(map(_for_latex, row)) + r" \\" for row in sheet.whole()),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
+    caption = rf"\caption{{{_for_latex(sheet.title)}. {' '.join(map(_for_latex, sheet.notes))}}}".replace(". }", ".}")
+    label = rf"\label{{tab:{sheet.key}}}"
+    header = [r"\toprule", " & ".join(_for_latex(column.name) for column in sheet.columns) + r" \\", r"\midrule"]
+    lines = [" & ".join(map(_for_latex, row)) + r" \\" for row in sheet.whole()]
+    if len(lines) > LINES_OF_A_PAGE:
+        start = [rf"\begin{{longtable}}{{{align}}}", caption + label + r" \\", *header, r"\endhead"]
+        lines = [*start, *lines, r"\bottomrule", r"\end{longtable}"]
+    else:
+        start = [r"\begin{table}", r"\centering", caption, label, rf"\begin{{tabular}}{{{align}}}", *header]
+        lines = [*start, *lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
