@@ -33,6 +33,7 @@ from lt_extrap.config import AdamW, Head, Timm
 from lt_extrap.data.batch import Batch
 from lt_extrap.data.loader import ResumableLoader
 from lt_extrap.data.sampler import EpochDraw, EpochSampler
+from lt_extrap.machine import computes_in_bfloat16
 from lt_extrap.model.backbones import build_backbone
 from lt_extrap.model.classifier import Classifier
 from lt_extrap.model.heads import build_head
@@ -117,7 +118,7 @@ SMALL = Case(
 def run() -> list[Row]:
     """Rows of the step in float32 and, where the CPU has it, in bfloat16."""
     name = "ViT 128 x 4 at 64 px with Mixup, ms a step"
-    reason = None if has_bfloat16() else "this CPU computes no bfloat16 (avx512_bf16 or amx_bf16 in /proc/cpuinfo)"
+    reason = None if computes_in_bfloat16("cpu") else "this CPU has no instructions for bfloat16"
     with one_thread():
         ways: dict[str, Callable[[], float]] = {
             "plain": lambda: plain(SMALL, SMALL.loader(), "32-true"),
@@ -144,11 +145,6 @@ def run() -> list[Row]:
         row(names[0], pairs("ours, bfloat16", "plain"), 1 / 1.2),
         row(names[1], pairs("ours, bfloat16", "plain, bfloat16"), 1 / 1.2),  # like with like
     ]
-
-
-def has_bfloat16() -> bool:
-    flags = Path("/proc/cpuinfo").read_text().split()
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 @contextlib.contextmanager

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import lightning as L
 import pytest
+import torch
 from hydra.utils import get_object
 
+from lt_extrap import compose
 from lt_extrap.compose import configure, configure_command, refuse_misnamed
 from lt_extrap.config import (
     AuxiliaryClasses,
@@ -502,3 +504,16 @@ def test_a_command_is_composed_as_on_its_command_line():
         configure_command("report", "weights=best")
     with pytest.raises(ConfigError, match="sums"):
         configure_command("report", "sums=1")
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_experiments_for_a_cpu_take_the_precision_that_it_has(monkeypatch, native, precision):
+    asked = []
+    monkeypatch.setattr(compose, "computes_in_bfloat16", lambda device: asked.append(device) or native)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for accelerator in ("cpu", "auto"):
+        config = configure("experiment=tiny_imagenet_lt", f"trainer.accelerator={accelerator}")
+        assert config.trainer["precision"] == precision
+    assert asked == ["cpu", "cuda"]
+    config = configure("experiment=tiny_imagenet_lt", "trainer.precision=16-mixed")
+    assert config.trainer["precision"] == "16-mixed"

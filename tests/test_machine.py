@@ -1,8 +1,10 @@
 """What control groups leave of a machine, as Linux tells it in both versions."""
 
 import os
+from pathlib import Path
 
 import pytest
+import torch
 
 from lt_extrap import machine
 
@@ -38,3 +40,12 @@ def test_a_container_or_job_has_what_its_groups_have(tmp_path, monkeypatch, grou
     assert machine.cores(2) == max(1, cores // 2)
     of_machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert machine.memory() == (of_machine if memory is None else memory)
+
+
+def test_a_cpu_computes_in_bfloat16_where_it_has_instructions_for_it():
+    flags = Path("/proc/cpuinfo")
+    if not flags.is_file() or " avx2 " not in flags.read_text():
+        pytest.skip("no list of an x86 processor's instructions")
+    assert machine.computes_in_bfloat16("cpu") == (" avx512_bf16 " in flags.read_text())
+    assert machine.computes_in_bfloat16("cuda") <= torch.cuda.is_available()
+    assert not machine.computes_in_bfloat16("mps")

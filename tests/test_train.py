@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from conftest import SMALL
+from lt_extrap import trainer
 from lt_extrap.checkpoints import Checkpoints
 from lt_extrap.compose import configure
 from lt_extrap.data.erasing import Erasing
@@ -291,6 +292,21 @@ def test_the_average_is_measured_and_exported_and_touches_nothing_else(small, tm
 
 
 AVERAGED = ("head.weight", "backbone.network.stem.1.running_mean")  # buffers are averaged as well
+
+
+@pytest.mark.parametrize(("precision", "native"), [("bf16-mixed", False), ("bf16-mixed", True), ("32-true", False)])
+def test_a_precision_that_the_device_emulates_is_told(small, tmp_path, monkeypatch, capsys, precision, native):
+    def losses(self, batch):
+        raise TrainingError("a step", "the end of this test", "nothing")
+
+    monkeypatch.setattr(ExtrapolationModule, "losses", losses)
+    monkeypatch.setattr(trainer, "computes_in_bfloat16", lambda device: native)
+    with pytest.raises(TrainingError, match="the end of this test"):
+        train(small("component=baseline", f"trainer.precision={precision}"), tmp_path)
+    told = "this CPU has no instructions for trainer.precision=bf16-mixed and emulates them, many times slower than"
+    assert (f"{told} trainer.precision=32-true\n" in capsys.readouterr().out) == (
+        precision == "bf16-mixed" and not native
+    )
 
 
 def test_what_does_not_fit_into_a_gpu_is_told_with_what_would(small, tmp_path, monkeypatch):

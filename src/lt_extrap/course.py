@@ -30,7 +30,7 @@ from lt_extrap.processes import Processes, environment
 from lt_extrap.progress import EpochLine, time_line
 from lt_extrap.signals import StopSignal
 from lt_extrap.stopwatch import Stopwatch
-from lt_extrap.trainer import build_trainer, leave_signals_to_us, processes_of
+from lt_extrap.trainer import build_trainer, emulation, leave_signals_to_us, processes_of
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,9 @@ def fitted(
         },
     )
     leave_signals_to_us(trainer)
+    slow = emulation(trainer.precision, trainer.strategy.root_device.type)
+    if slow is not None and run.processes.first:
+        print(slow)
     try:
         trainer.fit(run.module, run.data, ckpt_path=checkpoint, weights_only=True)
     finally:

@@ -39,7 +39,12 @@ def computes_in_bfloat16(device: str) -> bool:
 
     if device == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if device != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    x86 = torch.cpu._is_avx2_supported()  # where mkldnn takes AVX-512 for enough, and emulates the rest
+    return not x86 or torch.cpu._is_avx512_bf16_supported()
 
 
 def _quotas() -> Iterator[int]:

@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lt_extrap.config import check
 from lt_extrap.errors import ConfigError
+from lt_extrap.machine import computes_in_bfloat16
 from lt_extrap.processes import Processes, environment
 
 # What the commands decide themselves, so that it means the same in every configuration; and what decides it.
@@ -82,6 +83,17 @@ def build_trainer(options: Mapping[str, Any], own: Mapping[str, Any]) -> L.Train
             f"set trainer.precision={trainer.precision}",
         )
     return trainer
+
+
+def emulation(precision: str, device: str) -> str | None:
+    """What to tell before training in a precision that a device of this type has no instructions for; else None."""
+    faster = {"cpu": "32-true", "cuda": "16-mixed"}.get(device)
+    if precision != "bf16-mixed" or faster is None or computes_in_bfloat16(device):
+        return None
+    return (
+        f"this {device.upper()} has no instructions for trainer.precision=bf16-mixed and emulates them, "
+        f"many times slower than trainer.precision={faster}"
+    )
 
 
 def leave_signals_to_us(trainer: L.Trainer) -> None:

@@ -22,8 +22,10 @@ def found(*args, **options):
     return {tuple(p): float(c) for pairs, cs in near(*args, **options) for p, c in zip(pairs.tolist(), cs, strict=True)}
 
 
+@pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("at_least", [0.3, 0.8, 0.95])
-def test_no_pair_is_missed_and_none_is_made_up(monkeypatch, at_least):
+def test_no_pair_is_missed_and_none_is_made_up(monkeypatch, at_least, native):
+    monkeypatch.setattr(nearest, "computes_in_bfloat16", lambda device: native)
     monkeypatch.setattr(nearest, "_ROWS", 64)
     monkeypatch.setattr(nearest, "_COLUMNS", 50)
     one, other = rows(0, 300), rows(1, 170)

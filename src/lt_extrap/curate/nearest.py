@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from lt_extrap.curate.prototypes import unit
+from lt_extrap.machine import computes_in_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -85,12 +86,14 @@ def _block(left: "torch.Tensor", right: "torch.Tensor", threshold: float, most: 
     """Pairs of two lists of directions whose cosine in bfloat16 is above a threshold; the largest `most` among them."""
     import torch
 
+    native = computes_in_bfloat16("cpu")  # else the product of the same numbers in float32 is many times faster
+    product = torch.mm if native else lambda one, other: torch.mm(one.float(), other.float()).bfloat16()
     # The bits of positive numbers are in the order of the numbers; and numpy looks through integers fastest.
     low = torch.full((len(left),), threshold).bfloat16()
     # Of each row some of the largest cosines so far, each from other columns: what is below them all is none of `most`.
     best = low.view(torch.int16).numpy()[:, None].repeat(most or 1, axis=1)
     for start in range(0, len(right), _COLUMNS):
-        bits = torch.mm(left, right[start : start + _COLUMNS].T).view(torch.int16).numpy()
+        bits = product(left, right[start : start + _COLUMNS].T).view(torch.int16).numpy()
         if most is not None:
             whole = bits.shape[1] // _PART * _PART
             largest = bits[:, :whole].reshape(len(bits), -1, _PART).max(axis=2)
