@@ -109,6 +109,24 @@ def test_sign_flips_are_scipys(count):
     assert paired(values).p == pytest.approx(expected.pvalue)
 
 
+@pytest.mark.parametrize("images", [[0, 7, 4, 3, 7, 5, -2, -3, 6, 1], [3, -1, 2, 2, 1, 0]])
+def test_choices_of_signs_with_the_same_mean_tie_whatever_float32_rounds(images):
+    sums = [abs(np.dot(signs, images)) for signs in product([-1, 1], repeat=len(images))]
+    baseline = np.arange(1000, 1000 + len(images))
+    own, other = (100 * np.float32(right / 3000).astype(float) for right in (baseline + images, baseline))
+    told = paired(own - other)
+    assert told.p == np.mean([one >= sum(images) for one in sums])  # exact: whole numbers
+
+
+@pytest.mark.parametrize(("more", "p"), [(0, 1.0), (7, math.nan)])
+def test_seeds_that_differ_by_the_same_but_for_rounding_have_no_spread(more, p):
+    own, other = (np.float32((np.array([1201, 1333, 1415]) + plus) / 3000).astype(float) for plus in (more, 0))
+    told = paired(100 * own - 100 * other + np.array([0, 1e-5, -1e-5]))
+    assert told.deviation == 0
+    assert math.isnan(told.detectable)
+    assert told.p == pytest.approx(p, nan_ok=True)
+
+
 def test_of_many_seeds_signs_are_drawn():
     values = np.random.default_rng(0).normal(0.5, 1.0, 24)
     assert paired(values).p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.01)

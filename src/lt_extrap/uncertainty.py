@@ -19,6 +19,9 @@ from lt_extrap.keys import Stream, generator
 LEVEL, POWER = 0.05, 0.8
 RESAMPLES = 2000
 FEWEST_FOR_SIGNS = 6  # seeds: with 5 the least p of all signs is 1/16, and nothing could be found at 5 %
+# Points. results.json has accuracies as float32, up to 1e-5 off (measured): seeds that differ by the same differ by less
+# than this, and one test image among 100,000 makes a step of 1e-3.
+_ROUNDING = 5e-5
 _MOST_SIGNS = 16  # seeds whose signs are all tried, 65,536 of them; beyond, so many are drawn
 _DRAWS = 4_000_000  # images that are drawn at once: 64 MB
 
@@ -31,12 +34,12 @@ class Interval(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """What differences by seed say. All but `p` are in the unit of the differences.
+    """What differences by seed say, points but for `p`.
 
     Attributes:
         seeds: how many there are.
         mean: of the differences.
-        deviation: their standard deviation (n - 1); NaN of one seed.
+        deviation: their standard deviation (n - 1), 0 where they differ by what float32 rounds; NaN of one seed.
         p: two-sided, of no difference; NaN of one seed, or where all seeds differ by the same and that is not 0.
         test: that gave p.
         detectable: see `detectable`; NaN of one seed.
@@ -58,12 +61,14 @@ def paired(differences: Float[np.ndarray, " seeds"]) -> Paired:
     supposes that the differences are normal.
 
     Args:
-        differences: one a seed, at least one; none is NaN.
+        differences: one a seed, points, at least one; none is NaN.
     """
     count, mean = len(differences), float(differences.mean())
     if count < 2:
         return Paired(count, mean, math.nan, math.nan, "none", math.nan)
     deviation = float(differences.std(ddof=1))
+    if deviation < _ROUNDING:
+        deviation = 0.0
     if count >= FEWEST_FOR_SIGNS:
         return Paired(count, mean, deviation, _sign_flips(differences), "sign flips", detectable(deviation, count))
     return Paired(count, mean, deviation, _student(mean, deviation, count), "paired t", detectable(deviation, count))
@@ -275,7 +280,7 @@ def _student(mean: float, deviation: float, count: int) -> float:
     from scipy.special import stdtr
 
     if deviation == 0:
-        return 1.0 if mean == 0 else math.nan
+        return 1.0 if abs(mean) < _ROUNDING else math.nan
     return float(2 * stdtr(count - 1, -abs(mean) / (deviation / math.sqrt(count))))
 
 
@@ -286,5 +291,5 @@ def _sign_flips(differences: Float[np.ndarray, " seeds"]) -> float:
     else:
         signs = generator(Stream.RESAMPLE, count).choice([-1, 1], size=(2**_MOST_SIGNS, count))
         signs[0] = 1  # what was seen is one of them
-    sums = np.abs(signs @ differences)
-    return float((sums >= abs(differences.sum()) - 1e-9).mean())
+    means = np.abs(signs @ differences) / count
+    return float((means >= abs(differences.mean()) - _ROUNDING).mean())
