@@ -17,10 +17,10 @@ from jaxtyping import Bool, Float, Int64
 from lt_extrap.keys import Stream, generator
 
 LEVEL, POWER = 0.05, 0.8
-RESAMPLES = 2000
+RESAMPLES = 10_000
 FEWEST_FOR_SIGNS = 6  # seeds: with 5 the least p of all signs is 1/16, and nothing could be found at 5 %
-# Points. results.json has accuracies as float32, up to 1e-5 off (measured): seeds that differ by the same differ by less
-# than this, and one test image among 100,000 makes a step of 1e-3.
+# Points. results.json has accuracies as float32, up to 1e-5 off (measured): what is equal differs by less than this,
+# and one test image among 100,000 makes a step of 1e-3.
 _ROUNDING = 5e-5
 _MOST_SIGNS = 16  # seeds whose signs are all tried, 65,536 of them; beyond, so many are drawn
 _DRAWS = 4_000_000  # images that are drawn at once: 64 MB
@@ -162,7 +162,8 @@ def intervals(
 
     A few seeds do not show how far seeds spread, and drawing them anew cannot either. What they add is drawn from
     Student's t with n - 1 degrees of freedom times the standard error of their mean, all that differs between seeds in
-    it, as in the interval of a paired t test: alone it would be that interval.
+    it, as in the interval of a paired t test: alone it would be that interval. Each draw is taken with both signs, so
+    that rows that change places change the signs of the ends, exactly, and nothing else.
 
     Args:
         differences: of each comparison, one of its rows against the other: right (1 or 0) minus right, of each shared
@@ -195,12 +196,16 @@ def intervals(
     for at in _parts(resamples, int(images.sizes.sum())):
         drawn[at, :, 1:] = _drawn_classes(random, at.stop - at.start, images, members, deviations, noise)
     drawn[:, :, 0] = drawn[:, :, 1:] @ shares
+    of_seeds = np.empty_like(drawn)
     for place, values in enumerate(by_seed):
         groups = np.stack([values[:, of].mean(axis=1) for of in members], axis=1)
-        drawn[:, place] += _drawn_seeds(np.column_stack([groups @ shares, groups]), resamples, seed)
+        of_seeds[:, place] = _drawn_seeds(np.column_stack([groups @ shares, groups]), resamples, seed)
+    drawn = np.concatenate([drawn + of_seeds, drawn - of_seeds])
+    # The upper end as the lower one of what is negated: NumPy rounds what it interpolates from below and above apart.
+    ends = [sign * np.quantile(sign * drawn, LEVEL / 2, axis=0) for sign in (1, -1)]
     groups = np.stack([class_means[:, of].mean(axis=1) for of in members], axis=1)
     means = np.column_stack([groups @ shares, groups])
-    return means[..., None] + np.moveaxis(np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=0), 0, -1)
+    return means[..., None] + np.stack(ends, axis=-1)
 
 
 def _drawn_classes(

@@ -46,7 +46,7 @@ def change(value: Estimate | float | None) -> str:
 
 
 def span(value: Interval | None) -> str:
-    """An interval of differences. An end that is rounded to 0 keeps its sign: it says whether the interval holds 0."""
+    """An interval of differences. An end that is rounded to 0 keeps its sign: on which side of 0 it came out."""
     return NONE if value is None else " to ".join(f"{end:+.1f}" if end else "0.0" for end in value)
 
 
