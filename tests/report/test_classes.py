@@ -110,3 +110,26 @@ def test_outcomes_of_other_weights_are_in_no_line(tmp_path):
     for row in rows:
         row.results[0]["selected"] = "best"
     assert taken_of(rows, weights="last") is None
+
+
+def test_what_is_taken_for_is_of_the_weights_that_are_asked_for(tmp_path):
+    make_experiment(tmp_path, 2)
+    rows = rows_of(tmp_path)
+    (silencing,) = (row for row in rows if row.label == "component+silencing")
+    silencing.results[1]["selected"] = "best"  # per_class.csv is of other weights than the last
+
+    def told(weights):
+        (section,) = (one for one in make_report(rows, title="taken", weights=weights).sections if one.key == "e1")
+        named = {row[0] for sheet in section.sheets if sheet.key == "e1-taken-for" for row in sheet.rows}
+        return named, [line for line in section.text if "auxiliary classes take" in line]
+
+    others = {"component+neighbors", "component+random"}
+    assert told("test") == ({*others, "component+silencing"}, [])
+    named, (why,) = told("last")
+    assert named == others
+    assert "not told of component+silencing: not all runs have" in why
+    for row in rows:
+        row.results[0]["selected"] = "best"
+    named, (why,) = told("last")  # no table is left to have a note
+    assert named == set()
+    assert all(row.label in why for row in rows if row.label != "component+baseline")

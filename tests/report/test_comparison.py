@@ -35,7 +35,7 @@ def test_differences_are_those_of_results_and_lie_in_their_intervals(made):
         expected = np.mean([100 * (own[seed]["test"][key] - other[seed]["test"][key]) for seed in (0, 1)])
         assert difference.paired.mean == pytest.approx(expected)
         assert difference.interval.low < expected < difference.interval.high
-        assert difference.corrected >= difference.paired.p
+        assert difference.corrected >= difference.paired.p or difference.paired.deviation == 0  # few: there is no p
     assert "component+silencing, retrained" in found
     assert len(silencing.gains) == len(COUNTS)
     assert np.mean([one.gain for one in silencing.gains]) == pytest.approx(silencing.differences[0].paired.mean)

@@ -99,18 +99,25 @@ def taken_most(group: Group, key: str, outcomes: dict[Path, Outcomes | None], we
     )
 
 
+def has_auxiliary(row: Row) -> bool:
+    """Whether its runs have auxiliary classes."""
+    return all(result.get("auxiliary_classes") for result in row.results.values())
+
+
+def taken_by_run(row: Row, outcomes: dict[Path, Outcomes | None], weights: str) -> list[Outcomes] | None:
+    """The outcomes of each run, all with what auxiliary columns take; None where a run has none of these weights."""
+    runs = [outcomes.get(folder) if are_of(row, seed, weights) else None for seed, folder in row.folders.items()]
+    found = [run for run in runs if run is not None and run.to_auxiliary is not None]
+    return found if found and len(found) == len(runs) else None
+
+
 def _taken(row: Row, outcomes: dict[Path, Outcomes | None], weights: str) -> _Taken | None:
     """None where a run of the row has no auxiliary columns, or no outcomes of these weights and the same classes."""
-    runs = [outcomes.get(folder) if are_of(row, seed, weights) else None for seed, folder in row.folders.items()]
-    found = [run for run in runs if run is not None]
-    if not found or len(found) < len(runs) or not all(run.of_same_images(found[0]) for run in found):
-        return None
-    if not all(result.get("auxiliary_classes") for result in row.results.values()):
+    found = taken_by_run(row, outcomes, weights)
+    if found is None or not has_auxiliary(row) or not all(run.of_same_images(found[0]) for run in found):
         return None
     near = [run.to_neighbors for run in found if run.to_neighbors is not None]
     anywhere = [run.to_auxiliary for run in found if run.to_auxiliary is not None]
-    if min(len(near), len(anywhere)) < len(found):
-        return None
     tested = np.where(found[0].test_images > 0, found[0].test_images, np.nan)
     to_neighbors, to_auxiliary = (100 * np.mean(counts, axis=0) / tested for counts in (near, anywhere))
     accuracy = 100 * np.mean([run.accuracy for run in found], axis=0)

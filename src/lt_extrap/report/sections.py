@@ -1,12 +1,13 @@
 """The parts of a report, from rows of runs: what was reached, what is sure of it, what it took, how to repeat it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lt_extrap.report.classes import gains, taken_most
+from lt_extrap.report.classes import gains, has_auxiliary, taken_by_run, taken_most
 from lt_extrap.report.comparison import Comparison, compare
 from lt_extrap.report.outcomes import Outcomes
 from lt_extrap.report.paper_rows import COMPONENTS, by_cell
@@ -16,6 +17,8 @@ from lt_extrap.uncertainty import RESAMPLES
 
 PARTS = ("mean", "deviation")
 ACCURACIES = [Column(name, points, PARTS) for name in MEASURES]
+_NOT_TOLD = "not told"
+_UNTOLD_DEVICE = "Runs of older versions do not tell their device: those of a line may be of several."
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,14 @@ def section_of(group: Group, key: str, outcomes: dict[Path, Outcomes | None], we
         differences(comparisons, key),
         gains(comparisons, key),
         components(group, key, weights),
-        taken_for(group, key, outcomes),
+        taken_for(group, key, outcomes, weights),
         taken_most(group, key, outcomes, weights),
         cost(group, key),
     ]
     return Section(
         key,
         group.name or "runs",
-        text=list(_told(group)),
+        text=[*_told(group), *_taken_untold(group, outcomes, weights)],
         sheets=[sheet for sheet in sheets if sheet is not None],
         comparisons=[comparison for comparison in comparisons if comparison.differences],
     )
@@ -154,16 +157,20 @@ def components(group: Group, key: str, weights: str) -> Sheet | None:
     )
 
 
-def taken_for(group: Group, key: str, outcomes: dict[Path, Outcomes | None]) -> Sheet | None:
-    """How many test images have their highest logit in an auxiliary column; None where no row has any."""
+def taken_for(group: Group, key: str, outcomes: dict[Path, Outcomes | None], weights: str) -> Sheet | None:
+    """How many test images have their highest logit in an auxiliary column; None where no row tells it.
+
+    Args:
+        group: the rows.
+        key: of the part.
+        outcomes: of every run folder; None where there are none.
+        weights: `test` or `last`; outcomes of others are left out.
+    """
     rows: list[list[object]] = []
     for row in group.rows:
-        runs = [found for folder in row.folders.values() if (found := outcomes.get(folder)) is not None]
-        if not runs or not any(result.get("auxiliary_classes") for result in row.results.values()):
+        if not has_auxiliary(row) or (runs := taken_by_run(row, outcomes, weights)) is None:
             continue
         for words, column in (("an auxiliary class", "to_auxiliary"), ("a neighbor of its own", "to_neighbors")):
-            if any(getattr(run, column) is None for run in runs):
-                continue
             shares = [[_share(run, getattr(run, column), measure) for run in runs] for measure in MEASURES]
             rows.append([row.label, words, len(runs), *(Estimate(*mean_and_deviation(values)) for values in shares)])
     if not rows:
@@ -178,33 +185,39 @@ def taken_for(group: Group, key: str, outcomes: dict[Path, Outcomes | None]) -> 
 
 
 def cost(group: Group, key: str) -> Sheet:
-    """What the runs of each row took."""
+    """What the runs of each row took, on each device by itself: a mean over several is of no machine."""
     rows = [
         [
             row.label,
-            *(same(row, name) for name in ("steps", "target_views", "views")),
-            _mean(row, "seconds"),
-            _mean_time(row, "images_per_second", 1.0),
-            _mean_time(row, "peak_memory", 2**-30),
-            _one(row, "trained_parameters"),
-            _devices(row),
+            device,
+            len(of.results),
+            *(same(of, name) for name in ("steps", "target_views", "views")),
+            _mean(of, "seconds"),
+            _mean_time(of, "images_per_second", 1.0),
+            _mean_time(of, "peak_memory", 2**-30),
+            _one(of, "trained_parameters"),
         ]
         for row in group.rows
+        for device, of in _by_device(row)
     ]
     return Sheet(
         f"{key}-cost",
         "What a run takes",
         [
             Column("row"),
+            Column("device"),
+            Column("runs", number(0)),
             *(Column(name, str) for name in ("steps", "target views", "all views")),
             Column("time", duration, ("seconds",)),
             Column("images/s", number(0)),
             Column("peak memory, GiB", number(2)),
             Column("parameters trained", _whole),
-            Column("device"),
         ],
         rows,
-        ["Time, images/s and memory are means over the runs of a row, on the machines that they ran on."],
+        [
+            "Time, images/s and memory are means over the runs of a row on one device.",
+            *([_UNTOLD_DEVICE] if any(row[1] == _NOT_TOLD for row in rows) else []),
+        ],
     )
 
 
@@ -221,6 +234,16 @@ def _told(group: Group) -> Iterable[str]:
         yield "No differences: no row is a baseline (component+baseline..., or the one that baseline= names)."
     elif alone := [row.label for row in group.unpaired()]:
         yield f"No difference from {group.baseline.label}, with which they share no seed: {', '.join(alone)}."
+
+
+def _taken_untold(group: Group, outcomes: dict[Path, Outcomes | None], weights: str) -> Iterable[str]:
+    """Why rows with auxiliary classes are in no table of what these take, which may leave none to have a note below."""
+    untold = [row.label for row in group.rows if has_auxiliary(row) and not taken_by_run(row, outcomes, weights)]
+    if untold:
+        yield (
+            f"What auxiliary classes take is not told of {', '.join(untold)}: not all runs have a per_class.csv that "
+            "tells it, or theirs is of the selected weights, and the last are asked for."
+        )
 
 
 def _notes(comparisons: Sequence[Comparison]) -> Iterable[str]:
@@ -272,8 +295,12 @@ def _one(row: Row, key: str) -> int | None:
     return max(values) if len(values) == len(row.results) else None
 
 
-def _devices(row: Row) -> str:
-    return ", ".join(sorted({result.get("device", "not told") for result in row.results.values()}))
+def _by_device(row: Row) -> list[tuple[str, Row]]:
+    """The runs of a row on each device."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for seed, result in row.results.items():
+        found.setdefault(result.get("device", _NOT_TOLD), {})[seed] = result
+    return [(device, replace(row, results=of)) for device, of in sorted(found.items())]
 
 
 def _whole(value: int | None) -> str:
