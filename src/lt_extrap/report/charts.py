@@ -70,7 +70,7 @@ def differences_chart(comparisons: Sequence[Comparison], key: str) -> Chart:
                 )
                 for bar in bars:
                     bar.set_linestyle(line)
-        axes.axvline(0, color=COLORS["soft"], linewidth=1)
+        _verticals(axes, len(comparisons))
         axes.set(
             yticks=[],
             ylim=(len(comparisons) - 0.5, -0.55),
@@ -137,6 +137,18 @@ def shortened(name: str, most: int = _LONGEST) -> str:
     """A name that fits and can be drawn; its end is what tells rows apart."""
     name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most - most // 2) :]}"
+
+
+def _verticals(axes: Axes, rows: int) -> None:
+    """The line at 0 and the grid, beside the intervals of each row alone: its name stands above these."""
+    tops, ends = np.arange(rows) - 0.24, np.arange(rows) + 0.42
+    axes.vlines(np.zeros(rows), tops, ends, COLORS["soft"], linewidth=1, zorder=1.5)
+    low, high = axes.get_xlim()  # which the line at 0 has widened where that was outside
+    axes.grid(visible=False)
+    for tick in axes.get_xticks():
+        if low <= tick <= high and tick != 0:
+            axes.vlines(np.full(rows, tick), tops, ends, COLORS["line"], linewidth=0.8, zorder=0.5)
+    axes.set_xlim(low, high)
 
 
 def _has(comparisons: Sequence[Comparison], measure: str) -> bool:
