@@ -154,7 +154,7 @@ def test_what_one_seed_or_no_spread_cannot_tell():
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
 def test_the_detectable_difference_is_found_in_80_of_100_experiments(seeds):
     rng, deviation = np.random.default_rng(seeds), 1.7
-    values = rng.normal(detectable(deviation, seeds), deviation, (40_000, seeds))
+    values = rng.normal(detectable(deviation / math.sqrt(seeds), seeds - 1.0), deviation, (40_000, seeds))
     t = values.mean(axis=1) / (values.std(axis=1, ddof=1) / math.sqrt(seeds))
     critical = stats.t.ppf(0.975, seeds - 1)
     assert np.mean(np.abs(t) > critical) == pytest.approx(0.8, abs=0.01)
@@ -162,10 +162,11 @@ def test_the_detectable_difference_is_found_in_80_of_100_experiments(seeds):
 
 
 def test_the_detectable_difference_falls_with_seeds_and_grows_with_spread():
-    found = [detectable(1.0, seeds) for seeds in range(2, 30)]
+    pattern = np.array([-1.0, 1.0])
+    found = [paired(np.tile(pattern, pairs)).detectable for pairs in range(1, 8)]
     assert found == sorted(found, reverse=True)
-    assert detectable(3.0, 5) == pytest.approx(3 * detectable(1.0, 5))
-    assert detectable(1.0, 1000) == pytest.approx((1.960 + 0.842) / math.sqrt(1000), rel=0.005)
+    assert paired(3 * pattern).detectable == pytest.approx(3 * found[0])
+    assert detectable(1.0, 1000.0) == pytest.approx(1.960 + 0.842, rel=0.005)
 
 
 def test_holm_is_that_of_the_paper():

@@ -69,31 +69,32 @@ def paired(differences: Float[np.ndarray, " seeds"]) -> Paired:
     deviation = float(differences.std(ddof=1))
     if deviation < _ROUNDING:
         deviation = 0.0
+    found = detectable(deviation / math.sqrt(count), float(count - 1))
     if count >= FEWEST_FOR_SIGNS:
-        return Paired(count, mean, deviation, _sign_flips(differences), "sign flips", detectable(deviation, count))
-    return Paired(count, mean, deviation, _student(mean, deviation, count), "paired t", detectable(deviation, count))
+        return Paired(count, mean, deviation, _sign_flips(differences), "sign flips", found)
+    return Paired(count, mean, deviation, _student(mean, deviation, count), "paired t", found)
 
 
-def detectable(deviation: float, seeds: int) -> float:
-    """The smallest true difference that a paired t test finds in 80 % of all experiments, two-sided at 5 %.
+def detectable(error: float, freedom: float) -> float:
+    """The smallest true value of an estimate that a t test finds in 80 % of all experiments, two-sided at 5 %.
 
-    delta = nc * deviation / sqrt(n), with nc the noncentrality at which Student's noncentral t of n - 1 degrees of
-    freedom exceeds the critical value with a probability of 0.8 (Cohen 1988, Section 2.3). The far tail is left
-    out: its probability is below 1e-5.
+    delta = nc * error, with nc the noncentrality at which Student's noncentral t of so many degrees of freedom exceeds
+    the critical value with a probability of 0.8 (Cohen 1988, Section 2.3). The far tail is left out: its probability
+    is below 1e-5.
 
     Args:
-        deviation: standard deviation of the differences, at least 0, taken for the true one.
-        seeds: n, at least 2.
+        error: standard error of the estimate, at least 0, taken for the true one; of the mean of n paired differences
+            their standard deviation / sqrt(n).
+        freedom: degrees of freedom of the error, at least 1; of that mean n - 1.
 
     Returns:
-        NaN where all differences are equal: that they happen to be so says nothing of what could be found.
+        NaN of no error: that values happen to be equal says nothing of what could be found.
     """
-    if deviation == 0:
+    if error == 0:
         return math.nan
     from scipy.special import nctdtrinc, stdtrit
 
-    critical = stdtrit(seeds - 1, 1 - LEVEL / 2)
-    return float(nctdtrinc(seeds - 1, 1 - POWER, critical)) * deviation / math.sqrt(seeds)
+    return float(nctdtrinc(freedom, 1 - POWER, stdtrit(freedom, 1 - LEVEL / 2))) * error
 
 
 def holm(p: Sequence[float]) -> list[float]:

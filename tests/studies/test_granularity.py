@@ -13,6 +13,7 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import stats
 
 from lt_extrap.compose import configure, from_hydra
 from lt_extrap.data.lists import read_list
@@ -251,17 +252,28 @@ def test_the_interval_holds_what_it_says_of_few_draws(draws):
 
 
 def test_two_granularities_have_the_interval_of_welch():
-    from scipy.stats import ttest_ind
-
     values = {4: [1.0, 4.0, 2.0], 8: [9.0, 3.0, 8.0, 8.5]}
-    expected = ttest_ind(values[8], values[4], equal_var=False).confidence_interval(0.95)
+    expected = stats.ttest_ind(values[8], values[4], equal_var=False).confidence_interval(0.95)
     trend = trends(gaps(values))[0]
     assert (trend.low, trend.high) == pytest.approx((expected.low, expected.high))
 
 
+@pytest.mark.parametrize("draws", [2, 5])
+def test_what_is_detectable_is_found_in_4_of_5_studies(draws):
+    of_deviation_1 = (np.arange(draws) / np.std(np.arange(draws), ddof=1)).tolist()
+    trend = trends(gaps({4: of_deviation_1, 40: of_deviation_1}))[0]
+    values = np.random.default_rng(draws).normal(0, 1, (2, 20_000, draws))
+    found = stats.ttest_ind(values[1] + trend.detectable, values[0], axis=1).pvalue < 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
+
+
 def test_draws_that_agree_have_an_interval_of_a_point():
     trend = trends(gaps({4: [10.0, 10.0], 8: [30.0, 30.0]}))[0]
-    assert (trend.low, trend.high, trend.detectable) == (20, 20, 0)
+    assert (trend.low, trend.high) == (20, 20)
+    measured = gaps({4: [10.0, 10.0], 8: [10.0, 10.0]})
+    text = story(measured, trends(measured), missing=0)  # that they agree says nothing of what could be found
+    assert f"**{OPEN}**" in text
+    assert not re.search("nan|would have been found", text)
 
 
 def test_one_draw_has_no_interval_and_decides_nothing():

@@ -57,7 +57,7 @@ def verdict(trends: Sequence[Trend]) -> str:
         words += "; with one draw of a granularity there is no interval."
     else:
         words += f" (95 % interval {main.low:+.1f} to {main.high:+.1f}, over draws)."
-        if main.verdict == OPEN:
+        if main.verdict == OPEN and main.detectable == main.detectable:
             words += (
                 f" A difference of {main.detectable:.1f} points from the finest to the coarsest would have been found."
             )
@@ -86,7 +86,7 @@ def _trends(trends: Sequence[Trend]) -> str:
     for trend in trends:
         known = trend.low == trend.low
         interval = f"{trend.low:+.1f} to {trend.high:+.1f}" if known else "-"
-        detectable = f"{trend.detectable:.1f}" if known else "-"
+        detectable = f"{trend.detectable:.1f}" if trend.detectable == trend.detectable else "-"
         table.append(
             [MEASURES[trend.measure], f"{trend.ratio:g}", f"{trend.slope:+.1f}", interval, detectable, trend.verdict]
         )

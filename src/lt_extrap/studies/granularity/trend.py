@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lt_extrap.studies.granularity.gaps import MEASURES, Measured
+from lt_extrap.uncertainty import LEVEL, detectable
 
 SUPPORTS, AGAINST, OPEN = "supports", "speaks against", "cannot tell"
-_LEVEL, _POWER = 0.05, 0.8
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Trend:
             positive: the coarser, the more imbalance costs.
         low, high: its 95 % interval over draws, of Student's t; NaN where a granularity has only one.
         doublings: from the fewest to the most superclasses.
-        detectable: smallest true difference between those two, points, that 4 of 5 studies of this size would find.
+        detectable: smallest true difference between those two, points, that 4 of 5 studies of this size would find (see
+            `uncertainty.detectable`); NaN where a granularity has only one draw, or the draws of each agree.
     """
 
     measure: str
@@ -69,13 +70,13 @@ def _trend(measure: str, ratio: float, values: dict[int, list[float]]) -> Trend:
     from_mean = doublings - np.average(doublings, weights=sizes)
     weights = sizes * from_mean / (sizes * from_mean**2).sum()  # of the group means in the least squares slope
     slope = float(weights @ [group.mean() for group in groups])
-    low = high = detectable = float("nan")
+    low = high = found = float("nan")
     span = float(doublings[-1] - doublings[0])
     if sizes.min() > 1:
         parts = weights**2 * [group.var(ddof=1) for group in groups] / sizes
         error, freedom = parts.sum() ** 0.5, 1.0
         if error > 0:
             freedom = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum()
-        reach, power = (float(stdtrit(freedom, share) * error) for share in (1 - _LEVEL / 2, _POWER))
-        low, high, detectable = slope - reach, slope + reach, (reach + power) * span
-    return Trend(measure, ratio, slope, low, high, span, detectable)
+        reach = float(stdtrit(freedom, 1 - LEVEL / 2) * error)
+        low, high, found = slope - reach, slope + reach, detectable(error, freedom) * span
+    return Trend(measure, ratio, slope, low, high, span, found)
