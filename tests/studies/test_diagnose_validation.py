@@ -14,7 +14,7 @@ from lt_extrap.errors import RunError
 from lt_extrap.runs import read_json, read_table, write_table
 from lt_extrap.studies.diagnose.__main__ import DiagnoseConfig, run
 from lt_extrap.studies.diagnose.measured import comparisons, group_gains, network_of, read_world
-from lt_extrap.studies.diagnose.validation import validate
+from lt_extrap.studies.diagnose.validation import gain_statements, validate
 from lt_extrap.studies.diagnose.verdict import holds, judge
 from lt_extrap.studies.diagnose.worlds import jobs
 from lt_extrap.train import train
@@ -159,6 +159,24 @@ def test_the_interval_of_a_gain_is_students_over_comparisons_and_of_one_over_its
         cell = kind["gains"]["silencing"]["few"]
         assert (cell["n"], cell["over"]) == (len(few), "seeds")
         assert cell["points"] == pytest.approx(points, abs=1e-3)
+
+
+def test_neighbors_and_further_target_images_are_set_against_each_other_on_the_same_target_sets():
+    both = {"silencing": {"few": [3.0, 3.2, 2.8]}, "target_extra": {"few": [15.0, 15.5, 14.5]}}
+    others = [{"silencing": {"few": [gain]}} for gain in (1.0, 1.0, 2.0, 1.5)]  # thicker tails, where less is gained
+    (told,) = gain_statements(judge([], {"a kind": [both, *others]}, 10))
+    assert "neighbors changed the few-shot classes by +1.7" in told.says
+    assert "5 comparisons); as many further target images by +15.0" in told.says
+    assert "3 seeds), where neighbors did by +3.0" in told.says
+    assert told.says.endswith("3 seeds): 5.0 times as much, where they can be had")
+    assert told.numbers["ratio"] == pytest.approx(5)
+    assert [row[0] for row in told.table[1:]] == ["silencing", "target_extra", "silencing, where both are"]
+    (told,) = gain_statements(judge([], {"a kind": [both]}, 10))
+    assert "where neighbors did" not in told.says
+    assert told.numbers["ratio"] == pytest.approx(5)
+    apart = [others[0], {"target_extra": both["target_extra"]}]
+    (told,) = gain_statements(judge([], {"a kind": apart}, 10))
+    assert told.numbers.keys() == {"neighbors_few"}
 
 
 def test_lists_that_have_changed_are_refused(trained, tmp_path):

@@ -48,23 +48,30 @@ def validate(folders: Sequence[Path], wordnet: WordNet | None, resamples: int) -
 
 
 def gain_statements(verdict: Verdict) -> Iterator[Statement]:
-    """What neighbors and what further target images gained, by group of classes."""
+    """What neighbors and what further target images gained, by group of classes.
+
+    The two are set against each other by the comparisons that have both: of others the target sets differ too.
+    """
     for kind in verdict["kinds"]:
-        gains = kind["gains"]
+        gains, of_both = kind["gains"], kind.get("gains_of_both", {})  # which older verdicts do not have
         if METHOD not in gains or "few" not in gains[METHOD]:
             continue
         method = gains[METHOD]["few"]
         says = f"{kind['kind']}: neighbors changed the few-shot classes by {_gain(method)}"
         numbers = {"neighbors_few": method["points"][0]}
-        if EXTRA in gains:
-            extra = gains[EXTRA]["few"]
+        if "few" in of_both.get(METHOD, {}) and "few" in of_both[EXTRA]:
+            beside, extra = of_both[METHOD]["few"], of_both[EXTRA]["few"]
             says += f"; as many further target images by {_gain(extra)}"
+            if beside != method:
+                says += f", where neighbors did by {_gain(beside)}"
+                numbers["neighbors_few_of_both"] = beside["points"][0]
             numbers["target_extra_few"] = extra["points"][0]
-            if _above_none(method) and _above_none(extra) and extra["points"][0] > method["points"][0]:
-                numbers["ratio"] = extra["points"][0] / method["points"][0]
-                says += f", {numbers['ratio']:.1f} times as much, where they can be had"
+            if _above_none(beside) and _above_none(extra) and extra["points"][0] > beside["points"][0]:
+                numbers["ratio"] = extra["points"][0] / beside["points"][0]
+                says += f": {numbers['ratio']:.1f} times as much, where they can be had"
         table = [["row - baseline, points", *gains[METHOD], "over"]]
-        for row, of in gains.items():
+        apart = {f"{row}, where both are": of for row, of in of_both.items() if of != gains[row]}
+        for row, of in (gains | apart).items():
             most = max(of.values(), key=lambda cell: cell["n"])
             cells = (_points(of[group]["points"]) if group in of else "-" for group in gains[METHOD])
             table.append([row, *cells, f"{most['n']} {most['over']}"])

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from lt_extrap.errors import RunError
 from lt_extrap.studies.diagnose.correlation import Interval, over_worlds, partial_spearman, reliability, spearman
-from lt_extrap.studies.diagnose.measured import GroupGains, World
+from lt_extrap.studies.diagnose.measured import EXTRA, METHOD, GroupGains, World
 from lt_extrap.studies.diagnose.score import FORMULA
 
 VERDICT = "verdict.json"
@@ -31,11 +31,13 @@ def judge(worlds: Sequence[World], group_gains: Mapping[str, Sequence[GroupGains
     found = []
     for kind in kinds:
         of = [world for world in worlds if kind_of(world.target, world.backbone) == kind]
+        gains = group_gains.get(kind, ())
         found.append(
             {
                 "kind": kind,
                 **(_correlations(of, resamples) if of else {}),
-                "gains": _gains(group_gains.get(kind, ())),
+                "gains": _gains(gains),
+                "gains_of_both": _gains([rows for rows in gains if METHOD in rows and EXTRA in rows]),
             }
         )
     return {"formula": FORMULA, "kinds": found}
