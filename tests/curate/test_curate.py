@@ -17,7 +17,7 @@ from PIL import Image
 from pool import begin, bytes_of, config, words
 
 from conftest import SMALL
-from lt_extrap.compose import configure
+from lt_extrap.compose import configure, configure_command
 from lt_extrap.curate import __main__ as command
 from lt_extrap.curate.__main__ import curate
 from lt_extrap.curate.shards import folder_of
@@ -218,6 +218,27 @@ def test_target_images_that_could_not_be_read_are_told_and_read_again(made, cura
     assert bytes_of(folder) != bytes_of(curated)
     assert curate(config(made, folder, "do=retry", "errors=[died]")) == 0
     assert bytes_of(folder) == bytes_of(curated)
+
+
+def test_a_random_control_shares_no_class_with_the_neighbors(made, curated, tmp_path, capsys):
+    """Of a pool that has hardly more than the neighbors: what is left is fewer than wanted, and that is said."""
+    pool = shutil.copytree(made / "pool", tmp_path / "pool")
+    shutil.copytree(next(pool.iterdir()), pool / "zebra")
+    given = [word for word in words(made, tmp_path / "state") if not word.startswith(("proposer", "source.root"))]
+    given += ["proposer=random", "proposer.within=true", f"source.root={pool}"]
+    found = []
+    for without in (curated / "set", "null"):
+        for do in ("targets", "neighbors"):
+            config = configure_command("curate", *given, f"proposer.without={without}", f"do={do}")
+            assert curate(config) == 0
+        with State(tmp_path / "state") as state:
+            names = [name for (name,) in state.rows("SELECT name FROM sought WHERE used")]
+            found.append((names, state.setting("proposed_note")))
+    (first, note), (every, other) = found
+    assert (first, len(every)) == (["zebra"], 10)
+    assert note.endswith(f"at random of what the pool has, less targets and less the 9 classes of {curated.name}")
+    assert other.endswith("at random of what the pool has, less targets")
+    assert "fewer classes than wanted: 1 of " in capsys.readouterr().out
 
 
 @pytest.mark.slow

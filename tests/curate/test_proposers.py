@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from nouns import small_wordnet, target
 
@@ -20,6 +21,9 @@ from lt_extrap.curate.proposers.within import Within
 from lt_extrap.curate.proposers.wordnet import WordNetProposer
 from lt_extrap.curate.records import Sought
 from lt_extrap.curate.sought import of_synset
+from lt_extrap.data.stored.schema import ClassRecord
+from lt_extrap.data.stored.writer import write_set
+from lt_extrap.data.target import ClassTable
 from lt_extrap.errors import ConfigError, DataError
 
 BEAGLE = target(0, "beagle", "n02088364")
@@ -291,3 +295,20 @@ def test_random_by_configuration(wordnet):
     assert len(list(make_random(RandomClasses(), wordnet, source).draw())) == len(list(things(wordnet)))
     with pytest.raises(ConfigError, match=r"names\.use_wordnet=true"):
         make_random(RandomClasses(), None, source)
+
+
+def test_random_less_the_classes_of_a_set(wordnet, tmp_path):
+    """By id and by name: a set knows the synset of what a folder may name without it."""
+    table = ClassTable(("0",), ("beagle",), np.array([5]))
+    classes = [ClassRecord(0, "Grey wolf", "n02114100", ["grey wolf", "timber wolf"]), ClassRecord(1, "My class")]
+    write_set(tmp_path / "set", target="dogs", table=table, classes=classes, pairs=[], images=iter(()))
+    names = ("my class", "timber wolf", "lamp")
+    offered = [Sought(f"name:{name}", name, (name,)) for name in names]
+    source = Offers(*offered, of_synset(wordnet, "n02114100", ""), of_synset(wordnet, "n02090379", ""))
+    options = RandomClasses(within=True, without=str(tmp_path / "set"))
+    assert {sought.name for sought in make_random(options, wordnet, source).draw()} == {"lamp", "redbone"}
+    every = {sought.key for sought in things(wordnet)}
+    left = make_random(RandomClasses(without=str(tmp_path / "set")), wordnet, source).draw()
+    assert every - {sought.key for sought in left} == {"n02114100"}
+    with pytest.raises(DataError, match="an auxiliary set"):
+        make_random(RandomClasses(without=str(tmp_path)), wordnet, source)

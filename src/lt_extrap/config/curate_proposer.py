@@ -204,15 +204,18 @@ class LLMNeighbors(Proposing):
 
 @dataclass
 class RandomClasses(Proposing):
-    """Classes that are nobody's neighbors: the paper's control RD.
+    """Classes drawn at random, less the targets, paired with none: the paper's control RD.
 
     Attributes:
         classes: how many; null = as many as neighbors are wanted for all targets.
         seed: of the draw.
+        without: folder of an auxiliary set whose classes are not drawn, such as the neighbors that this is a control
+            of: in a small pool chance finds those too. null = all but targets may be drawn.
     """
 
     classes: int | None = None
     seed: int = 0
+    without: str | None = None
 
     def __post_init__(self) -> None:
         check(self.classes is None or self.classes >= 1, "proposer.classes", "at least 1, or null", self.classes)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lt_extrap.curate.features import Extractor
     from lt_extrap.curate.near_synonyms import NearSynonyms
 
-IMAGES, FEATURES, GALLERY = "images", "features", "gallery"
+IMAGES, FEATURES, GALLERY, SET = "images", "features", "gallery", "set"
 TARGET = "target:"  # the beginning of the key of a target class of which further images are wanted
 
 

@@ -3,8 +3,8 @@
 import shutil
 
 from lt_extrap.config.curate import Forgotten
-from lt_extrap.curate.curation import GALLERY, IMAGES, Curation
-from lt_extrap.curate.stages.export import EXTRA, SET
+from lt_extrap.curate.curation import GALLERY, IMAGES, SET, Curation
+from lt_extrap.curate.stages.export import EXTRA
 from lt_extrap.curate.state import FORGOTTEN
 
 

@@ -106,7 +106,7 @@ def choose(
 def choose_random(
     proposer: RandomProposer, rules: NameRules, count: int, verdicts: Mapping[str, Verdict] | None = None
 ) -> Choice:
-    """The first classes of a random order that the rules leave: the paper's control RD, nobody's neighbors."""
+    """The first classes of a random order that the rules leave: the paper's control RD, without pairs."""
     classes: list[Sought] = []
     dropped: list[Dropped] = []
     for sought in proposer.draw():

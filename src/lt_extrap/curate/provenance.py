@@ -55,14 +55,14 @@ def provenance(curation: Curation) -> Provenance:
         "AND key NOT LIKE 'target:%' GROUP BY 1 ORDER BY 1",
         state.setting("source"),
     )
-    note = state.setting("features_note")
+    notes = (state.setting("proposed_note"), state.setting("features_note"))
     return Provenance(
         settings=settings,
         fates=fates,
         left_out=dict(left_out),
         failures=dict(sorted(_failures(state).items())),
         compared=[of for split in _SPLITS if (of := _comparison(state, split)).images or of.unread],
-        notes=[f"{note}."] if note else [],
+        notes=[f"{note}." for note in notes if note],
     )
 
 

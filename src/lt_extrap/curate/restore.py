@@ -15,9 +15,9 @@ from lt_extrap.config.curate import CurateConfig
 from lt_extrap.config.curate_download import Download
 from lt_extrap.curate.arrivals import Arrived, arrivals
 from lt_extrap.curate.backlog import Backlog
-from lt_extrap.curate.curation import IMAGES
+from lt_extrap.curate.curation import IMAGES, SET
 from lt_extrap.curate.picture_file import without_metadata
-from lt_extrap.curate.stages.export import SET, replace_set
+from lt_extrap.curate.stages.export import replace_set
 from lt_extrap.curate.state import STATE
 from lt_extrap.curate.web.download import Downloader
 from lt_extrap.curate.web.downloads import Downloads

@@ -3,8 +3,7 @@
 import hashlib
 
 from lt_extrap.bar import Bar
-from lt_extrap.curate.curation import IMAGES, Curation
-from lt_extrap.curate.stages.export import SET
+from lt_extrap.curate.curation import IMAGES, SET, Curation
 from lt_extrap.data.stored.reader import Finding
 from lt_extrap.data.stored.verifier import verify as verify_set
 from lt_extrap.errors import some

@@ -18,13 +18,14 @@ from lt_extrap.config.curate_proposer import (
 from lt_extrap.curate.llm.calls import Calls
 from lt_extrap.curate.proposers.file import FileProposer
 from lt_extrap.curate.proposers.llm import LLMProposer
-from lt_extrap.curate.proposers.random import RandomProposer, things
+from lt_extrap.curate.proposers.random import RandomProposer, less, things
 from lt_extrap.curate.proposers.taxonomy import TaxonomyProposer
 from lt_extrap.curate.proposers.within import Within
 from lt_extrap.curate.proposers.wordnet import WordNetProposer
 from lt_extrap.curate.records import Proposer, Sought, Source, TargetClass
 from lt_extrap.curate.sought import of_synset
 from lt_extrap.curate.wordnet import WordNet
+from lt_extrap.data.stored.reader import read_set
 from lt_extrap.errors import ConfigError
 
 
@@ -88,9 +89,11 @@ def make_random(options: RandomClasses, wordnet: WordNet | None, source: Source)
 
     Raises:
         ConfigError: WordNet is needed and not used, or the source is not divided into classes.
+        DataError: the set whose classes are left out is none.
     """
+    without = read_set(_path(options.without)).classes if options.without is not None else ()
     if not options.within:
-        return RandomProposer(things(_needed(wordnet)), options.seed)
+        return RandomProposer(less(things(_needed(wordnet)), without), options.seed)
     pool = list(_named(source.classes(), wordnet))
     if not pool:
         raise ConfigError(
@@ -98,7 +101,7 @@ def make_random(options: RandomClasses, wordnet: WordNet | None, source: Source)
             f"{source.name}, which is not",
             "set proposer.within=false to draw from WordNet, or choose a source of class folders",
         )
-    return RandomProposer(pool, options.seed)
+    return RandomProposer(less(pool, without), options.seed)
 
 
 def _named(classes: Iterable[Sought], wordnet: WordNet | None) -> Iterator[Sought]:

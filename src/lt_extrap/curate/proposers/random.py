@@ -1,11 +1,13 @@
 """Classes at random, the paper's control RD: does it have to be neighbors?"""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from lt_extrap.curate.names import normal
 from lt_extrap.curate.records import Sought
 from lt_extrap.curate.sought import of_synset
 from lt_extrap.curate.wordnet import WordNet
+from lt_extrap.data.stored.schema import ClassRecord
 from lt_extrap.keys import Stream, hash64
 
 _WHOLE = "n00003553"  # living things, artifacts and natural objects: what a photograph can be of
@@ -36,6 +38,19 @@ def things(wordnet: WordNet) -> Iterator[Sought]:
     for wnid in wordnet.descendants(_WHOLE):
         if not wordnet[wnid].is_instance and all(wordnet[below].is_instance for below in wordnet.hyponyms(wnid)):
             yield of_synset(wordnet, wnid, RandomProposer.name)
+
+
+def less(pool: Iterable[Sought], without: Sequence[ClassRecord]) -> Iterator[Sought]:
+    """What of a pool is no class of a set: of none of its ids, and of none of its names.
+
+    By name too, since a set knows the synset of what a folder may name without it; of two classes that share a name
+    one too many is left out, which costs a control nothing.
+    """
+    wnids = {made.wnid for made in without if made.wnid}
+    names = {normal(name) for made in without for name in (made.name, *made.spellings)}
+    for sought in pool:
+        if sought.wnid not in wnids and names.isdisjoint(map(normal, (sought.name, *sought.spellings))):
+            yield sought
 
 
 def _number(key: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lt_extrap.curate.curation import IMAGES, TARGET, Curation
+from lt_extrap.curate.curation import IMAGES, SET, TARGET, Curation
 from lt_extrap.curate.provenance import provenance
 from lt_extrap.curate.stages.selection import require
 from lt_extrap.curate.state import FORGOTTEN, NOT_NEEDED
@@ -18,7 +18,7 @@ from lt_extrap.data.stored.writer import write_set
 from lt_extrap.data.target import load_classes
 from lt_extrap.files import link_or_copy, write_whole
 
-SET, EXTRA, EXTRA_LIST, DROPPED = "set", "target_extra", "extra.txt", "dropped.jsonl"
+EXTRA, EXTRA_LIST, DROPPED = "target_extra", "extra.txt", "dropped.jsonl"
 
 # One row an image of a class: of the candidates that it comes from, SQLite takes the columns of the least.
 _KEPT = """

@@ -4,18 +4,20 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
 from lt_extrap.config.curate_proposer import LLMNeighbors, RandomClasses
-from lt_extrap.curate.curation import TARGET, Curation
+from lt_extrap.curate.curation import SET, TARGET, Curation
 from lt_extrap.curate.llm.calls import Calls
 from lt_extrap.curate.neighbors import Choice, choose, choose_random, wanted_counts
 from lt_extrap.curate.proposers import make_llm, make_proposer, make_random
 from lt_extrap.curate.provenance import option_name
 from lt_extrap.curate.records import Sought, TargetClass
 from lt_extrap.curate.verdicts import of_classes
+from lt_extrap.data.stored.reader import read_header
 from lt_extrap.errors import some
 
 
@@ -30,8 +32,12 @@ def propose(curation: Curation) -> None:
         **{f"names.{key}": value for key, value in asdict(config.names).items()},
         **{key: getattr(config, key) for key in ("neighbors_per_class", "sampling_ratio", "scale")},
     }
+    at_random = config.what != "target" and isinstance(config.proposer, RandomClasses)
     with state.transaction():
         state.set("proposed_by", json.dumps(told if config.what != "target" else {}))
+        state.set(
+            "proposed_note", f"Classes were drawn at random of what {_drawn(config.proposer)}" if at_random else ""
+        )
         state.write("UPDATE sought SET used = 0")
         state.write(
             "REPLACE INTO sought VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
@@ -75,7 +81,10 @@ def _choice(curation: Curation) -> Choice:
     wanted = wanted_counts(targets, config.neighbors_per_class, config.sampling_ratio, config.scale)
     if isinstance(options, RandomClasses):
         count = int(wanted.sum()) if options.classes is None else options.classes
-        return choose_random(make_random(options, curation.wordnet, curation.source), rules, count, verdicts)
+        choice = choose_random(make_random(options, curation.wordnet, curation.source), rules, count, verdicts)
+        if len(choice.classes) < count:
+            print(f"fewer classes than wanted: {len(choice.classes):,} of {count:,}, all that {_drawn(options)}")
+        return choice
     if isinstance(options, LLMNeighbors):
         calls = Calls(options, state, curation.stop, alone=config.shard is None)
         proposer = make_llm(options, targets, curation.wordnet, curation.source, wanted, calls)
@@ -84,6 +93,16 @@ def _choice(curation: Curation) -> Choice:
         print(f"the language model in all: {calls.spent()}")
         return choice
     return choose(targets, make_proposer(options, targets, curation.wordnet, curation.source), rules, wanted, verdicts)
+
+
+def _drawn(options: RandomClasses) -> str:
+    """What was drawn from, and what of it was left out: this and no more is known of classes at random."""
+    pool = "the pool" if options.within else "WordNet"
+    if options.without is None:
+        return f"{pool} has, less targets"
+    folder = Path(options.without).expanduser().resolve()
+    name = folder.parent.name if folder.name == SET else folder.name  # that of the curation, which tells more
+    return f"{pool} has, less targets and less the {read_header(folder).classes:,} classes of {name}"
 
 
 def _tell(targets: Sequence[TargetClass], choice: Choice, wanted: Int64[np.ndarray, " target"]) -> None:
