@@ -44,7 +44,9 @@ MADE = Provenance(
 )
 
 
-def written(folder, made=MADE, *, names=("dace", "roach"), licences=("CC BY 4.0", "CC0 1.0"), notes=()) -> str:
+def written(
+    folder, made=MADE, *, names=("dace", "roach"), licences=("CC BY 4.0", "CC0 1.0"), notes=(), paired=True
+) -> str:
     table = ClassTable(("n00000001", "n00000002"), ("tench", names[0]), np.array([200, 5]))
     images = [ImageRecord(f"{aux}/{i}.png", aux, licence=licences[i]) for aux in range(len(names)) for i in range(2)]
     write_set(
@@ -52,7 +54,7 @@ def written(folder, made=MADE, *, names=("dace", "roach"), licences=("CC BY 4.0"
         target="fish",
         table=table,
         classes=[ClassRecord(aux, name) for aux, name in enumerate(names)],
-        pairs=[PairRecord("n00000001", "tench", 0, 1), PairRecord("n00000002", names[0], 0, 1)],
+        pairs=[PairRecord("n00000001", "tench", 0, 1), PairRecord("n00000002", names[0], 0, 1)] if paired else [],
         images=iter(images),
         notes=notes,
         provenance=made,
@@ -85,6 +87,15 @@ def test_what_it_says_of_a_curation(tmp_path):
     assert "2 of 2 classes have fewer than 10 images: dace, roach." in text
     assert "| tench | many | 200 | 2 | dace (2) |" in text
     assert row(text, "roach") == "| roach | 2 |"  # nobody's neighbor
+
+
+def test_without_pairs_it_says_nothing_of_likeness(tmp_path):
+    text = written(tmp_path / "set", replace(MADE, settings={"proposer": "random"}), paired=False)
+    assert "they are drawn at random, less targets, and need not be like them" in text
+    assert "component=random target.random.folder=<this folder> target.random.neighbors_per_class=null" in text
+    assert "they are paired with none of those" in written(tmp_path / "unknown", None, paired=False)
+    for word in ("like those and none", "near those of a target", "target.neighbors", "nobody's"):
+        assert word not in text
 
 
 def test_what_nobody_knows_is_said(tmp_path):

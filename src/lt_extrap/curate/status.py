@@ -6,17 +6,19 @@ import sys
 from rich.console import Console
 
 from lt_extrap.config.curate import SHARED, STAGES
-from lt_extrap.config.curate_proposer import RandomClasses, WordNetNeighbors
-from lt_extrap.curate.curation import Curation
+from lt_extrap.config.curate_proposer import WordNetNeighbors
+from lt_extrap.curate.curation import SET, Curation
 from lt_extrap.curate.funnel import funnel, lonely, short, unread
 from lt_extrap.curate.shards import part
 from lt_extrap.curate.stages import export, targets
+from lt_extrap.data.stored.reader import read_header
 from lt_extrap.errors import some
 from lt_extrap.files import write_whole
 from lt_extrap.page import override
 
 INCOMPLETE, NOTHING = 3, 4  # exit status
 STATUS = "status.json"
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def status_of(curation: Curation) -> int:
@@ -42,7 +44,11 @@ def status_of(curation: Curation) -> int:
     for split, reason, count in state.rows(
         "SELECT split, reason, count(*) FROM reference WHERE reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     ):
-        print(f"{split} images that no copy was looked for of, {count:,}: {reason} (do=retry reads them again)")
+        images, them = ("image", "it") if count == 1 else ("images", "them")
+        print(
+            f"{count:,} {_SPLITS[split]} {images} could not be read, so no copies of {them} were looked for: {reason} "
+            f"(do=retry reads {them} again)"
+        )
     if alone := lonely(curation):
         print(f"without a neighbor: {len(alone)} target classes: {some([name for name, _ in alone], 10)}")
         unknown = sum(not known for _, known in alone)
@@ -104,12 +110,12 @@ def _unasked(curation: Curation) -> str | None:
 
 def _tell(curation: Curation) -> None:
     """Say how to train on what there is."""
-    if (folder := curation.folder / export.SET).is_dir():
-        target, control = curation.config.target, isinstance(curation.config.proposer, RandomClasses)
-        node, files = ("random", target.random) if control else ("neighbors", target.neighbors)
+    if (folder := curation.folder / SET).is_dir():
+        target, paired = curation.config.target, read_header(folder).pairs > 0  # whatever this command's proposer is
+        node, files = ("neighbors", target.neighbors) if paired else ("random", target.random)
         words = [
             override(f"target.{node}.folder", folder.resolve()),
-            *(f"target.{node}.{key}=null" for key in files.lists()),
+            *(f"target.{node}.{key}=null" for key in (*files.lists(), *(() if paired else ("neighbors_per_class",)))),
         ]
         print(f"train on it by: {' '.join(words)}")
     if (extra := curation.folder / export.EXTRA / export.EXTRA_LIST).is_file():

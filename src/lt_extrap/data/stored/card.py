@@ -109,12 +109,12 @@ def card(
         drawn.head(),
         f"# Auxiliary classes for {markdown.plain(header.target)}",
         f"{header.classes:,} classes with {header.images:,} images, to train on beside the long-tailed classes of "
-        f"{markdown.plain(header.target)}: they are like those and none of them. Nothing is to be measured on them.",
+        f"{markdown.plain(header.target)}: they are {drawn.relation()}. Nothing is to be measured on them.",
         *map(markdown.plain, notes),
         drawn.glance(),
         "Creators, licences and addresses of single images are in "
         f"`{ATTRIBUTION}`. How to train on the set, and how to download its images where they did not come along:",
-        _USE,
+        _USE.format(words=_PAIRED if pairs else _UNPAIRED),
         "## Classes and images by group",
         drawn.by_shot(),
         "Groups are by the training images of a target class: many more than 100, medium 20 to 100, few fewer. A class "
@@ -138,8 +138,10 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
+_PAIRED = "component=silencing target.neighbors.folder=<this folder>"
+_UNPAIRED = "component=random target.random.folder=<this folder> target.random.neighbors_per_class=null"
 _USE = """```sh
-python -m lt_extrap.train target=<its target> component=silencing target.neighbors.folder=<this folder>
+python -m lt_extrap.train target=<its target> {words}
 python -m lt_extrap.curate target=<its target> do=restore restore=<this folder> folder=<new> download.contact=<you>
 ```"""
 
@@ -154,6 +156,13 @@ class _Card:
     pairs: Sequence[PairRecord]
     tally: Tally
     provenance: Provenance | None
+
+    def relation(self) -> str:
+        """What its classes are to the targets, as far as that was looked at."""
+        if self.pairs:
+            return "like those and none of them"
+        drawn = self.provenance is not None and self.provenance.settings.get("proposer") == "random"
+        return f"{'drawn at random, less targets' if drawn else 'paired with none of those'}, and need not be like them"
 
     def head(self) -> str:
         """What hubs read: YAML between two lines of ---."""
@@ -351,17 +360,20 @@ class _Card:
                 f"{by_name:,} of {self.header.classes:,} classes are known by their name alone, and a name may have "
                 "several senses: their images may show another one."
             )
-        yield (
-            "An image is of its class because its caption, or its folder, says so, and its features are near those of "
-            "a target. Neither proves it: an image of *another* neighbor under a right caption passes often, since it "
-            "is like a target too."
-        )
+        said = "An image is of its class because its caption, or its folder, says so"
+        if self.pairs:
+            yield (
+                f"{said}, and its features are near those of a target. Neither proves it: an image of *another* "
+                "neighbor under a right caption passes often, since it is like a target too."
+            )
+        else:
+            yield f"{said}. That does not prove it, and it need not be near any target."
         yield "No face was looked for or blurred, and no image was looked at for what it says of people."
         if self.header.images and self.tally.licences[UNKNOWN] < self.header.images:
             yield "Licences are what a source or an uploader claims; none was checked with a creator."
 
     def by_class(self) -> Iterator[str]:
-        """Images of the neighbors of each target, and of the classes that are nobody's neighbors."""
+        """Images of the neighbors of each target, and of the classes that are in no pair."""
         of_target: dict[str, list[int]] = {}
         for pair in self.pairs:
             of_target.setdefault(pair.target, []).append(pair.aux)
@@ -388,7 +400,7 @@ class _Card:
             if made.aux not in related
         ]
         if others:
-            yield markdown.folded("classes that are nobody's neighbors", ("class", "images"), others)
+            yield markdown.folded("classes that are paired with no target", ("class", "images"), others)
         yield f"All classes are in `{CLASSES}`, all pairs in `{PAIRS}`" + (
             f", and how the set was made in `{PROVENANCE}`." if self.provenance else "."
         )
