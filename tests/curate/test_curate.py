@@ -108,6 +108,23 @@ def test_what_is_said_to_train_by_can_be_pasted(made, curated, tmp_path, capsys)
     assert configure(*SMALL, *shlex.split(told)).target.neighbors.folder == str(folder / "set")
 
 
+def test_of_a_set_without_pairs_it_says_what_training_takes(made, curated, tmp_path, capsys):
+    """Whatever the proposer of the command that asks: without k, training would want ranks."""
+    folder = shutil.copytree(curated, tmp_path / "state")
+    header = json.loads((folder / "set" / "set.json").read_text())
+    (folder / "set" / "set.json").write_text(json.dumps(header | {"pairs": 0}))
+    with State(folder) as state:
+        unread = "UPDATE reference SET reason = 'Truncated File Read' WHERE split = 'train' AND place = "
+        state.write(f"{unread}(SELECT min(place) FROM reference WHERE split = 'train')")
+    assert curate(config(made, folder, "do=status")) == 0
+    told = capsys.readouterr().out
+    words = shlex.split(told.partition("train on it by: ")[2].splitlines()[0])
+    assert words[0] == f"target.random.folder={folder / 'set'}"
+    assert "target.random.neighbors_per_class=null" in words
+    assert configure(*SMALL, *words).target.random.folder == str(folder / "set")
+    assert "1 training image could not be read, so no copies of it were looked for: Truncated File Read" in told
+
+
 @pytest.mark.slow
 def test_other_thresholds_need_no_image(made, curated, tmp_path, monkeypatch):
     folder = shutil.copytree(curated, tmp_path / "state")
@@ -214,7 +231,10 @@ def test_target_images_that_could_not_be_read_are_told_and_read_again(made, cura
             "UPDATE reference SET reason = 'its decoder died', content = NULL, thumbnail = NULL WHERE split = 'test'"
         )
     assert curate(config(made, folder)) == 0
-    assert "test images that no copy was looked for of, 45: its decoder died" in capsys.readouterr().out
+    assert (
+        "45 test images could not be read, so no copies of them were looked for: its decoder died"
+        in capsys.readouterr().out
+    )
     assert bytes_of(folder) != bytes_of(curated)
     assert curate(config(made, folder, "do=retry", "errors=[died]")) == 0
     assert bytes_of(folder) == bytes_of(curated)
@@ -387,6 +407,20 @@ def test_a_second_process_is_kept_out_and_may_ask_how_far_it_is(made, curated, t
     assert "copy_of_test" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="none in"):
         curate(config(made, tmp_path / "nowhere", "do=status"))
+
+
+@pytest.mark.parametrize("do", ["neighbors", "images", "copies", "selection", "export", "gallery", "retry", "forget"])
+def test_no_stage_goes_on_with_another_target(made, curated, tmp_path, do):
+    folder = shutil.copytree(curated, tmp_path / "state")
+    (image, *_) = (image for _, image in read_images(folder / "set"))
+    more = (f"forget.sha256={image.sha256}",) if do == "forget" else ()
+    before = bytes_of(folder)
+    with pytest.raises(RunError, match=r"the target whose curation is in [^\n]*\n.*another target\.samples_per_class"):
+        curate(config(made, folder, "target.samples_per_class=3", f"do={do}", *more))
+    if do == "forget":  # which is never refused
+        assert image.sha256 not in "".join(str(file) for file in folder.rglob("*"))
+    else:
+        assert bytes_of(folder) == before
 
 
 def test_targets_that_have_no_neighbor_are_told(made, curated, tmp_path, capsys):

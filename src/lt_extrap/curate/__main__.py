@@ -80,11 +80,14 @@ def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader]
         curation = Curation(config, folder, state, stop, downloader)
         if config.do == "verify":
             return verify(curation)
+        if config.do in (*STAGES, "gallery", "retry", "review"):
+            targets.require(curation)
         if config.do == "gallery":
             return write_gallery(curation)
         if config.do == "forget":
             print(f"forgotten: {forget(curation, config.forget):,} images; the sets are written again without them")
             shards.forget_in_all(curation)
+            targets.require(curation)  # only now: to write the sets takes the target, to forget does not
             export.write_kept(curation)  # by the selection that there is: this command may name another filter
             return status_of(curation)
         if config.do == "retry":
