@@ -167,12 +167,12 @@ def test_neighbors_and_further_target_images_are_set_against_each_other_on_the_s
     (told,) = gain_statements(judge([], {"a kind": [both, *others]}, 10))
     assert "neighbors changed the few-shot classes by +1.7" in told.says
     assert "5 comparisons); as many further target images by +15.0" in told.says
-    assert "3 seeds), where neighbors did by +3.0" in told.says
+    assert "3 seeds), where neighbors changed them by +3.0" in told.says
     assert told.says.endswith("3 seeds): 5.0 times as much, where they can be had")
     assert told.numbers["ratio"] == pytest.approx(5)
     assert [row[0] for row in told.table[1:]] == ["silencing", "target_extra", "silencing, where both are"]
     (told,) = gain_statements(judge([], {"a kind": [both]}, 10))
-    assert "where neighbors did" not in told.says
+    assert "where neighbors changed them" not in told.says
     assert told.numbers["ratio"] == pytest.approx(5)
     apart = [others[0], {"target_extra": both["target_extra"]}]
     (told,) = gain_statements(judge([], {"a kind": apart}, 10))

@@ -63,7 +63,7 @@ def gain_statements(verdict: Verdict) -> Iterator[Statement]:
             beside, extra = of_both[METHOD]["few"], of_both[EXTRA]["few"]
             says += f"; as many further target images by {_gain(extra)}"
             if beside != method:
-                says += f", where neighbors did by {_gain(beside)}"
+                says += f", where neighbors changed them by {_gain(beside)}"
                 numbers["neighbors_few_of_both"] = beside["points"][0]
             numbers["target_extra_few"] = extra["points"][0]
             if _above_none(beside) and _above_none(extra) and extra["points"][0] > beside["points"][0]:
