@@ -38,7 +38,8 @@ def data_root(folder: str) -> Path:
         raise ConfigError(
             f"the folder of the data set {folder!r}",
             f"no target.root, and the environment variable {DATA_VARIABLE} is not set",
-            f"set {DATA_VARIABLE} to the folder that holds {folder}/, or give target.root=<its path>",
+            f"set {DATA_VARIABLE} to the folder that holds {folder}/, "
+            "or give target.root=<its path> to commands that have it",
         )
     return Path(root).expanduser().resolve() / folder
 

@@ -168,8 +168,9 @@ class StepModule(L.LightningModule, Generic[M]):
                 raise DataError(
                     "images that can be read",
                     image,
-                    "replace the file, or take it off its list or out of its folder: python -m lt_extrap.check finds "
-                    "all such files (data.on_unreadable=skip leaves out training images)",
+                    "put a readable file of that name there, and the same command goes on (without it, list and run "
+                    "are others): python -m lt_extrap.check finds all such files (data.on_unreadable=skip leaves out "
+                    "training images)",
                 )
             if image not in self.unreadable:
                 self.unreadable[image] = None

@@ -14,7 +14,8 @@ from lt_extrap.errors import RunError
 from lt_extrap.runs import read_json, read_table, write_table
 from lt_extrap.studies.diagnose.__main__ import DiagnoseConfig, run
 from lt_extrap.studies.diagnose.measured import comparisons, group_gains, network_of, read_world
-from lt_extrap.studies.diagnose.validation import gain_statements, validate
+from lt_extrap.studies.diagnose.statement import Statement
+from lt_extrap.studies.diagnose.validation import gain_statements, in_short, validate
 from lt_extrap.studies.diagnose.verdict import holds, judge
 from lt_extrap.studies.diagnose.worlds import jobs
 from lt_extrap.train import train
@@ -161,6 +162,25 @@ def test_the_interval_of_a_gain_is_students_over_comparisons_and_of_one_over_its
         assert cell["points"] == pytest.approx(points, abs=1e-3)
 
 
+def test_random_classes_are_told_beside_neighbors():
+    rows = {"silencing": {"few": [3.0, 3.2, 2.8]}, "random": {"few": [2.0, 2.5, 1.5]}}
+    (told,) = gain_statements(judge([], {"a kind": [rows]}, 10))
+    assert "neighbors changed the few-shot classes by +3.0" in told.says
+    assert "; random classes by +2.0" in told.says
+    assert told.numbers["random_few"] == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("detectable", "words"), [(16.2, "about 4.0 times as many test images"), (5.0, "from chance")])
+def test_a_page_says_first_whether_its_test_list_could_show_such_a_gain(detectable, words):
+    gains = {f"kind {gain}": [{"silencing": {"few": [gain, gain]}}] for gain in (8.1, -5.5)}
+    tests = [Statement("", "test_images", "", ""), Statement("", "detectable", "", "", {"points_few": detectable})]
+    (told,) = in_short(tests, judge([], gains, 10))
+    assert "by -5.5 to +8.1 points" in told.says
+    assert words in told.says
+    assert ("cannot show" in told.says) == (detectable > 8.1)
+    assert not [*in_short(tests[:1], judge([], gains, 10))]
+
+
 def test_neighbors_and_further_target_images_are_set_against_each_other_on_the_same_target_sets():
     both = {"silencing": {"few": [3.0, 3.2, 2.8]}, "target_extra": {"few": [15.0, 15.5, 14.5]}}
     others = [{"silencing": {"few": [gain]}} for gain in (1.0, 1.0, 2.0, 1.5)]  # thicker tails, where less is gained
@@ -170,7 +190,7 @@ def test_neighbors_and_further_target_images_are_set_against_each_other_on_the_s
     assert "3 seeds), where neighbors changed them by +3.0" in told.says
     assert told.says.endswith("3 seeds): 5.0 times as much, where they can be had")
     assert told.numbers["ratio"] == pytest.approx(5)
-    assert [row[0] for row in told.table[1:]] == ["silencing", "target_extra", "silencing, where both are"]
+    assert [row[0] for row in told.table[1:]] == ["silencing", "target_extra", "silencing, where target_extra is too"]
     (told,) = gain_statements(judge([], {"a kind": [both]}, 10))
     assert "where neighbors changed them" not in told.says
     assert told.numbers["ratio"] == pytest.approx(5)

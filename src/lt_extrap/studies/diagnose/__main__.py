@@ -51,7 +51,8 @@ class DiagnoseConfig:
         verdict: on the score, which a diagnosis reads and a validation writes; null = that of the package is read, and
             none but that in `output` is written.
         output: folder of the page (diagnosis.md, .json, predicted.csv; or validation.md, .json and verdict.json);
-            null = diagnoses/<target.folder>, or diagnoses/validation.
+            null = diagnoses/<name of the target's folder>, or diagnoses/validation. Another diagnosis there is
+            written over.
         runs: of a validation: a folder with run folders at any depth; null = the embedded worlds alone.
         worlds: of a validation: embedded worlds that are trained below `output`, with each row and seed; 0 = none.
         seeds: runs of each row and world.

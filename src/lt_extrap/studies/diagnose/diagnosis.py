@@ -18,7 +18,7 @@ from lt_extrap.studies.diagnose.likeness import likeness, mistakes
 from lt_extrap.studies.diagnose.score import FORMULA, predicted_gains
 from lt_extrap.studies.diagnose.statement import Statement, unknown
 from lt_extrap.studies.diagnose.tail import tail, test_images
-from lt_extrap.studies.diagnose.validation import gain_statements
+from lt_extrap.studies.diagnose.validation import gain_statements, in_short
 from lt_extrap.studies.diagnose.verdict import Verdict, holds, verdict_lines
 
 PART = "Predicted gains"
@@ -63,9 +63,11 @@ def diagnose(
     kinship = kinship_of(table, target.classes, options.wordnet)
     known = find_neighbors(node.neighbors, target, kinship, options.wordnet)
     score = predicted_gains(target.trained_on, known) if known is not None else None
+    tests = [*test_images(target)]
     statements = [
+        *(in_short(tests, options.verdict) if options.verdict is not None else ()),
         *tail(target),
-        *test_images(target),
+        *tests,
         *granularity(target.classes, kinship),
         *likeness(target, options.features, options.images_per_class),
         *mistakes(target, options.baseline),

@@ -21,7 +21,7 @@ from lt_extrap.studies.diagnose.kinship import kinship_of, read_table
 from lt_extrap.studies.diagnose.known_neighbors import find_neighbors
 from lt_extrap.studies.diagnose.score import predicted_gains
 
-BASELINE, METHOD, EXTRA = "baseline", "silencing", "target_extra"
+BASELINE, METHOD, EXTRA, RANDOM = "baseline", "silencing", "target_extra", "random"
 Rows = Mapping[str, Mapping[int, Path]]  # run folders by row and seed
 GroupGains = Mapping[str, Mapping[str, Sequence[float]]]  # points of each seed by row and group of classes
 _OF_A_ROW = re.compile(
@@ -145,7 +145,7 @@ def network_of(run: Path) -> str:
     """The network of a run, where it starts from, and what of it learns if that is not all."""
     settings = runs.settings(run)
     start = "pretrained" if settings.get("backbone.weights") else "from scratch"
-    words = [f"{settings.get('kinds.backbone', 'a network')} {start}"]
+    words = [f"{settings.get('backbone.model') or settings.get('kinds.backbone', 'a network')} {start}"]
     if (adapter := settings.get("kinds.adapter", "NoAdapter")) != "NoAdapter":
         words.append(str(adapter))
     elif settings.get("recipe.freeze") == "all":
@@ -175,6 +175,9 @@ def _row(settings: Mapping[str, Any]) -> str | None:
         return EXTRA
     if "loss.lambda_s" in settings and not settings.get("auxiliary.permute"):
         return METHOD
+    pairs = [settings.get(f"auxiliary.{key}", "none") for key in ("pairs", "folder")]
+    if pairs == [None, None] and "loss.lambda_s" not in settings:  # a folder may bring its own
+        return RANDOM
     alone = not any(key.startswith("auxiliary.") for key in settings)
     return BASELINE if alone and "loss.tau" in settings and "loss.lambda_s" not in settings else None
 

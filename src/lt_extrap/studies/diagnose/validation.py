@@ -19,7 +19,7 @@ from lt_extrap.studies.diagnose.measured import (
     read_world,
 )
 from lt_extrap.studies.diagnose.statement import Statement
-from lt_extrap.studies.diagnose.verdict import Verdict, judge, kind_of, verdict_lines
+from lt_extrap.studies.diagnose.verdict import CONTROLS, Verdict, judge, kind_of, verdict_lines
 
 PART = "Predicted against measured gains"
 
@@ -48,33 +48,33 @@ def validate(folders: Sequence[Path], wordnet: WordNet | None, resamples: int) -
 
 
 def gain_statements(verdict: Verdict) -> Iterator[Statement]:
-    """What neighbors and what further target images gained, by group of classes.
+    """What neighbors gained, by group of classes, and what random classes and further target images did.
 
-    The two are set against each other by the comparisons that have both: of others the target sets differ too.
+    A control is set beside neighbors by the comparisons that have both: of others the target sets differ too.
     """
     for kind in verdict["kinds"]:
-        gains, of_both = kind["gains"], kind.get("gains_of_both", {})  # which older verdicts do not have
+        gains = kind["gains"]
         if METHOD not in gains or "few" not in gains[METHOD]:
             continue
         method = gains[METHOD]["few"]
         says = f"{kind['kind']}: neighbors changed the few-shot classes by {_gain(method)}"
         numbers = {"neighbors_few": method["points"][0]}
-        if "few" in of_both.get(METHOD, {}) and "few" in of_both[EXTRA]:
-            beside, extra = of_both[METHOD]["few"], of_both[EXTRA]["few"]
-            says += f"; as many further target images by {_gain(extra)}"
+        table = [["row - baseline, points", *gains[METHOD], "over"]]
+        table += [_line(row, of, gains[METHOD]) for row, of in gains.items()]
+        for control, words in CONTROLS.items():
+            both = kind.get("beside", {}).get(control, {})  # which older verdicts do not have
+            if "few" not in both.get(METHOD, {}) or "few" not in both[control]:
+                continue
+            beside, found = both[METHOD]["few"], both[control]["few"]
+            says += f"; {words} by {_gain(found)}"
+            numbers[f"{control}_few"] = found["points"][0]
             if beside != method:
                 says += f", where neighbors changed them by {_gain(beside)}"
-                numbers["neighbors_few_of_both"] = beside["points"][0]
-            numbers["target_extra_few"] = extra["points"][0]
-            if _above_none(beside) and _above_none(extra) and extra["points"][0] > beside["points"][0]:
-                numbers["ratio"] = extra["points"][0] / beside["points"][0]
+                numbers[f"neighbors_few_beside_{control}"] = beside["points"][0]
+                table.append(_line(f"{METHOD}, where {control} is too", both[METHOD], gains[METHOD]))
+            if control == EXTRA and _above_none(beside) and _above_none(found):
+                numbers["ratio"] = found["points"][0] / beside["points"][0]
                 says += f": {numbers['ratio']:.1f} times as much, where they can be had"
-        table = [["row - baseline, points", *gains[METHOD], "over"]]
-        apart = {f"{row}, where both are": of for row, of in of_both.items() if of != gains[row]}
-        for row, of in (gains | apart).items():
-            most = max(of.values(), key=lambda cell: cell["n"])
-            cells = (_points(of[group]["points"]) if group in of else "-" for group in gains[METHOD])
-            table.append([row, *cells, f"{most['n']} {most['over']}"])
         yield Statement(
             "Neighbors or further target images",
             f"gains, {kind['kind']}",
@@ -83,6 +83,47 @@ def gain_statements(verdict: Verdict) -> Iterator[Statement]:
             numbers,
             table,
         )
+
+
+def _line(row: str, of: Mapping[str, Any], groups: Mapping[str, Any]) -> list[str]:
+    most = max(of.values(), key=lambda cell: cell["n"])
+    return [
+        row,
+        *(_points(of[group]["points"]) if group in of else "-" for group in groups),
+        f"{most['n']} {most['over']}",
+    ]
+
+
+def in_short(statements: Sequence[Statement], verdict: Verdict) -> Iterator[Statement]:
+    """Whether a pair of runs on this target set could show a gain of the size that was measured elsewhere.
+
+    Args:
+        statements: of the test images of the target set.
+        verdict: with the gains.
+    """
+    gains = [
+        kind["gains"][METHOD]["few"]["points"][0] for kind in verdict["kinds"] if "few" in kind["gains"].get(METHOD, {})
+    ]
+    told = [points for one in statements if (points := one.numbers.get("points_few")) is not None]
+    if not gains or not told or max(gains) <= 0:
+        return
+    most = max(gains)
+    says = (
+        f"elsewhere neighbors changed the few-shot classes by {min(gains):+.1f} to {most:+.1f} points, by target set "
+        f"and network; on this test list a pair of runs tells {told[0]:.1f} from chance"
+    )
+    if told[0] > most:
+        says += (
+            f": **it cannot show whether they help here**; about {(told[0] / most) ** 2:.1f} times as many test images "
+            "of few-shot classes would show the largest of those gains"
+        )
+    yield Statement(
+        "In short",
+        "in_short",
+        says,
+        "the measured gains and the detectable differences below",
+        {"least": min(gains), "most": most, "detectable": told[0]},
+    )
 
 
 def _correlations(verdict: Verdict) -> Iterator[Statement]:

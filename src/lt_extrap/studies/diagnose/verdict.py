@@ -12,10 +12,11 @@ from jaxtyping import Float64
 
 from lt_extrap.errors import RunError
 from lt_extrap.studies.diagnose.correlation import Interval, over_worlds, partial_spearman, reliability, spearman
-from lt_extrap.studies.diagnose.measured import EXTRA, METHOD, GroupGains, World
+from lt_extrap.studies.diagnose.measured import EXTRA, METHOD, RANDOM, GroupGains, World
 from lt_extrap.studies.diagnose.score import FORMULA
 
 VERDICT = "verdict.json"
+CONTROLS = {RANDOM: "random classes", EXTRA: "as many further target images"}
 Verdict = dict[str, Any]
 
 
@@ -37,7 +38,7 @@ def judge(worlds: Sequence[World], group_gains: Mapping[str, Sequence[GroupGains
                 "kind": kind,
                 **(_correlations(of, resamples) if of else {}),
                 "gains": _gains(gains),
-                "gains_of_both": _gains([rows for rows in gains if METHOD in rows and EXTRA in rows]),
+                "beside": {row: _gains([rows for rows in gains if METHOD in rows and row in rows]) for row in CONTROLS},
             }
         )
     return {"formula": FORMULA, "kinds": found}

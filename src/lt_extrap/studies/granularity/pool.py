@@ -75,7 +75,8 @@ def read_pool(config: PoolConfig, grid: GridConfig) -> Pool:
             f"grid.classes={grid.classes} classes with grid.largest={grid.largest} training images and a test image",
             f"{len(enough)} in the pool {config.name} of {len(target.classes):,} classes, the largest of which has "
             f"{max(map(len, train.values())):,} training images",
-            "take a larger pool (pool=wordnet pool.root=<class folders>), or a smaller grid (grid=small)",
+            "take a larger pool (pool=wordnet pool.root=<class folders>), or a smaller grid "
+            "(grid.classes=..., grid.largest=...)",
         )
     ids = [target.classes.ids[i] for i in enough]
     if config.hypernyms == "wordnet":

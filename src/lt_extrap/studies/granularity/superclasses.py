@@ -58,8 +58,8 @@ def choose_cut(paths: Sequence[Path], classes: int, superclasses: Sequence[int])
         f"superclasses for {classes} classes of {', '.join(map(str, superclasses))} superclasses, a quarter to spare: "
         f"{points} classes",
         f"a pool of {len(paths):,} classes, whose best cut has {best or 'none'}",
-        "take a pool of more classes (pool=wordnet pool.root=...), or a smaller grid (grid=small, grid.classes, "
-        "grid.superclasses)",
+        "take a pool of more classes (pool=wordnet pool.root=...), or a smaller grid (grid.classes=..., "
+        "grid.superclasses=...)",
     )
 
 
