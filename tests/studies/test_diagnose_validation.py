@@ -104,6 +104,9 @@ def test_other_settings_of_a_row_and_other_rows_are_no_further_worlds(trained, t
     (rows,) = comparisons(folder)
     assert rows == {row: {0: folder / f"component+{row}-seed+0"} for row in ("baseline", "silencing")}
     record = read_json(folder / "component+silencing-seed+0/run.json")
+    record["config"]["trainer"]["precision"] = "bf16-mixed"  # of another device
+    (folder / "component+silencing-seed+0/run.json").write_text(json.dumps(record))
+    assert len(comparisons(folder)) == 1
     record["config"]["budget"]["amount"] = 3.0  # another budget is no pair of the baseline
     for changed in folder.glob("component+silencing*"):
         (changed / "run.json").write_text(json.dumps(record))

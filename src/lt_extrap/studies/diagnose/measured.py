@@ -62,7 +62,7 @@ class World:
 
 
 def comparisons(folder: Path) -> list[Rows]:
-    """Finished runs below a folder that share all but what is added to the target set, and the seed.
+    """Finished runs below a folder that share all but what is added to the target set, seed and precision.
 
     Of several settings of one row, as of sweeps, the one from which the others depart in the fewest keys counts: what
     all sweeps have in common. Of two it is that of the shorter folder names: the component without further keys. Of
@@ -80,7 +80,8 @@ def comparisons(folder: Path) -> list[Rows]:
         run = file.parent
         if not (run / runs.RUN).is_file() or (run.parent / runs.RUN).is_file():  # a retrained one is within its run
             continue
-        settings = runs.settings(run)
+        # A precision rounds otherwise, as another device does, which no key tells.
+        settings = {key: value for key, value in runs.settings(run).items() if key != "trainer.precision"}
         if (row := _row(settings)) is None:
             continue
         shared = {key: value for key, value in settings.items() if not _OF_A_ROW.fullmatch(key)}
