@@ -110,7 +110,7 @@ def in_short(statements: Sequence[Statement], verdict: Verdict) -> Iterator[Stat
     most = max(gains)
     says = (
         f"elsewhere neighbors changed the few-shot classes by {min(gains):+.1f} to {most:+.1f} points, by target set "
-        f"and network; on this test list a pair of runs tells {told[0]:.1f} from chance"
+        f"and network; on this test list a pair of runs tells one from chance from {told[0]:.1f} points on"
     )
     if told[0] > most:
         says += (
