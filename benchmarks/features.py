@@ -67,7 +67,7 @@ def _recipe(precision: Precision) -> AdamW:
 
 def ours(data: FeaturesOnce, head: Head, classes: int, precision: Precision) -> float:
     """Seconds of an epoch of Lightning's Trainer with the module, callbacks and logger of a run."""
-    backbone = build_backbone(ConvNet(widths=[4]), image_size=32, seed=0)
+    backbone = build_backbone(ConvNet(widths=[8]), image_size=32, seed=0)
     backbone.freeze()
     module = ExtrapolationModule(
         model=Classifier(backbone, _head(head, classes)),
@@ -112,7 +112,7 @@ class _Clock(L.Callback):
 def plain(data: FeaturesOnce, head: Head, classes: int, precision: Precision) -> float:
     """Seconds of an epoch of the loop that one would write by hand."""
     own = _head(head, classes)
-    model = Classifier(build_backbone(ConvNet(widths=[4]), image_size=32, seed=0), own)
+    model = Classifier(build_backbone(ConvNet(widths=[8]), image_size=32, seed=0), own)
     model.backbone.freeze()
     optimizer = build_optimizer(_recipe(precision), model)
     began = time.process_time()

@@ -252,7 +252,7 @@ train(
 #     python -m lt_extrap.report runs=<runs>
 
 # %%
-ended, _ = find_runs(work / "runs")
+ended, _, _ = find_runs(work / "runs")
 table = tabulate(read_rows((row_name(folder, work / "runs"), folder) for folder in ended))
 pd.DataFrame(table[1:], columns=table[0])
 

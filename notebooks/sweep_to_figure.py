@@ -94,7 +94,7 @@ for seed in (0, 1):
 # baseline, each taken within a seed.
 
 # %%
-ended, not_ended = find_runs(root)
+ended, _, not_ended = find_runs(root)
 assert not not_ended, (
     "a mean over the runs that have ended is a mean over those that did not fail"
 )

@@ -24,7 +24,7 @@ VIT = Timm(
     model="vit_tiny_patch16_224",
     options={"depth": 2, "embed_dim": 24, "num_heads": 2, "patch_size": 8, "init_values": 1},
 )
-CONVNET = ConvNet(widths=[4])
+CONVNET = ConvNet(widths=[8])  # of 4 channels torch 2.14 writes past the end on a CPU with AVX2 alone
 
 
 def module_of(recipe, backbone=VIT, *, freeze=0, head=None, loss=None, **schedule):

@@ -23,7 +23,7 @@ def classifier(backbone, *, freeze=0):
     return Classifier(body, head)
 
 
-SMALL = ConvNet(widths=[4])
+SMALL = ConvNet(widths=[8])
 VIT = Timm(model="vit_tiny_patch16_224", options={"depth": 2, "embed_dim": 24, "num_heads": 2, "reg_tokens": 4})
 
 

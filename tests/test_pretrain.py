@@ -112,7 +112,7 @@ def test_a_finished_one_returns_and_is_no_classifier(straight, capsys):
         load(straight)
     with pytest.raises(RunError, match="the run of a classifier"):
         evaluate(EvaluateConfig(run=str(straight)))
-    assert find_runs(straight) == ([], [])
+    assert find_runs(straight) == ([], [straight], [])
 
 
 @pytest.mark.slow

@@ -171,7 +171,7 @@ def test_a_run_may_go_on_compiled_and_be_measured_without(small, tmp_path, monke
 
     if shutil.which("g++") is None:
         pytest.skip("torch.compile needs a C++ compiler")
-    overrides = ("component=baseline", "backbone.widths=[4]", "recipe.mixup=0.8", "budget.amount=6")
+    overrides = ("component=baseline", "backbone.widths=[8]", "recipe.mixup=0.8", "budget.amount=6")
     expected, _ = straight(*overrides)
     stop_at(monkeypatch, 2)
     with pytest.raises(Stopped):

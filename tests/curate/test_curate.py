@@ -409,7 +409,7 @@ def test_a_second_process_is_kept_out_and_may_ask_how_far_it_is(made, curated, t
         curate(config(made, tmp_path / "nowhere", "do=status"))
 
 
-@pytest.mark.parametrize("do", ["neighbors", "images", "copies", "selection", "export", "gallery", "retry", "forget"])
+@pytest.mark.parametrize("do", ["neighbors", "images", "copies", "selection", "export", "retry", "forget"])
 def test_no_stage_goes_on_with_another_target(made, curated, tmp_path, do):
     folder = shutil.copytree(curated, tmp_path / "state")
     (image, *_) = (image for _, image in read_images(folder / "set"))

@@ -186,7 +186,7 @@ def test_classes_that_are_nobodys_neighbors_have_a_page_of_their_own(tmp_path):
     assert "nan" not in text["classes/0.html"].partition("<main>")[2].partition("</main>")[0]
     assert text["classes/random.html"].count("it may be target 0 (c0), 0.990") == 2
     assert text["leaks.html"].count("may be target 0 (c0), 0.990") == 2
-    assert "<b>2</b><span>classes that are nobody" in text["index.html"]
+    assert "<b>2</b><span>classes that are paired with no target" in text["index.html"]
 
 
 def test_nothing_is_shown_before_a_selection(tmp_path):

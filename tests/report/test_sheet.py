@@ -99,7 +99,7 @@ def test_latex_has_no_command_of_a_stranger():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("lines", "pages"), [(40, 1), (130, 3)])
+@pytest.mark.parametrize(("lines", "pages"), [(40, 1), (130, 4)])
 def test_latex_is_typeset(tmp_path, lines, pages):
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex on the path")

@@ -107,7 +107,7 @@ def test_further_target_images_are_so_much_better_only_where_neighbors_gained_fo
         row: {"few": {"points": points, "deviation": 0.7, "n": 4, "over": "comparisons"}}
         for row, points in (("silencing", neighbors), ("target_extra", [10.0, 9.0, 11.0]))
     }
-    file = write_verdict(tmp_path / "bought.json", verdict(0.2, gains=gains, gains_of_both=gains))
+    file = write_verdict(tmp_path / "bought.json", verdict(0.2, gains=gains, beside={"target_extra": gains}))
     found, page = diagnosed(tmp_path, small().target, verdict=file)
     assert says in page
     (numbers,) = [of["numbers"] for of in found.values() if "target_extra_few" in of["numbers"]]

@@ -228,9 +228,9 @@ def test_all_worlds_come_with_the_first_seed_before_the_next(tmp_path):
     [
         ("tiny_imagenet_lt", "a network from scratch"),
         ("table6", "ConvNet from scratch"),
-        ("tiny_imagenet_lt_vit", "Timm pretrained"),
-        ("tiny_imagenet_lt_vit_adaptformer", "Timm pretrained, AdaptFormer"),
-        ("tiny_imagenet_lt_vit_probe", "Timm pretrained, frozen"),
+        ("tiny_imagenet_lt_vit", "vit_small_patch14_dinov2.lvd142m pretrained"),
+        ("tiny_imagenet_lt_vit_adaptformer", "vit_small_patch14_dinov2.lvd142m pretrained, AdaptFormer"),
+        ("tiny_imagenet_lt_vit_probe", "vit_small_patch14_dinov2.lvd142m pretrained, frozen"),
     ],
 )
 def test_networks_are_told_apart_by_what_of_them_learns(folder, network):

@@ -40,7 +40,8 @@ class ConvNet(Backbone):
     """A small residual network for small images (1.2 million parameters at the default widths).
 
     Attributes:
-        widths: channels of the stages; each halves the resolution, after a stem that halves it too.
+        widths: channels of the stages; each halves the resolution, after a stem that halves it too. Of 4, torch 2.14
+            writes past the end of a convolution's memory on a CPU with AVX2 alone.
     """
 
     widths: list[int] = field(default_factory=lambda: [64, 128, 256])

@@ -80,7 +80,7 @@ def curate(config: CurateConfig, *, downloader: Callable[[Download], Downloader]
         curation = Curation(config, folder, state, stop, downloader)
         if config.do == "verify":
             return verify(curation)
-        if config.do in (*STAGES, "gallery", "retry", "review"):
+        if config.do in (*STAGES, "retry", "review"):
             targets.require(curation)
         if config.do == "gallery":
             return write_gallery(curation)
